@@ -1,1 +1,6 @@
+//! Relais.
 
+pub mod channel;
+pub mod clock;
+pub mod domain;
+pub mod pdu;

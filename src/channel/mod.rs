@@ -1,0 +1,206 @@
+//! The carriers: a channel is a task behind a handle, and the engine never sees a protocol type.
+//!
+//! A driver runs until told to stop and reconnects by itself. What it takes from a carrier it hands
+//! up as a [`ChannelEvent`]; what asks for an acknowledgement carries an [`Ack`], consumed only
+//! after the engine has committed, so that nothing is acknowledged and lost. When acknowledgements
+//! stop, the carrier's own window stops it: backpressure for free.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::domain::event::Rejection;
+use crate::domain::id::{Account, ChannelId};
+use crate::domain::inbound::Part;
+use crate::domain::message::{Doubt, Token};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::receipt::Receipt;
+use crate::domain::sender::Sender;
+use crate::pdu::segment::Alphabet;
+
+pub mod smpp;
+
+/// What the engine holds of one connection that can submit.
+#[derive(Clone, Debug)]
+pub struct ChannelHandle {
+    /// This connection.
+    pub id: ChannelId,
+    /// The id space of its carrier references.
+    pub account: Account,
+    /// One permit a message under way; their number is the window.
+    pub window: Arc<Semaphore>,
+    /// Number of permits in all.
+    pub window_size: usize,
+    /// Capacity equals the window: with a permit in hand, sending never waits.
+    pub requests: mpsc::Sender<SubmitRequest>,
+    /// What state it is in.
+    pub status: watch::Receiver<ChannelStatus>,
+}
+
+/// The state of a connection, as shown to operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelStatus {
+    /// Not connected; trying.
+    Connecting,
+    /// Bound: it takes messages.
+    Up,
+    /// Down, with the last error in words that name the peer's answer; it tries again by itself.
+    Down {
+        /// For example `bind refused by SMSC: ESME_RBINDFAIL (0x0000000d)`.
+        cause: String,
+    },
+    /// Stopping: what is under way is finished, nothing new is taken.
+    Draining,
+    /// Stopped for good.
+    Stopped,
+}
+
+impl ChannelStatus {
+    /// True if it takes messages.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self, Self::Up)
+    }
+}
+
+/// One message to submit. Its segments go one after another, each after the answer to the one
+/// before, so that a permit is one unanswered `submit_sm` and parts keep their order.
+#[derive(Clone, Debug)]
+pub struct SubmitRequest {
+    /// What every report about it is addressed to.
+    pub token: Token,
+    /// Destination.
+    pub to: Msisdn,
+    /// Sender; `None`: the account's default.
+    pub from: Option<Sender>,
+    /// How the payload octets are to be read.
+    pub alphabet: Alphabet,
+    /// The segments still to send, in order.
+    pub segments: Vec<SegmentToSend>,
+    /// Number of parts of the whole message; 1 means that no concatenation header is needed.
+    pub total: u8,
+    /// Concatenation reference.
+    pub reference: u8,
+    /// What is left of its validity: the carrier must not deliver later.
+    pub validity: Duration,
+    /// Higher is more urgent, 0 to 3 (SMPP 3.4 §5.2.14).
+    pub priority: u8,
+}
+
+/// One segment of a request.
+#[derive(Clone, Debug)]
+pub struct SegmentToSend {
+    /// Index in the message, from 0.
+    pub index: u16,
+    /// Unpacked GSM septets, one an octet, or UTF-16BE; without a header.
+    pub payload: Bytes,
+}
+
+/// What a driver tells the engine.
+#[derive(Debug)]
+pub enum ChannelEvent {
+    /// How the submission of one segment ended. After anything but `Accepted` the rest of the
+    /// request is not sent. A late `Accepted` may follow an `Unknown` of the same segment.
+    Segment {
+        /// Of which request.
+        token: Token,
+        /// Segment index, from 0.
+        segment: u16,
+        /// How it ended.
+        outcome: SegmentOutcome,
+        /// From writing the PDU to its answer.
+        took: Duration,
+    },
+    /// The driver returns a request of which it has sent nothing more: the connection is not bound.
+    Returned {
+        /// Of which request.
+        token: Token,
+    },
+    /// A delivery receipt.
+    Receipt {
+        /// The account whose references it uses.
+        account: Account,
+        /// The bind that brought it.
+        channel: ChannelId,
+        /// The carrier's id of the message, as the receipt wrote it.
+        reference: String,
+        /// The handset's number, where the receipt names one that can be read.
+        handset: Option<Msisdn>,
+        /// What it says.
+        receipt: Receipt,
+        /// To be consumed after the commit.
+        ack: Ack,
+    },
+    /// A message, or a part of one, from a handset.
+    Inbound {
+        /// Where it came in.
+        channel: ChannelId,
+        /// The account.
+        account: Account,
+        /// Who sent it, as the carrier wrote it (digits are given a `+` if international).
+        from: String,
+        /// What it was sent to.
+        to: String,
+        /// Decoded text of this part.
+        text: String,
+        /// Its place, if it is a part of several.
+        part: Option<Part>,
+        /// To be consumed after the commit.
+        ack: Ack,
+    },
+}
+
+/// How the submission of one segment ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SegmentOutcome {
+    /// The carrier took it under this id (as it wrote it).
+    Accepted(String),
+    /// The carrier refused it.
+    Rejected(Rejection),
+    /// Nobody can tell.
+    Unknown(Doubt),
+}
+
+/// The right to acknowledge one thing that a carrier sent. Dropping it unused is legal: the carrier
+/// repeats.
+#[derive(Debug)]
+#[must_use]
+pub struct Ack {
+    sequence: u32,
+    to: mpsc::WeakSender<AckVerdict>,
+}
+
+/// What an [`Ack`] turned into, on its way to the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckVerdict {
+    /// The `sequence_number` to answer (SMPP), or whatever the driver counts by.
+    pub sequence: u32,
+    /// True: taken and durable. False: not now, send it again.
+    pub taken: bool,
+}
+
+impl Ack {
+    /// An acknowledgement that goes to a driver's queue. The queue's capacity is the most that the
+    /// driver lets stand unacknowledged, so that giving a verdict never waits.
+    pub const fn new(sequence: u32, to: mpsc::WeakSender<AckVerdict>) -> Self {
+        Self { sequence, to }
+    }
+
+    /// Says that it is durable. If the connection is gone, the carrier repeats it elsewhere.
+    pub fn taken(self) {
+        self.verdict(true);
+    }
+
+    /// Says that it could not be stored now: the carrier should send it again later.
+    pub fn not_now(self) {
+        self.verdict(false);
+    }
+
+    fn verdict(self, taken: bool) {
+        if let Some(to) = self.to.upgrade() {
+            let _ = to.try_send(AckVerdict { sequence: self.sequence, taken });
+        }
+    }
+}

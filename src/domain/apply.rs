@@ -1,0 +1,326 @@
+//! The transition function: the only place where a message changes.
+
+use thiserror::Error;
+
+use super::event::{Event, Rejection, Sending};
+use super::message::{
+    Attempt, Cause, Happening, Message, Outcome, Progress, Segment, State, WaitReason, What,
+};
+use super::policy::{OnDoubt, Policy};
+use super::receipt::{Known, Receipt, ReceiptState};
+use super::status::Status;
+use super::time::Timestamp;
+
+/// What an event did to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Transition {
+    /// The public status before.
+    pub from: Status,
+    /// The public status now.
+    pub to: Status,
+}
+
+impl Transition {
+    /// True if the public status moved.
+    #[must_use]
+    pub fn status_changed(self) -> bool {
+        self.from != self.to
+    }
+}
+
+/// Why an event changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// It speaks for a claim or a deadline that is no longer in force, or repeats what is known.
+    #[error("the event is stale or tells nothing new")]
+    Stale,
+    /// The message is leaving or has left, so that it can no longer be withdrawn.
+    #[error("the message is already leaving")]
+    TooLate,
+}
+
+impl Message {
+    /// Applies `event` at `now` under `policy`.
+    ///
+    /// Total over all states and events, and free of I/O: time and rules are arguments. On
+    /// `Refused` the message is unchanged.
+    ///
+    /// # Errors
+    /// `Stale` when the event no longer concerns the message; `TooLate` for a withdrawal of a
+    /// message that is leaving.
+    pub fn apply(&mut self, event: &Event, policy: &Policy, now: Timestamp) -> Result<Transition, Refused> {
+        let from = self.status();
+        match event {
+            Event::Claimed(lease) => self.claimed(lease, now)?,
+            Event::SegmentAccepted { by, segment } => self.accepted(*by, *segment, policy, now)?,
+            Event::SegmentRejected { by, rejection } => self.rejected(*by, rejection, policy, now)?,
+            Event::SegmentUnknown { by, segment, doubt } => {
+                self.holder(*by)?;
+                self.mark_in_doubt(*by, Some(*segment));
+                self.note(now, What::Doubt(*doubt));
+                self.doubtful(policy, now);
+            }
+            Event::GivenBack { by, why } => {
+                let due_at = self.holder(*by)?;
+                self.tries = self.tries.saturating_sub(1);
+                self.state = State::Waiting { due_at, why: why.clone() };
+            }
+            Event::Receipt { attempt, segment, receipt } => {
+                self.receipt(*attempt, *segment, receipt, now)?;
+            }
+            Event::DeadlinePassed => self.deadline_passed(policy, now)?,
+            Event::Cancelled => match self.state {
+                State::Waiting { .. } if !self.has_left() => {
+                    self.note(now, What::Cancelled);
+                    self.state = State::Final(Outcome::Cancelled);
+                }
+                _ => return Err(Refused::TooLate),
+            },
+        }
+        self.updated_at = now;
+        let to = self.status();
+        if from != to {
+            self.revision += 1;
+        }
+        Ok(Transition { from, to })
+    }
+
+    /// Which claim is in force, for a channel that is about to send.
+    #[must_use]
+    pub fn sending(&self) -> Sending {
+        Sending {
+            attempt: u16::try_from(self.attempts.len().saturating_sub(1)).unwrap_or(u16::MAX),
+            claim: self.claims,
+        }
+    }
+
+    fn claimed(&mut self, lease: &super::message::Lease, now: Timestamp) -> Result<(), Refused> {
+        let State::Waiting { .. } = self.state else { return Err(Refused::Stale) };
+        if now >= self.expires_at {
+            return Err(Refused::Stale);
+        }
+        match self.attempts.last_mut() {
+            // The carrier keeps what it has accepted, so the same account goes on with the rest.
+            Some(last) if last.account == lease.account => {
+                self.maybe_duplicate |=
+                    last.segments.iter().any(|segment| segment.progress == Progress::InDoubt);
+                last.channel = lease.channel.clone();
+            }
+            _ => self.attempts.push(Attempt {
+                account: lease.account.clone(),
+                channel: lease.channel.clone(),
+                started_at: now,
+                segments: vec![Segment::default(); self.plan.count()],
+            }),
+        }
+        self.tries += 1;
+        self.claims += 1;
+        self.state = State::Leased(lease.clone());
+        Ok(())
+    }
+
+    /// The due time of the lease, if `by` still holds it.
+    fn holder(&self, by: Sending) -> Result<Timestamp, Refused> {
+        match &self.state {
+            State::Leased(lease) if by == self.sending() => Ok(lease.due_at),
+            _ => Err(Refused::Stale),
+        }
+    }
+
+    /// A late acceptance counts too, whoever holds the message now: the carrier has the segment.
+    fn accepted(&mut self, by: Sending, index: u16, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
+        let attempt = self.attempts.get_mut(usize::from(by.attempt)).ok_or(Refused::Stale)?;
+        let segment = attempt.segments.get_mut(usize::from(index)).ok_or(Refused::Stale)?;
+        if segment.progress == Progress::Accepted {
+            return Err(Refused::Stale);
+        }
+        segment.progress = Progress::Accepted;
+        let complete = attempt.segments.iter().all(|segment| segment.progress == Progress::Accepted);
+        let channel = attempt.channel.clone();
+        if complete && matches!(self.state, State::Waiting { .. } | State::Leased(_)) {
+            self.note(now, What::Submitted(channel));
+            self.sent_at = Some(now);
+            self.state =
+                State::Submitted { receipt_by: Some(self.expires_at + policy.receipt_grace) };
+            self.settle(None, now);
+        } else if complete && let State::Final(Outcome::Failed(Cause::InDoubt)) = self.state {
+            // Given up as doubtful, and now the carrier has answered after all: the truth is better.
+            self.note(now, What::Submitted(channel));
+            self.sent_at = Some(now);
+            self.state =
+                State::Submitted { receipt_by: Some(self.expires_at + policy.receipt_grace) };
+            self.settle(None, now);
+        }
+        Ok(())
+    }
+
+    fn rejected(&mut self, by: Sending, rejection: &Rejection, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
+        let due_at = self.holder(by)?;
+        match rejection {
+            Rejection::Permanent(code) => {
+                self.note(now, What::Refused(code.clone()));
+                self.state = State::Final(Outcome::Failed(Cause::Rejected));
+            }
+            Rejection::Temporary(code) => {
+                self.note(now, What::Refused(code.clone()));
+                let retry = &policy.operator(&self.lane.operator).retry;
+                self.state = match retry.wait_after(self.tries, self.id) {
+                    Some(wait) => State::Waiting {
+                        due_at: now + wait,
+                        why: WaitReason::Backoff(code.clone()),
+                    },
+                    None => State::Final(Outcome::Failed(Cause::AttemptsExhausted)),
+                };
+            }
+            Rejection::Throttled(code) => {
+                // The lane is slowed, not the message: it keeps its place and its tries.
+                self.note(now, What::Refused(code.clone()));
+                self.tries = self.tries.saturating_sub(1);
+                self.state = State::Waiting { due_at, why: WaitReason::Throttled };
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the segment that was under way; without a number, the first that was not accepted.
+    fn mark_in_doubt(&mut self, by: Sending, segment: Option<u16>) {
+        if let Some(attempt) = self.attempts.get_mut(usize::from(by.attempt)) {
+            let found = match segment {
+                Some(index) => attempt.segments.get_mut(usize::from(index)),
+                None => attempt.segments.iter_mut().find(|s| s.progress != Progress::Accepted),
+            };
+            if let Some(segment) = found
+                && segment.progress != Progress::Accepted
+            {
+                segment.progress = Progress::InDoubt;
+            }
+        }
+    }
+
+    fn doubtful(&mut self, policy: &Policy, now: Timestamp) {
+        let rule = self.on_doubt.unwrap_or(policy.operator(&self.lane.operator).on_doubt);
+        self.state = match rule {
+            OnDoubt::Resend => State::Waiting {
+                due_at: now + policy.in_doubt_grace,
+                why: WaitReason::InDoubt,
+            },
+            OnDoubt::Fail => State::Final(Outcome::Failed(Cause::InDoubt)),
+        };
+    }
+
+    fn receipt(&mut self, attempt: u16, index: u16, receipt: &Receipt, now: Timestamp) -> Result<(), Refused> {
+        let segment = self
+            .attempts
+            .get_mut(usize::from(attempt))
+            .and_then(|attempt| attempt.segments.get_mut(usize::from(index)))
+            .ok_or(Refused::Stale)?;
+        let what = What::Receipt {
+            part: index.saturating_add(1),
+            state: receipt.state,
+            error: receipt.error.clone(),
+        };
+        if self.events.iter().any(|happening| happening.what == what) {
+            return Err(Refused::Stale);
+        }
+        // A receipt proves that the carrier has the segment, whatever became of the response.
+        let proven = segment.progress != Progress::Accepted;
+        segment.progress = Progress::Accepted;
+        segment.known = segment.known.max(receipt.state.known());
+        self.note(now, what);
+        if proven {
+            self.complete_by_receipt(attempt, now);
+        }
+        self.settle(Some(receipt.state), now);
+        Ok(())
+    }
+
+    /// A doubtful message whose every part has turned out to be with the carrier is sent, not waiting.
+    fn complete_by_receipt(&mut self, attempt: u16, now: Timestamp) {
+        let complete = self
+            .attempts
+            .get(usize::from(attempt))
+            .is_some_and(|a| a.segments.iter().all(|s| s.progress == Progress::Accepted));
+        if complete && matches!(self.state, State::Waiting { .. } | State::Leased(_)) {
+            self.sent_at = Some(now);
+            self.state = State::Submitted { receipt_by: Some(self.expires_at) };
+        }
+    }
+
+    fn deadline_passed(&mut self, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return Err(Refused::Stale);
+        }
+        match self.state {
+            State::Waiting { .. } => self.time_out(Cause::ValidityPassed, now),
+            State::Leased(_) => {
+                self.mark_in_doubt(self.sending(), None);
+                self.note(now, What::Doubt(super::message::Doubt::LeaseLost));
+                self.doubtful(policy, now);
+            }
+            State::Submitted { .. } => self.time_out(Cause::NoReceipt, now),
+            State::Final(_) => return Err(Refused::Stale),
+        }
+        Ok(())
+    }
+
+    fn time_out(&mut self, cause: Cause, now: Timestamp) {
+        self.note(now, What::TimedOut(cause));
+        self.state = State::Final(Outcome::Expired(cause));
+    }
+
+    /// Derives the state from what is known of the segments. An attempt means what its weakest
+    /// segment means, a message what its best attempt means; a final state only climbs.
+    fn settle(&mut self, last: Option<ReceiptState>, now: Timestamp) {
+        let best = self
+            .attempts
+            .iter()
+            .filter(|a| a.segments.iter().all(|s| s.progress == Progress::Accepted))
+            .filter_map(|a| a.segments.iter().map(|s| s.known).min_by_key(|known| known.meaning()))
+            .max_by_key(|known| known.meaning());
+        let outcome = match best {
+            None | Some(Known::Awaiting) => return,
+            Some(Known::Delivered) => Outcome::Delivered,
+            Some(Known::Expired) => Outcome::Expired(Cause::CarrierExpired),
+            Some(Known::Failed) => Outcome::Failed(match last {
+                Some(ReceiptState::Rejected) => Cause::RejectedByNetwork,
+                Some(ReceiptState::Deleted) => Cause::Deleted,
+                _ => Cause::Undeliverable,
+            }),
+        };
+        let climbs = match self.state {
+            State::Submitted { .. } => true,
+            State::Final(current) => rank(outcome) > rank(current),
+            // Still being tried over another account: only success ends it.
+            State::Waiting { .. } | State::Leased(_) => outcome == Outcome::Delivered,
+        };
+        if climbs {
+            if outcome == Outcome::Delivered {
+                self.delivered_at = Some(now);
+            }
+            self.state = State::Final(outcome);
+        }
+    }
+
+    /// Adds a line to the history.
+    fn note(&mut self, at: Timestamp, what: What) {
+        if self.events.len() >= Self::EVENTS_MAX {
+            // The first line, the promise, and the newest ones are worth the most.
+            self.events.remove(1);
+        }
+        self.events.push(Happening { at, what });
+    }
+}
+
+/// The order in which a final outcome may be corrected: upwards only.
+const fn rank(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Cancelled => 0,
+        Outcome::Expired(_) => 1,
+        Outcome::Failed(_) => 2,
+        Outcome::Delivered => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Everything that can happen to a message.
+
+use super::message::{Doubt, Lease, WaitReason};
+use super::receipt::Receipt;
+
+/// One thing that happened, as told by a channel, a carrier, the clock or a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The dispatcher took it for sending.
+    Claimed(Lease),
+    /// A carrier accepted one segment.
+    SegmentAccepted {
+        /// Attempt and claim that sent it.
+        by: Sending,
+        /// Segment index, from 0.
+        segment: u16,
+    },
+    /// A carrier refused one segment; the rest of the claim was not sent.
+    SegmentRejected {
+        /// Attempt and claim that sent it.
+        by: Sending,
+        /// What kind of refusal.
+        rejection: Rejection,
+    },
+    /// Nobody can tell whether a carrier took the segment; the rest of the claim was not sent.
+    SegmentUnknown {
+        /// Attempt and claim that sent it.
+        by: Sending,
+        /// Segment index, from 0.
+        segment: u16,
+        /// Why.
+        doubt: Doubt,
+    },
+    /// Returned unsent and unjudged.
+    GivenBack {
+        /// Attempt and claim that held it.
+        by: Sending,
+        /// Why it waits now.
+        why: WaitReason,
+    },
+    /// A receipt for one segment.
+    Receipt {
+        /// Index of the attempt that the reference belongs to.
+        attempt: u16,
+        /// Segment index, from 0.
+        segment: u16,
+        /// What the carrier says.
+        receipt: Receipt,
+    },
+    /// Its deadline may have passed; what that means depends on where it stands.
+    DeadlinePassed,
+    /// The client withdrew it.
+    Cancelled,
+}
+
+/// Which claim of a message an event speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// Index into the message's attempts.
+    pub attempt: u16,
+    /// Number of the claim.
+    pub claim: u32,
+}
+
+/// A carrier's refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// It will never take this message.
+    Permanent(String),
+    /// It may take it later; counts as a try.
+    Temporary(String),
+    /// It asks us to slow down; counts as nothing.
+    Throttled(String),
+}

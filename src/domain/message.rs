@@ -1,0 +1,341 @@
+//! The message record: what is known of one text for one MSISDN, and where it stands.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{Account, BatchId, ChannelId, Lane, MessageId, Tenant};
+use super::msisdn::Msisdn;
+use super::policy::OnDoubt;
+use super::receipt::{Known, ReceiptState};
+use super::sender::Sender;
+use super::status::Status;
+use super::time::Timestamp;
+use crate::pdu::segment::Plan;
+
+/// One text for one recipient, with its whole history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id, which also says when it was created.
+    pub id: MessageId,
+    /// Whose it is; no other tenant can see it.
+    pub tenant: Tenant,
+    /// The submission that it came in with, if it had several recipients.
+    pub batch: Option<BatchId>,
+    /// Where it goes.
+    pub to: Msisdn,
+    /// Who it is from; `None` leaves it to the account's default.
+    pub from: Option<Sender>,
+    /// The text, final: nothing is added after acceptance.
+    pub text: String,
+    /// Alphabet and cuts, planned once at acceptance and kept for every retry.
+    pub plan: Plan,
+    /// Concatenation reference of its parts (3GPP TS 23.040 §9.2.3.24.1), the same in every retry.
+    pub concat_reference: u8,
+    /// Transactional or commercial.
+    pub class: Class,
+    /// The caller's free label of the kind of message.
+    pub kind: Option<String>,
+    /// The caller's own reference.
+    pub reference: Option<String>,
+    /// The caller's metadata: a JSON object as text.
+    pub metadata: Option<String>,
+    /// Where its webhooks go, besides the tenant's subscriptions.
+    pub webhook_url: Option<String>,
+    /// 0 to 3; higher leaves first.
+    pub priority: u8,
+    /// What becomes of it when nobody can tell whether a carrier took it; `None`: the operator's rule.
+    pub on_doubt: Option<OnDoubt>,
+    /// Which operator's policy rules, and which step of its route it is at.
+    pub lane: Lane,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When the client wanted it sent, if later than acceptance.
+    pub send_at: Option<Timestamp>,
+    /// End of its validity.
+    pub expires_at: Timestamp,
+    /// Last change of this record.
+    pub updated_at: Timestamp,
+    /// When the last part was accepted by a carrier.
+    pub sent_at: Option<Timestamp>,
+    /// When the receipt that made it delivered was taken in.
+    pub delivered_at: Option<Timestamp>,
+    /// Number of changes of status so far; consumers of webhooks order by it.
+    pub revision: u32,
+    /// Where it stands.
+    pub state: State,
+    /// Tries so far that count against the retry schedule.
+    pub tries: u32,
+    /// Number of times it was taken for sending: the fence against late answers.
+    pub claims: u32,
+    /// True once a doubtful submission was, or may have been, sent a second time.
+    pub maybe_duplicate: bool,
+    /// One entry an account that it was tried on.
+    pub attempts: Vec<Attempt>,
+    /// What happened, oldest first; at most [`Message::EVENTS_MAX`].
+    pub events: Vec<Happening>,
+}
+
+/// Transactional messages are awaited by their recipient; commercial ones fall under the rules of
+/// direct marketing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Class {
+    /// Service messages.
+    #[default]
+    Transactional,
+    /// Direct marketing.
+    Commercial,
+}
+
+/// Where a message stands. *Scheduled* and *queued* are one variant read at two times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// With us. The dispatcher takes it at `due_at`.
+    Waiting {
+        /// Not before this.
+        due_at: Timestamp,
+        /// Shown to the operator as it is.
+        why: WaitReason,
+    },
+    /// Taken for sending: only the holder of the lease may report on it.
+    Leased(Lease),
+    /// Every part accepted by a carrier.
+    Submitted {
+        /// When to stop waiting for a receipt; `None` where the channel gives none.
+        receipt_by: Option<Timestamp>,
+    },
+    /// Over; only a late receipt can still correct it, upwards.
+    Final(Outcome),
+}
+
+/// The time-limited right to send a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Where its carrier references live.
+    pub account: Account,
+    /// The bind or modem that sends it.
+    pub channel: ChannelId,
+    /// When the lease is taken as lost.
+    pub until: Timestamp,
+    /// The place in the queue that it gets back if it is returned unjudged.
+    pub due_at: Timestamp,
+}
+
+/// Why a message waits. Add a variant rather than reuse one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitReason {
+    /// Newly accepted.
+    Accepted,
+    /// The client asked for a later time.
+    ScheduledByClient,
+    /// A carrier refused it for now with this code.
+    Backoff(String),
+    /// The carrier asked us to slow down.
+    Throttled,
+    /// Its channel went away before it left.
+    NoChannelUp,
+    /// Nobody can tell whether a carrier took it; it will be sent again.
+    InDoubt,
+}
+
+/// The ends of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// On the handset.
+    Delivered,
+    /// Not delivered in time.
+    Expired(Cause),
+    /// Cannot be delivered.
+    Failed(Cause),
+    /// Withdrawn before it left us.
+    Cancelled,
+}
+
+/// Why a message expired or failed: the contract's `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// Its validity ended while it was with us.
+    ValidityPassed,
+    /// No receipt came by the end of the validity.
+    NoReceipt,
+    /// The carrier gave up at the end of the validity.
+    CarrierExpired,
+    /// A carrier refused it for good at submission.
+    Rejected,
+    /// The carrier reported that it cannot be delivered.
+    Undeliverable,
+    /// The carrier reported a refusal after acceptance.
+    RejectedByNetwork,
+    /// The carrier deleted it.
+    Deleted,
+    /// Every try of the schedule was refused.
+    AttemptsExhausted,
+    /// Nobody can tell whether a carrier took it, and it was not to be sent twice.
+    InDoubt,
+    /// The recipient has opted out.
+    OptedOut,
+}
+
+impl Cause {
+    /// The stable `reason` code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ValidityPassed => "validity_passed",
+            Self::NoReceipt => "no_receipt",
+            Self::CarrierExpired => "carrier_expired",
+            Self::Rejected => "rejected",
+            Self::Undeliverable => "undeliverable",
+            Self::RejectedByNetwork => "rejected_by_network",
+            Self::Deleted => "deleted",
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::InDoubt => "in_doubt",
+            Self::OptedOut => "opted_out",
+        }
+    }
+}
+
+/// The tries of a message over one account. A resumed attempt keeps the segments that the carrier
+/// has already accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Whose references its segments carry.
+    pub account: Account,
+    /// The channel that it last went through.
+    pub channel: ChannelId,
+    /// When it was first taken for sending over this account.
+    pub started_at: Timestamp,
+    /// One entry a segment, in order.
+    pub segments: Vec<Segment>,
+}
+
+/// One part on the air.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Segment {
+    /// How far its submission got.
+    pub progress: Progress,
+    /// What receipts have told.
+    pub known: Known,
+}
+
+/// How far the submission of one segment got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Progress {
+    /// Not sent, or certainly not taken.
+    #[default]
+    Unsent,
+    /// Sent, and nobody can tell whether it was taken.
+    InDoubt,
+    /// The carrier took it and gave it a reference.
+    Accepted,
+}
+
+/// One line of a message's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happening {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: What,
+}
+
+/// What can stand in a message's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// Stored, and promised.
+    Accepted,
+    /// Every part accepted over this channel.
+    Submitted(ChannelId),
+    /// A part was refused with this carrier code.
+    Refused(String),
+    /// Returned to the queue without being judged.
+    GivenBack(WaitReason),
+    /// A submission with no answer.
+    Doubt(Doubt),
+    /// A receipt for the part with this number (from 1).
+    Receipt {
+        /// Part number, from 1.
+        part: u16,
+        /// What it said.
+        state: ReceiptState,
+        /// The carrier's own error code.
+        error: Option<String>,
+    },
+    /// Its time ran out.
+    TimedOut(Cause),
+    /// Withdrawn by the client.
+    Cancelled,
+}
+
+/// Why nobody can tell whether a carrier took a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Doubt {
+    /// No `submit_sm_resp` within the response time-out.
+    Timeout,
+    /// The session ended with the answer outstanding.
+    Disconnected,
+    /// The holder of the lease never reported.
+    LeaseLost,
+}
+
+impl Message {
+    /// Longest history kept; when it is full, the second oldest line goes.
+    pub const EVENTS_MAX: usize = 40;
+
+    /// The public status.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        Status::of(&self.state)
+    }
+
+    /// Number of parts.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        self.plan.count()
+    }
+
+    /// The one next instant at which something must happen to it if nothing else does: end of
+    /// validity, of the lease, or of the wait for a receipt.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Waiting { .. } => Some(self.expires_at),
+            State::Leased(lease) => Some(lease.until),
+            State::Submitted { receipt_by } => *receipt_by,
+            State::Final(_) => None,
+        }
+    }
+
+    /// The stable code of why it ended as it did, for expired and failed messages.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Cause> {
+        match &self.state {
+            State::Final(Outcome::Expired(cause) | Outcome::Failed(cause)) => Some(*cause),
+            _ => None,
+        }
+    }
+
+    /// True if some part of it has, or may have, left us.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.attempts
+            .iter()
+            .flat_map(|attempt| &attempt.segments)
+            .any(|segment| segment.progress != Progress::Unsent)
+    }
+
+    /// The channel that it last went through.
+    #[must_use]
+    pub fn channel(&self) -> Option<&ChannelId> {
+        self.attempts.last().map(|attempt| &attempt.channel)
+    }
+}
+
+/// What a channel reports about: one claim of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token {
+    /// Which message.
+    pub message: MessageId,
+    /// Index into its attempts.
+    pub attempt: u16,
+    /// Which claim: a later claim makes this one stale.
+    pub claim: u32,
+}

@@ -1,0 +1,181 @@
+//! Validated, immutable rules: operators, routes, limits. Built by `config`, read everywhere.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{Account, Lane, OperatorName};
+use super::msisdn::Msisdn;
+use super::retry::RetrySchedule;
+
+/// The rules in force. A reload makes a new one; nobody changes one in place.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Every operator, the default one first.
+    pub operators: Vec<Arc<Operator>>,
+    /// Operator index by number prefix (digits without `+`).
+    prefixes: HashMap<u64, usize>,
+    /// Longest prefix in digits.
+    longest_prefix: u32,
+    /// ISO 3166 code of the country whose national numbers are understood.
+    pub default_country: String,
+    /// How long after the end of validity a carrier's own EXPIRED receipt is awaited.
+    pub receipt_grace: Duration,
+    /// How long a doubtful submission rests before it is sent again.
+    pub in_doubt_grace: Duration,
+    /// Limits on what one call may ask.
+    pub limits: Limits,
+}
+
+/// Limits on input, each refused with a typed error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most parts of one message.
+    pub max_parts: usize,
+    /// Most recipients of one call.
+    pub max_recipients: usize,
+    /// Most messages waiting or under way at once, over all tenants.
+    pub max_live_messages: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_parts: 10, max_recipients: 1000, max_live_messages: 5_000_000 }
+    }
+}
+
+/// The policy of one destination operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Its name in the configuration.
+    pub name: OperatorName,
+    /// Number prefixes in digits without `+`; the longest match wins.
+    pub prefixes: Vec<String>,
+    /// Ordered steps, each a set of accounts.
+    pub route: Vec<Vec<Account>>,
+    /// How long a message is worth delivering, from when it may first leave.
+    pub validity: Duration,
+    /// When to try again after a temporary refusal.
+    pub retry: RetrySchedule,
+    /// What to do when nobody can tell whether the carrier took a message.
+    pub on_doubt: OnDoubt,
+}
+
+/// What becomes of a doubtful submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDoubt {
+    /// Send it again: at least once.
+    #[default]
+    Resend,
+    /// End it as failed, `in_doubt`: at most once.
+    Fail,
+}
+
+impl Policy {
+    /// Puts operators together; `default` rules the numbers that no prefix names.
+    #[must_use]
+    pub fn new(default: Operator, others: Vec<Operator>, default_country: &str, limits: Limits) -> Self {
+        let operators: Vec<_> = std::iter::once(default).chain(others).map(Arc::new).collect();
+        let mut prefixes = HashMap::new();
+        let mut longest_prefix = 0;
+        for (index, operator) in operators.iter().enumerate() {
+            for prefix in &operator.prefixes {
+                if let Ok(digits) = prefix.parse() {
+                    prefixes.insert(digits, index);
+                    longest_prefix = longest_prefix.max(u32::try_from(prefix.len()).unwrap_or(0));
+                }
+            }
+        }
+        Self {
+            operators,
+            prefixes,
+            longest_prefix,
+            default_country: default_country.to_owned(),
+            receipt_grace: Duration::from_secs(3600),
+            in_doubt_grace: Duration::from_secs(10),
+            limits,
+        }
+    }
+
+    /// The operator of a number: the longest prefix that matches, or the default one.
+    #[must_use]
+    pub fn operator_for(&self, to: Msisdn) -> &Arc<Operator> {
+        let mut digits = to.as_u64();
+        let mut length = digits.checked_ilog10().map_or(1, |log| log + 1);
+        while length > 0 {
+            if length <= self.longest_prefix
+                && let Some(index) = self.prefixes.get(&digits)
+            {
+                return &self.operators[*index];
+            }
+            digits /= 10;
+            length -= 1;
+        }
+        &self.operators[0]
+    }
+
+    /// The operator of this name; messages of one that the configuration no longer has fall under
+    /// the default one.
+    #[must_use]
+    pub fn operator(&self, name: &OperatorName) -> &Arc<Operator> {
+        self.operators.iter().find(|operator| operator.name == *name).unwrap_or(&self.operators[0])
+    }
+
+    /// The accounts that serve a lane; none if the configuration no longer has it.
+    #[must_use]
+    pub fn accounts(&self, lane: &Lane) -> &[Account] {
+        self.operators
+            .iter()
+            .find(|operator| operator.name == lane.operator)
+            .and_then(|operator| operator.route.get(usize::from(lane.step)))
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Operator {
+    /// An operator with the defaults of every key but its name and route.
+    #[must_use]
+    pub fn named(name: &str, route: Vec<Vec<Account>>) -> Self {
+        Self {
+            name: name.into(),
+            prefixes: Vec::new(),
+            route,
+            validity: Duration::from_hours(48),
+            retry: RetrySchedule::default(),
+            on_doubt: OnDoubt::Resend,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_names_the_operator() {
+        let operator = |name: &str, prefixes: &[&str]| Operator {
+            prefixes: prefixes.iter().map(|p| (*p).to_owned()).collect(),
+            ..Operator::named(name, vec![vec![name.into()]])
+        };
+        let policy = Policy::new(
+            operator("default", &[]),
+            vec![operator("orange", &["336", "33607"]), operator("sfr", &["33610"]), operator("fr", &["33"])],
+            "FR",
+            Limits::default(),
+        );
+        for (number, name) in [
+            ("33607123456", "orange"),
+            ("33699123456", "orange"),
+            ("33610123456", "sfr"),
+            ("33712345678", "fr"),
+            ("447700900123", "default"),
+        ] {
+            let to = Msisdn::from_e164_digits(number).unwrap();
+            assert_eq!(policy.operator_for(to).name.as_str(), name, "{number}");
+        }
+    }
+}

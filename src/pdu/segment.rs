@@ -1,0 +1,336 @@
+//! Text → alphabet, number of segments, and where to cut.
+//!
+//! One short message carries 140 octets (3GPP TS 23.040 clause 9.2.3.24): 160
+//! septets or 70 UTF-16 units. A longer text travels as several, each giving six
+//! octets to a user data header with an 8 bit concatenation reference (clause
+//! 9.2.3.24.1), which leaves 153 septets or 67 units.
+//!
+//! Invariants: the slices of a plan, joined, are the text; no slice exceeds its
+//! limit; no cut falls inside an escape pair or a surrogate pair. A cut also
+//! avoids separating a combining mark, a variation selector or a joined emoji
+//! from what it belongs to, as long as that fits one segment.
+
+use serde::{Deserialize, Serialize};
+
+use super::{gsm7, ucs2};
+
+/// How a text is put into octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Alphabet {
+    /// GSM 7 bit default alphabet with its extension table, SMPP `data_coding` 0.
+    Gsm7,
+    /// UTF-16BE, SMPP `data_coding` 8.
+    Ucs2,
+}
+
+impl Alphabet {
+    /// What one message holds alone, in septets or UTF-16 units.
+    #[must_use]
+    pub fn single_limit(self) -> u32 {
+        match self {
+            Alphabet::Gsm7 => 160,
+            Alphabet::Ucs2 => 70,
+        }
+    }
+
+    /// What one segment of several holds beside a header of 6 octets, in septets
+    /// or UTF-16 units.
+    #[must_use]
+    pub fn part_limit(self) -> u32 {
+        match self {
+            Alphabet::Gsm7 => 153,
+            Alphabet::Ucs2 => 67,
+        }
+    }
+
+    /// What `c` costs, in septets or UTF-16 units; `None` without a form.
+    fn cost(self, c: char) -> Option<u32> {
+        match self {
+            Alphabet::Gsm7 => gsm7::septets(c),
+            Alphabet::Ucs2 => Some(ucs2::units(c)),
+        }
+        .map(u32::from)
+    }
+}
+
+/// How one text is sent. It is made once, kept with the message, and applied to
+/// the same text at every attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The alphabet of every segment.
+    pub alphabet: Alphabet,
+    /// Septets or UTF-16 code units of the whole text.
+    pub units: u32,
+    /// Byte offset in the text of the end of each segment; never empty, and the
+    /// last is the length of the text.
+    pub ends: Vec<u32>,
+}
+
+impl Plan {
+    /// The number of segments, at least 1. A concatenation header can number 255;
+    /// the caller sets the limit.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The segments of `text`, in order. For another text than the one planned
+    /// the slices are meaningless, but taking them does not panic.
+    pub fn slices<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let end = usize::try_from(end).unwrap_or(usize::MAX);
+            let slice = text.get(start..end).unwrap_or_default();
+            start = end;
+            slice
+        })
+    }
+}
+
+/// The plan of `text` in the smallest alphabet: GSM if every character has a form
+/// there, else UCS-2. An empty text is one empty segment.
+#[must_use]
+pub fn plan(text: &str) -> Plan {
+    plan_as(text, Alphabet::Gsm7).unwrap_or_else(|_| cut(text, Alphabet::Ucs2))
+}
+
+/// The plan of `text` in `alphabet`.
+///
+/// # Errors
+/// The first character that has no form in `alphabet` (never for UCS-2).
+pub fn plan_as(text: &str, alphabet: Alphabet) -> Result<Plan, char> {
+    match text.chars().find(|&c| alphabet.cost(c).is_none()) {
+        Some(stranger) => Err(stranger),
+        None => Ok(cut(text, alphabet)),
+    }
+}
+
+/// The octets of one slice, as SMPP carries them after the header: septets one
+/// per octet, or UTF-16BE.
+///
+/// A character without a form in `alphabet` is sent as `?`; a slice of a plan has
+/// none.
+#[must_use]
+pub fn octets(slice: &str, alphabet: Alphabet) -> Vec<u8> {
+    match alphabet {
+        Alphabet::Ucs2 => ucs2::encode(slice),
+        Alphabet::Gsm7 => gsm7::encode(slice).unwrap_or_else(|_| {
+            let known = |c| if gsm7::septets(c).is_some() { c } else { '?' };
+            gsm7::encode(&slice.chars().map(known).collect::<String>()).unwrap_or_default()
+        }),
+    }
+}
+
+/// A place where the text may be cut: its byte offset, and the units before it.
+#[derive(Clone, Copy)]
+struct Place {
+    offset: usize,
+    units: u32,
+}
+
+/// Fills each segment as far as it goes. Characters without a form cost nothing;
+/// the callers have excluded them.
+fn cut(text: &str, alphabet: Alphabet) -> Plan {
+    let mut ends = Vec::new();
+    let mut start = Place {
+        offset: 0,
+        units: 0,
+    };
+    // The last place in this segment where no grapheme is torn.
+    let mut whole = start;
+    let mut here = start;
+    let mut before = None;
+    for c in text.chars() {
+        let cost = alphabet.cost(c).unwrap_or(0);
+        if !before.is_some_and(|before| belongs(before, c)) {
+            whole = here;
+        }
+        if here.units + cost - start.units > alphabet.part_limit() {
+            // A grapheme longer than a segment has to be torn after all.
+            let end = if whole.offset > start.offset {
+                whole
+            } else {
+                here
+            };
+            ends.push(offset32(end.offset));
+            start = end;
+        }
+        here = Place {
+            offset: here.offset + c.len_utf8(),
+            units: here.units.saturating_add(cost),
+        };
+        before = Some(c);
+    }
+    if here.units <= alphabet.single_limit() {
+        ends.clear();
+    }
+    ends.push(offset32(here.offset));
+    Plan {
+        alphabet,
+        units: here.units,
+        ends,
+    }
+}
+
+/// Whether `c` is shown as one with the character before it. A short list, not
+/// Unicode's whole segmentation: what people really send, at the price of a look.
+fn belongs(before: char, c: char) -> bool {
+    const JOINER: char = '\u{200D}';
+    before == JOINER
+        || (before, c) == ('\r', '\n')
+        || matches!(c,
+            JOINER
+            | '\u{300}'..='\u{36F}'      // combining diacritical marks
+            | '\u{1AB0}'..='\u{1AFF}'
+            | '\u{1DC0}'..='\u{1DFF}'
+            | '\u{20D0}'..='\u{20FF}'    // among them the keycap
+            | '\u{FE00}'..='\u{FE0F}'    // variation selectors
+            | '\u{FE20}'..='\u{FE2F}'
+            | '\u{1F3FB}'..='\u{1F3FF}'  // skin tones
+            | '\u{E0020}'..='\u{E007F}') // tags of regional flags
+}
+
+/// Offsets are kept in 32 bits; a text of 4 GiB is refused long before this.
+fn offset32(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lengths(text: &str) -> (Alphabet, u32, Vec<usize>) {
+        let plan = plan(text);
+        let lengths = plan
+            .slices(text)
+            .map(|s| octets(s, plan.alphabet).len())
+            .collect();
+        (plan.alphabet, plan.units, lengths)
+    }
+
+    #[test]
+    fn texts_have_the_segments_of_the_specification() {
+        use Alphabet::{Gsm7, Ucs2};
+        let a = |n| "a".repeat(n);
+        let e = |n| "ê".repeat(n);
+        for (text, alphabet, units, octets) in [
+            (String::new(), Gsm7, 0, vec![0]),
+            (
+                "Vous avez reçu 3 courriers, l'œuvre de Zoë 😀".into(),
+                Ucs2,
+                45,
+                vec![90],
+            ),
+            ("à é è ù ì ò Ç É & @ £ $".into(), Gsm7, 23, vec![23]),
+            ("€[]{}\\^~|".into(), Gsm7, 18, vec![18]),
+            (a(160), Gsm7, 160, vec![160]),
+            (a(161), Gsm7, 161, vec![153, 8]),
+            (a(306), Gsm7, 306, vec![153, 153]),
+            (a(307), Gsm7, 307, vec![153, 153, 1]),
+            ("€".repeat(80), Gsm7, 160, vec![160]),
+            // 153 is odd: the 77th escape pair starts the next segment.
+            ("€".repeat(81), Gsm7, 162, vec![152, 10]),
+            (e(70), Ucs2, 70, vec![140]),
+            (e(71), Ucs2, 71, vec![134, 8]),
+            ("😀".repeat(35), Ucs2, 70, vec![140]),
+            ("😀".repeat(36), Ucs2, 72, vec![132, 12]),
+        ] {
+            assert_eq!(lengths(&text), (alphabet, units, octets), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cut_keeps_what_is_shown_as_one_together() {
+        // 66 units, then a family of 8 units which does not fit into 67.
+        let text = format!("{}👨\u{200D}👩\u{200D}👧 fin", "ê".repeat(66));
+        let planned = plan(&text);
+        assert_eq!(
+            planned.slices(&text).collect::<Vec<_>>(),
+            ["ê".repeat(66).as_str(), "👨\u{200D}👩\u{200D}👧 fin"]
+        );
+        let text = format!("{}e\u{301}{}", "ê".repeat(66), "ê".repeat(9));
+        assert_eq!(
+            plan(&text).slices(&text).next(),
+            Some("ê".repeat(66).as_str())
+        );
+        // A mark pile longer than a segment is torn rather than refused.
+        let text = format!("e{}", "\u{301}".repeat(200));
+        assert_eq!(lengths(&text).2, [134, 134, 134]);
+    }
+
+    #[test]
+    fn an_alphabet_can_be_asked_for() {
+        assert_eq!(plan_as("reçu", Alphabet::Gsm7), Err('ç'));
+        let plan = plan_as("recu", Alphabet::Ucs2).unwrap();
+        assert_eq!(
+            (plan.alphabet, plan.units, plan.count()),
+            (Alphabet::Ucs2, 4, 1)
+        );
+        assert_eq!(octets("reçu", Alphabet::Gsm7), b"re?u");
+    }
+
+    #[test]
+    fn more_segments_than_a_header_can_number_are_representable() {
+        assert_eq!(plan(&"a".repeat(153 * 300)).count(), 300);
+    }
+
+    #[test]
+    fn slices_of_another_text_are_empty_not_a_panic() {
+        let plan = plan(&"a".repeat(400));
+        assert_eq!(plan.slices("é").collect::<String>(), "");
+    }
+
+    fn check(text: &str, plan: &Plan) -> Result<(), TestCaseError> {
+        prop_assert_eq!(plan.slices(text).collect::<String>(), text);
+        let limit = match plan.count() {
+            1 => plan.alphabet.single_limit(),
+            _ => plan.alphabet.part_limit(),
+        };
+        let width = match plan.alphabet {
+            Alphabet::Gsm7 => 1,
+            Alphabet::Ucs2 => 2,
+        };
+        let mut units = 0;
+        for slice in plan.slices(text) {
+            let octets = octets(slice, plan.alphabet);
+            let slice_units = u32::try_from(octets.len() / width).unwrap();
+            prop_assert!(slice_units <= limit);
+            prop_assert!(plan.count() == 1 || slice_units > 0);
+            units += slice_units;
+            // Each segment decodes alone: no escape and no surrogate is torn.
+            let alone = match plan.alphabet {
+                Alphabet::Gsm7 => gsm7::decode(&octets),
+                Alphabet::Ucs2 => ucs2::decode(&octets),
+            };
+            prop_assert_eq!(alone, slice);
+        }
+        prop_assert_eq!(units, plan.units);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_cut_well(text in "\\PC{0,300}|(?s:.){0,300}") {
+            check(&text, &plan(&text))?;
+            check(&text, &plan_as(&text, Alphabet::Ucs2).unwrap())?;
+        }
+
+        #[test]
+        fn clusters_are_cut_well(text in "[aê😀\u{200D}\u{301}\u{FE0F}€]{0,400}") {
+            check(&text, &plan(&text))?;
+        }
+
+        #[test]
+        fn gsm_text_is_cut_well(text in "[a-zé€\\[\\]{}^\r\n~|]{0,700}") {
+            let plan = plan(&text);
+            prop_assert_eq!(plan.alphabet, Alphabet::Gsm7);
+            check(&text, &plan)?;
+            // Each segment but the last is full but for one escape pair or CR LF.
+            for slice in plan.slices(&text).take(plan.count() - 1) {
+                prop_assert!(octets(slice, Alphabet::Gsm7).len() >= 152);
+            }
+        }
+    }
+}

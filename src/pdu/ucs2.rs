@@ -1,0 +1,84 @@
+//! The UCS2 alphabet (3GPP TS 23.038 clause 6.2.3), which SMPP calls
+//! `data_coding` 8.
+//!
+//! The specification says UCS-2; every handset of the last fifteen years reads
+//! UTF-16, big endian, and shows characters outside the basic plane (emoji) from
+//! their surrogate pairs. So that is what is written and read here.
+
+/// The UTF-16BE octets of `text`.
+#[must_use]
+pub fn encode(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+}
+
+/// The text of UTF-16BE `octets`.
+///
+/// Total: an unpaired surrogate and an odd last octet each become U+FFFD, so that
+/// damage stays visible instead of disappearing.
+#[must_use]
+pub fn decode(octets: &[u8]) -> String {
+    let (pairs, odd) = octets.as_chunks::<2>();
+    let mut text: String = char::decode_utf16(pairs.iter().copied().map(u16::from_be_bytes))
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect();
+    if !odd.is_empty() {
+        text.push(char::REPLACEMENT_CHARACTER);
+    }
+    text
+}
+
+/// How many UTF-16 code units `c` takes: 1, or 2 for a surrogate pair.
+#[must_use]
+pub fn units(c: char) -> u8 {
+    if u32::from(c) < 0x1_0000 { 1 } else { 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_texts_have_known_octets() {
+        for (text, octets) in [
+            ("", &[][..]),
+            ("A", &[0x00, 0x41]),
+            ("œ", &[0x01, 0x53]),
+            ("€", &[0x20, 0xAC]),
+            ("😀", &[0xD8, 0x3D, 0xDE, 0x00]),
+        ] {
+            assert_eq!(encode(text), octets, "{text}");
+            assert_eq!(decode(octets), text);
+        }
+    }
+
+    #[test]
+    fn damage_becomes_the_replacement_character() {
+        for (octets, text) in [
+            (&[0x00, 0x41, 0x00][..], "A\u{FFFD}"),
+            (&[0xD8, 0x3D][..], "\u{FFFD}"),
+            (&[0xD8, 0x3D, 0x00, 0x41][..], "\u{FFFD}A"),
+            (&[0xDE, 0x00, 0xD8, 0x3D][..], "\u{FFFD}\u{FFFD}"),
+        ] {
+            assert_eq!(decode(octets), text, "{octets:02X?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives(text in any::<String>()) {
+            prop_assert_eq!(decode(&encode(&text)), text);
+        }
+
+        #[test]
+        fn any_octets_decode(octets in any::<Vec<u8>>()) {
+            decode(&octets);
+        }
+
+        #[test]
+        fn units_are_what_utf16_takes(c in any::<char>()) {
+            prop_assert_eq!(usize::from(units(c)), c.len_utf16());
+        }
+    }
+}
