@@ -27,13 +27,19 @@ impl Clock {
     /// The machine's wall clock. Needs no runtime.
     #[must_use]
     pub fn system() -> Self {
-        Self { source: Source::System, started: tokio::time::Instant::now() }
+        Self {
+            source: Source::System,
+            started: tokio::time::Instant::now(),
+        }
     }
 
     /// A clock that starts at `epoch` and advances with tokio's time.
     #[must_use]
     pub fn starting_at(epoch: Timestamp) -> Self {
-        Self { source: Source::Virtual { epoch }, started: tokio::time::Instant::now() }
+        Self {
+            source: Source::Virtual { epoch },
+            started: tokio::time::Instant::now(),
+        }
     }
 
     /// The time now.
@@ -117,7 +123,11 @@ impl Random {
 
 impl fmt::Debug for Random {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Random(seeded)" } else { "Random(system)" })
+        f.write_str(if self.0.is_some() {
+            "Random(seeded)"
+        } else {
+            "Random(system)"
+        })
     }
 }
 
@@ -130,7 +140,10 @@ mod tests {
         let clock = Clock::starting_at(Timestamp(1_000));
         tokio::time::sleep(Duration::from_hours(48)).await;
         assert_eq!(clock.now(), Timestamp(1_000) + Duration::from_hours(48));
-        assert_eq!(clock.sleep_until(clock.now() + Duration::from_secs(5)), Duration::from_secs(5));
+        assert_eq!(
+            clock.sleep_until(clock.now() + Duration::from_secs(5)),
+            Duration::from_secs(5)
+        );
         assert_eq!(clock.sleep_until(Timestamp::NEVER), Duration::from_secs(60));
     }
 

@@ -200,7 +200,10 @@ impl Ack {
 
     fn verdict(self, taken: bool) {
         if let Some(to) = self.to.upgrade() {
-            let _ = to.try_send(AckVerdict { sequence: self.sequence, taken });
+            let _ = to.try_send(AckVerdict {
+                sequence: self.sequence,
+                taken,
+            });
         }
     }
 }

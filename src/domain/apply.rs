@@ -49,12 +49,25 @@ impl Message {
     /// # Errors
     /// `Stale` when the event no longer concerns the message; `TooLate` for a withdrawal of a
     /// message that is leaving.
-    pub fn apply(&mut self, event: &Event, policy: &Policy, now: Timestamp) -> Result<Transition, Refused> {
+    pub fn apply(
+        &mut self,
+        event: &Event,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Transition, Refused> {
         let from = self.status();
         match event {
             Event::Claimed(lease) => self.claimed(lease, now)?,
-            Event::SegmentAccepted { by, segment } => self.accepted(*by, *segment, policy, now)?,
-            Event::SegmentRejected { by, rejection } => self.rejected(*by, rejection, policy, now)?,
+            Event::SegmentAccepted {
+                by,
+                segment,
+                reference,
+            } => {
+                self.accepted(*by, *segment, reference, policy, now)?;
+            }
+            Event::SegmentRejected { by, rejection } => {
+                self.rejected(*by, rejection, policy, now)?
+            }
             Event::SegmentUnknown { by, segment, doubt } => {
                 self.holder(*by)?;
                 self.mark_in_doubt(*by, Some(*segment));
@@ -64,10 +77,17 @@ impl Message {
             Event::GivenBack { by, why } => {
                 let due_at = self.holder(*by)?;
                 self.tries = self.tries.saturating_sub(1);
-                self.state = State::Waiting { due_at, why: why.clone() };
+                self.state = State::Waiting {
+                    due_at,
+                    why: why.clone(),
+                };
             }
-            Event::Receipt { attempt, segment, receipt } => {
-                self.receipt(*attempt, *segment, receipt, now)?;
+            Event::Receipt {
+                attempt,
+                segment,
+                receipt,
+            } => {
+                self.receipt(*attempt, *segment, receipt, policy, now)?;
             }
             Event::DeadlinePassed => self.deadline_passed(policy, now)?,
             Event::Cancelled => match self.state {
@@ -96,15 +116,19 @@ impl Message {
     }
 
     fn claimed(&mut self, lease: &super::message::Lease, now: Timestamp) -> Result<(), Refused> {
-        let State::Waiting { .. } = self.state else { return Err(Refused::Stale) };
+        let State::Waiting { .. } = self.state else {
+            return Err(Refused::Stale);
+        };
         if now >= self.expires_at {
             return Err(Refused::Stale);
         }
         match self.attempts.last_mut() {
             // The carrier keeps what it has accepted, so the same account goes on with the rest.
             Some(last) if last.account == lease.account => {
-                self.maybe_duplicate |=
-                    last.segments.iter().any(|segment| segment.progress == Progress::InDoubt);
+                self.maybe_duplicate |= last
+                    .segments
+                    .iter()
+                    .any(|segment| segment.progress == Progress::InDoubt);
                 last.channel = lease.channel.clone();
             }
             _ => self.attempts.push(Attempt {
@@ -129,33 +153,62 @@ impl Message {
     }
 
     /// A late acceptance counts too, whoever holds the message now: the carrier has the segment.
-    fn accepted(&mut self, by: Sending, index: u16, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
-        let attempt = self.attempts.get_mut(usize::from(by.attempt)).ok_or(Refused::Stale)?;
-        let segment = attempt.segments.get_mut(usize::from(index)).ok_or(Refused::Stale)?;
-        if segment.progress == Progress::Accepted {
+    fn accepted(
+        &mut self,
+        by: Sending,
+        index: u16,
+        reference: &str,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let attempt = self
+            .attempts
+            .get_mut(usize::from(by.attempt))
+            .ok_or(Refused::Stale)?;
+        let segment = attempt
+            .segments
+            .get_mut(usize::from(index))
+            .ok_or(Refused::Stale)?;
+        if segment.references.iter().any(|known| known == reference) {
             return Err(Refused::Stale);
         }
+        segment.references.push(reference.to_owned());
         segment.progress = Progress::Accepted;
-        let complete = attempt.segments.iter().all(|segment| segment.progress == Progress::Accepted);
-        let channel = attempt.channel.clone();
-        if complete && matches!(self.state, State::Waiting { .. } | State::Leased(_)) {
+        let complete = attempt
+            .segments
+            .iter()
+            .all(|s| s.progress == Progress::Accepted);
+        // Given up as doubtful, and the carrier answers after all: the truth is better.
+        let unsettled = matches!(
+            self.state,
+            State::Waiting { .. }
+                | State::Leased(_)
+                | State::Final(Outcome::Failed(Cause::InDoubt))
+        );
+        if complete && unsettled {
+            let channel = attempt.channel.clone();
             self.note(now, What::Submitted(channel));
-            self.sent_at = Some(now);
-            self.state =
-                State::Submitted { receipt_by: Some(self.expires_at + policy.receipt_grace) };
-            self.settle(None, now);
-        } else if complete && let State::Final(Outcome::Failed(Cause::InDoubt)) = self.state {
-            // Given up as doubtful, and now the carrier has answered after all: the truth is better.
-            self.note(now, What::Submitted(channel));
-            self.sent_at = Some(now);
-            self.state =
-                State::Submitted { receipt_by: Some(self.expires_at + policy.receipt_grace) };
+            self.submitted(policy, now);
             self.settle(None, now);
         }
         Ok(())
     }
 
-    fn rejected(&mut self, by: Sending, rejection: &Rejection, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
+    /// From here on the message is the carrier's, until a receipt or the end of waiting for one.
+    fn submitted(&mut self, policy: &Policy, now: Timestamp) {
+        self.sent_at = Some(now);
+        self.state = State::Submitted {
+            receipt_by: Some(self.expires_at + policy.receipt_grace),
+        };
+    }
+
+    fn rejected(
+        &mut self,
+        by: Sending,
+        rejection: &Rejection,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
         let due_at = self.holder(by)?;
         match rejection {
             Rejection::Permanent(code) => {
@@ -177,7 +230,10 @@ impl Message {
                 // The lane is slowed, not the message: it keeps its place and its tries.
                 self.note(now, What::Refused(code.clone()));
                 self.tries = self.tries.saturating_sub(1);
-                self.state = State::Waiting { due_at, why: WaitReason::Throttled };
+                self.state = State::Waiting {
+                    due_at,
+                    why: WaitReason::Throttled,
+                };
             }
         }
         Ok(())
@@ -188,7 +244,10 @@ impl Message {
         if let Some(attempt) = self.attempts.get_mut(usize::from(by.attempt)) {
             let found = match segment {
                 Some(index) => attempt.segments.get_mut(usize::from(index)),
-                None => attempt.segments.iter_mut().find(|s| s.progress != Progress::Accepted),
+                None => attempt
+                    .segments
+                    .iter_mut()
+                    .find(|s| s.progress != Progress::Accepted),
             };
             if let Some(segment) = found
                 && segment.progress != Progress::Accepted
@@ -199,7 +258,9 @@ impl Message {
     }
 
     fn doubtful(&mut self, policy: &Policy, now: Timestamp) {
-        let rule = self.on_doubt.unwrap_or(policy.operator(&self.lane.operator).on_doubt);
+        let rule = self
+            .on_doubt
+            .unwrap_or(policy.operator(&self.lane.operator).on_doubt);
         self.state = match rule {
             OnDoubt::Resend => State::Waiting {
                 due_at: now + policy.in_doubt_grace,
@@ -209,7 +270,14 @@ impl Message {
         };
     }
 
-    fn receipt(&mut self, attempt: u16, index: u16, receipt: &Receipt, now: Timestamp) -> Result<(), Refused> {
+    fn receipt(
+        &mut self,
+        attempt: u16,
+        index: u16,
+        receipt: &Receipt,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
         let segment = self
             .attempts
             .get_mut(usize::from(attempt))
@@ -224,27 +292,18 @@ impl Message {
             return Err(Refused::Stale);
         }
         // A receipt proves that the carrier has the segment, whatever became of the response.
-        let proven = segment.progress != Progress::Accepted;
         segment.progress = Progress::Accepted;
         segment.known = segment.known.max(receipt.state.known());
         self.note(now, what);
-        if proven {
-            self.complete_by_receipt(attempt, now);
-        }
-        self.settle(Some(receipt.state), now);
-        Ok(())
-    }
-
-    /// A doubtful message whose every part has turned out to be with the carrier is sent, not waiting.
-    fn complete_by_receipt(&mut self, attempt: u16, now: Timestamp) {
         let complete = self
             .attempts
             .get(usize::from(attempt))
             .is_some_and(|a| a.segments.iter().all(|s| s.progress == Progress::Accepted));
         if complete && matches!(self.state, State::Waiting { .. } | State::Leased(_)) {
-            self.sent_at = Some(now);
-            self.state = State::Submitted { receipt_by: Some(self.expires_at) };
+            self.submitted(policy, now);
         }
+        self.settle(Some(receipt.state), now);
+        Ok(())
     }
 
     fn deadline_passed(&mut self, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
@@ -276,7 +335,12 @@ impl Message {
             .attempts
             .iter()
             .filter(|a| a.segments.iter().all(|s| s.progress == Progress::Accepted))
-            .filter_map(|a| a.segments.iter().map(|s| s.known).min_by_key(|known| known.meaning()))
+            .filter_map(|a| {
+                a.segments
+                    .iter()
+                    .map(|s| s.known)
+                    .min_by_key(|known| known.meaning())
+            })
             .max_by_key(|known| known.meaning());
         let outcome = match best {
             None | Some(Known::Awaiting) => return,

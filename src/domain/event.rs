@@ -14,6 +14,8 @@ pub enum Event {
         by: Sending,
         /// Segment index, from 0.
         segment: u16,
+        /// The carrier's id of it, as the carrier wrote it.
+        reference: String,
     },
     /// A carrier refused one segment; the rest of the claim was not sent.
     SegmentRejected {

@@ -208,12 +208,14 @@ pub struct Attempt {
 }
 
 /// One part on the air.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Segment {
     /// How far its submission got.
     pub progress: Progress,
     /// What receipts have told.
     pub known: Known,
+    /// The carrier's ids of it, as the carrier wrote them: one, or more after a doubt.
+    pub references: Vec<String>,
 }
 
 /// How far the submission of one segment got.

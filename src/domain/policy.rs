@@ -27,6 +27,8 @@ pub struct Policy {
     pub in_doubt_grace: Duration,
     /// Limits on what one call may ask.
     pub limits: Limits,
+    /// Networks that webhooks may reach although they are private, and without TLS.
+    pub webhook_allow: Vec<ipnet::IpNet>,
 }
 
 /// Limits on input, each refused with a typed error.
@@ -42,7 +44,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_parts: 10, max_recipients: 1000, max_live_messages: 5_000_000 }
+        Self {
+            max_parts: 10,
+            max_recipients: 1000,
+            max_live_messages: 5_000_000,
+        }
     }
 }
 
@@ -77,8 +83,16 @@ pub enum OnDoubt {
 impl Policy {
     /// Puts operators together; `default` rules the numbers that no prefix names.
     #[must_use]
-    pub fn new(default: Operator, others: Vec<Operator>, default_country: &str, limits: Limits) -> Self {
-        let operators: Vec<_> = std::iter::once(default).chain(others).map(Arc::new).collect();
+    pub fn new(
+        default: Operator,
+        others: Vec<Operator>,
+        default_country: &str,
+        limits: Limits,
+    ) -> Self {
+        let operators: Vec<_> = std::iter::once(default)
+            .chain(others)
+            .map(Arc::new)
+            .collect();
         let mut prefixes = HashMap::new();
         let mut longest_prefix = 0;
         for (index, operator) in operators.iter().enumerate() {
@@ -97,6 +111,7 @@ impl Policy {
             receipt_grace: Duration::from_secs(3600),
             in_doubt_grace: Duration::from_secs(10),
             limits,
+            webhook_allow: Vec::new(),
         }
     }
 
@@ -121,7 +136,10 @@ impl Policy {
     /// the default one.
     #[must_use]
     pub fn operator(&self, name: &OperatorName) -> &Arc<Operator> {
-        self.operators.iter().find(|operator| operator.name == *name).unwrap_or(&self.operators[0])
+        self.operators
+            .iter()
+            .find(|operator| operator.name == *name)
+            .unwrap_or(&self.operators[0])
     }
 
     /// The accounts that serve a lane; none if the configuration no longer has it.
@@ -163,7 +181,11 @@ mod tests {
         };
         let policy = Policy::new(
             operator("default", &[]),
-            vec![operator("orange", &["336", "33607"]), operator("sfr", &["33610"]), operator("fr", &["33"])],
+            vec![
+                operator("orange", &["336", "33607"]),
+                operator("sfr", &["33610"]),
+                operator("fr", &["33"]),
+            ],
             "FR",
             Limits::default(),
         );

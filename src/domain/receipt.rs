@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// What is known of one segment. It only climbs: receipts are merged by taking the maximum, so
 /// duplicates, reordering and a late `DELIVRD` after `EXPIRED` are all harmless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub enum Known {
     /// No final receipt yet.
     #[default]
@@ -114,7 +116,10 @@ impl ReceiptState {
         if upper.starts_with("SKIPPED") {
             return Some(Self::Skipped);
         }
-        WORDS.iter().find(|(name, _)| upper.starts_with(name)).map(|(_, state)| *state)
+        WORDS
+            .iter()
+            .find(|(name, _)| upper.starts_with(name))
+            .map(|(_, state)| *state)
     }
 
     /// The `stat:` word of SMPP 3.4 appendix B.
@@ -162,7 +167,11 @@ pub struct Receipt {
 #[must_use]
 pub fn canonical_reference(id: &str) -> String {
     let trimmed = id.trim().trim_start_matches('0');
-    if trimmed.is_empty() { "0".to_owned() } else { trimmed.to_ascii_lowercase() }
+    if trimmed.is_empty() {
+        "0".to_owned()
+    } else {
+        trimmed.to_ascii_lowercase()
+    }
 }
 
 /// Every canonical form under which `id` may be known to the other side, the likeliest first:
@@ -201,7 +210,10 @@ mod tests {
             ("AbC-9", "abc-9"),
         ] {
             let bound = canonical_reference(submitted);
-            assert!(reference_forms(reported).contains(&bound), "{submitted} against {reported}");
+            assert!(
+                reference_forms(reported).contains(&bound),
+                "{submitted} against {reported}"
+            );
         }
         assert_eq!(canonical_reference("000"), "0");
     }
@@ -213,12 +225,24 @@ mod tests {
             assert_eq!(state.message_state(), value);
             if state != ReceiptState::Scheduled {
                 assert_eq!(ReceiptState::from_stat(state.stat()), Some(state));
-                assert_eq!(ReceiptState::from_stat(&state.stat().to_lowercase()), Some(state));
+                assert_eq!(
+                    ReceiptState::from_stat(&state.stat().to_lowercase()),
+                    Some(state)
+                );
             }
         }
-        assert_eq!(ReceiptState::from_stat("DELIVERED"), Some(ReceiptState::Delivered));
-        assert_eq!(ReceiptState::from_stat("UNDELIVERABLE"), Some(ReceiptState::Undeliverable));
-        assert_eq!(ReceiptState::from_stat("ACCEPTED"), Some(ReceiptState::Accepted));
+        assert_eq!(
+            ReceiptState::from_stat("DELIVERED"),
+            Some(ReceiptState::Delivered)
+        );
+        assert_eq!(
+            ReceiptState::from_stat("UNDELIVERABLE"),
+            Some(ReceiptState::Undeliverable)
+        );
+        assert_eq!(
+            ReceiptState::from_stat("ACCEPTED"),
+            Some(ReceiptState::Accepted)
+        );
         assert_eq!(ReceiptState::from_stat("wibble"), None);
         assert_eq!(ReceiptState::from_message_state(10), None);
     }

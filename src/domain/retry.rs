@@ -29,7 +29,9 @@ impl RetrySchedule {
 fn jitter(wait: Duration, id: MessageId, tries: u32) -> Duration {
     let bytes = id.bytes();
     let seed = u64::from(tries).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ bytes[8..].iter().fold(0, |acc, byte| (acc << 8) | u64::from(*byte));
+        ^ bytes[8..]
+            .iter()
+            .fold(0, |acc, byte| (acc << 8) | u64::from(*byte));
     // The finaliser of SplitMix64 spreads neighbouring seeds over the whole range.
     let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let permille = u32::try_from((mixed ^ (mixed >> 27)) % 1000).unwrap_or(0);
@@ -42,9 +44,19 @@ impl Default for RetrySchedule {
         let minute = 60;
         let hour = 60 * minute;
         Self(
-            [minute, 5 * minute, 15 * minute, hour, 4 * hour, 8 * hour, 8 * hour, 12 * hour, 12 * hour]
-                .map(Duration::from_secs)
-                .to_vec(),
+            [
+                minute,
+                5 * minute,
+                15 * minute,
+                hour,
+                4 * hour,
+                8 * hour,
+                8 * hour,
+                12 * hour,
+                12 * hour,
+            ]
+            .map(Duration::from_secs)
+            .to_vec(),
         )
     }
 }
@@ -61,8 +73,15 @@ mod tests {
         for (tries, seconds) in [(1, 60), (2, 300), (3, 900)] {
             let wait = schedule.wait_after(tries, id).unwrap_or_default();
             let exact = Duration::from_secs(seconds);
-            assert!(wait >= exact && wait <= exact + exact / 10, "try {tries}: {wait:?}");
-            assert_eq!(schedule.wait_after(tries, id), Some(wait), "jitter is a pure function");
+            assert!(
+                wait >= exact && wait <= exact + exact / 10,
+                "try {tries}: {wait:?}"
+            );
+            assert_eq!(
+                schedule.wait_after(tries, id),
+                Some(wait),
+                "jitter is a pure function"
+            );
         }
         assert_eq!(schedule.wait_after(4, id), None);
         assert_eq!(schedule.wait_after(0, id), None);

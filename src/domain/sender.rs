@@ -26,10 +26,14 @@ pub enum SenderError {
     #[error("the sender is empty; leave it out to use the account's own")]
     Empty,
     /// A character that carriers refuse.
-    #[error("the sender holds {0:?}; use unaccented letters, digits, spaces and . - _ & ' + / ! only")]
+    #[error(
+        "the sender holds {0:?}; use unaccented letters, digits, spaces and . - _ & ' + / ! only"
+    )]
     Character(char),
     /// A numeric sender that is neither a short code nor an international number.
-    #[error("a numeric sender is a short code of 3 to 8 digits or an international number such as +33612345678")]
+    #[error(
+        "a numeric sender is a short code of 3 to 8 digits or an international number such as +33612345678"
+    )]
     Numeric,
 }
 
@@ -57,9 +61,17 @@ impl Sender {
             return Err(SenderError::Empty);
         }
         if let Some(digits) = text.strip_prefix('+') {
-            let digits: String = digits.chars().filter(|c| !matches!(c, ' ' | '.' | '-')).collect();
-            let valid = (8..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-            return if valid { Ok(Self::International(digits)) } else { Err(SenderError::Numeric) };
+            let digits: String = digits
+                .chars()
+                .filter(|c| !matches!(c, ' ' | '.' | '-'))
+                .collect();
+            let valid =
+                (8..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+            return if valid {
+                Ok(Self::International(digits))
+            } else {
+                Err(SenderError::Numeric)
+            };
         }
         if text.bytes().all(|b| b.is_ascii_digit()) {
             return match text.len() {
@@ -72,7 +84,10 @@ impl Sender {
         if count > 11 {
             return Err(SenderError::TooLong(count));
         }
-        match text.chars().find(|c| !(c.is_ascii_alphanumeric() || " .-_&'+/!".contains(*c))) {
+        match text
+            .chars()
+            .find(|c| !(c.is_ascii_alphanumeric() || " .-_&'+/!".contains(*c)))
+        {
             Some(character) => Err(SenderError::Character(character)),
             None => Ok(Self::Alphanumeric(text.to_owned())),
         }
@@ -104,8 +119,14 @@ mod tests {
     fn the_form_of_a_sender_decides_its_kind() {
         let cases = [
             ("CCAS LYON", Ok(Sender::Alphanumeric("CCAS LYON".into()))),
-            ("+33612345678", Ok(Sender::International("33612345678".into()))),
-            ("33612345678", Ok(Sender::International("33612345678".into()))),
+            (
+                "+33612345678",
+                Ok(Sender::International("33612345678".into())),
+            ),
+            (
+                "33612345678",
+                Ok(Sender::International("33612345678".into())),
+            ),
             ("36111", Ok(Sender::Short("36111".into()))),
             ("TWELVECHARS!", Err(SenderError::TooLong(12))),
             ("", Err(SenderError::Empty)),

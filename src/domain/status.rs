@@ -34,8 +34,14 @@ pub enum Language {
 
 impl Status {
     /// Every status, in the order in which a message meets them.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Sent, Self::Delivered, Self::Expired, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Sent,
+        Self::Delivered,
+        Self::Expired,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 
     /// The status of a state: total over all states.
     #[must_use]

@@ -145,7 +145,8 @@ fn cut(text: &str, alphabet: Alphabet) -> Plan {
         if !before.is_some_and(|before| belongs(before, c)) {
             whole = here;
         }
-        if here.units + cost - start.units > alphabet.part_limit() {
+        // Twice at most: a grapheme moved to the next segment may overflow that one.
+        while here.units.saturating_add(cost) - start.units > alphabet.part_limit() {
             // A grapheme longer than a segment has to be torn after all.
             let end = if whole.offset > start.offset {
                 whole
@@ -258,6 +259,9 @@ mod tests {
         // A mark pile longer than a segment is torn rather than refused.
         let text = format!("e{}", "\u{301}".repeat(200));
         assert_eq!(lengths(&text).2, [134, 134, 134]);
+        // So is one that fills the next segment but for the half of its last character.
+        let text = format!("aê{}\u{1F3FB}fin", "\u{301}".repeat(65));
+        assert_eq!(lengths(&format!("{text}{}", "a".repeat(9))).2, [2, 132, 28]);
     }
 
     #[test]

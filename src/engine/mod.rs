@@ -1,0 +1,170 @@
+//! The daemon's behaviour: one file, one duty, one task.
+//!
+//! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
+//! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
+//! `outbox` posts webhooks. They meet in the [`Engine`], which the HTTP interface holds.
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, watch};
+
+use crate::channel::{ChannelHandle, ChannelStatus};
+use crate::clock::{Clock, Random};
+use crate::domain::id::{MessageId, Tenant};
+use crate::domain::message::{Message, State};
+use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
+use crate::metrics::Metrics;
+use crate::store::{Change, Store, StoreError};
+
+pub mod accept;
+pub mod dispatcher;
+pub mod outbox;
+pub mod reaper;
+pub mod traffic;
+
+/// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
+pub struct Engine {
+    /// Durable state.
+    pub store: Arc<dyn Store>,
+    /// The rules in force; take the `Arc` once per decision.
+    pub policy: watch::Receiver<Arc<Policy>>,
+    /// Time.
+    pub clock: Clock,
+    /// Chance.
+    pub random: Random,
+    /// Counters and histograms.
+    pub metrics: Arc<Metrics>,
+    /// Connections to carriers.
+    pub channels: Vec<ChannelHandle>,
+    /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
+    changes: broadcast::Sender<Change>,
+    /// Wakes the dispatcher, the reaper and the outbox.
+    pub(crate) bells: Bells,
+}
+
+/// Number of changes that a live listener may fall behind.
+const CHANGES_KEPT: usize = 4096;
+
+/// What wakes the engine's tasks: they never poll.
+#[derive(Debug, Default)]
+pub(crate) struct Bells {
+    /// Some lane may have work earlier than the dispatcher thinks.
+    pub(crate) dispatcher: tokio::sync::Notify,
+    /// Some deadline may be earlier than the reaper thinks.
+    pub(crate) reaper: tokio::sync::Notify,
+    /// The outbox may have something new.
+    pub(crate) outbox: tokio::sync::Notify,
+}
+
+/// One connection as operators see it.
+#[derive(Clone, Debug)]
+pub struct ChannelView {
+    /// Its name, for example `orange#1`.
+    pub name: String,
+    /// Its account, for example `orange`.
+    pub account: String,
+    /// `smpp`.
+    pub kind: &'static str,
+    /// What state it is in.
+    pub status: ChannelStatus,
+    /// Messages under way.
+    pub window_used: usize,
+    /// Messages that may be under way at once.
+    pub window: usize,
+}
+
+impl Engine {
+    /// Puts the shared parts together; the tasks are started by the daemon.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        policy: watch::Receiver<Arc<Policy>>,
+        clock: Clock,
+        random: Random,
+        metrics: Arc<Metrics>,
+        channels: Vec<ChannelHandle>,
+    ) -> Self {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        Self {
+            store,
+            policy,
+            clock,
+            random,
+            metrics,
+            channels,
+            changes,
+            bells: Bells::default(),
+        }
+    }
+
+    /// The rules now in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Policy> {
+        self.policy.borrow().clone()
+    }
+
+    /// Changes of status from now on.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Withdraws a waiting message.
+    ///
+    /// # Errors
+    /// `NotFound`, `TooLate`, or the store's own.
+    pub async fn cancel(&self, tenant: &Tenant, id: MessageId) -> Result<Arc<Message>, StoreError> {
+        let change = self.store.cancel(tenant, id, self.clock.now()).await?;
+        self.publish(&change);
+        Ok(change.message)
+    }
+
+    /// The connections, in the order of the configuration.
+    #[must_use]
+    pub fn channel_views(&self) -> Vec<ChannelView> {
+        self.channels
+            .iter()
+            .map(|handle| ChannelView {
+                name: handle.id.to_string(),
+                account: handle.account.to_string(),
+                kind: "smpp",
+                status: handle.status.borrow().clone(),
+                window_used: handle
+                    .window_size
+                    .saturating_sub(handle.window.available_permits()),
+                window: handle.window_size,
+            })
+            .collect()
+    }
+
+    /// What a pending message waits for, as a stable code, and until when where that is known.
+    #[must_use]
+    pub fn why(&self, message: &Message) -> Option<(&'static str, Option<Timestamp>)> {
+        match &message.state {
+            State::Leased(_) => Some(("submitting", None)),
+            State::Waiting { due_at, why } => {
+                if *due_at > self.clock.now() {
+                    return Some((crate::store::why_code(why), Some(*due_at)));
+                }
+                let rules = self.rules();
+                let accounts = rules.accounts(&message.lane);
+                let up = self.channels.iter().any(|handle| {
+                    accounts.contains(&handle.account) && handle.status.borrow().is_up()
+                });
+                Some((if up { "queued" } else { "no_channel" }, None))
+            }
+            State::Submitted { .. } | State::Final(_) => None,
+        }
+    }
+
+    /// Tells the world about a change: counters, live listeners, the outbox.
+    pub(crate) fn publish(&self, change: &Change) {
+        if change.transition.status_changed() {
+            self.metrics.message(&change.message);
+            self.bells.outbox.notify_one();
+            // Nobody listening is no error.
+            let _ = self.changes.send(change.clone());
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Every metric, one documented field each, in a recorder of our own: two daemons in one process do
+//! not share a figure.
+//!
+//! Names and labels are those of the contract. Labels are bounded: operators, channels and statuses
+//! of the configuration, never a number, an id or a text.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
+};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use crate::domain::message::Message;
+use crate::domain::status::Status;
+use crate::domain::time::Timestamp;
+
+/// Handles of all metrics.
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    /// Handles by operator, status and channel: looking one up is cheaper than making its key.
+    messages: Mutex<HashMap<(String, Status, String), Counter>>,
+    /// Receipts whose message is not known, by channel.
+    unmatched: Mutex<HashMap<String, Counter>>,
+    submit: Mutex<HashMap<String, Histogram>>,
+    receipt_delay: Mutex<HashMap<String, Histogram>>,
+    /// Submissions whose outcome nobody can tell.
+    pub in_doubt: Counter,
+    /// Answers with which carriers asked us to slow down.
+    pub throttled: Counter,
+    /// Webhook deliveries that the receiver took.
+    pub webhooks_delivered: Counter,
+    /// Webhook tries that failed and will be repeated.
+    pub webhooks_retried: Counter,
+    /// Webhook deliveries dropped after 72 hours of tries.
+    pub webhooks_dropped: Counter,
+    /// Messages received from handsets.
+    pub inbound: Counter,
+}
+
+const META: Metadata<'static> = Metadata::new("relais", Level::INFO, None);
+
+/// Upper bounds of the submit latency histogram, in seconds.
+const SUBMIT_BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0,
+];
+/// Upper bounds of the receipt delay histogram, in seconds: from at once to two days.
+const RECEIPT_BUCKETS: [f64; 12] = [
+    0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43_200.0, 172_800.0,
+];
+
+impl Metrics {
+    /// A recorder with every metric described.
+    #[must_use]
+    pub fn new() -> Self {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(
+                Matcher::Full("relais_submit_duration_seconds".into()),
+                &SUBMIT_BUCKETS,
+            )
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(
+                    Matcher::Full("relais_receipt_delay_seconds".into()),
+                    &RECEIPT_BUCKETS,
+                )
+            })
+            .unwrap_or_else(|_| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
+        describe(&recorder);
+        let counter = |name: &'static str| recorder.register_counter(&Key::from_name(name), &META);
+        let metrics = Self {
+            messages: Mutex::default(),
+            unmatched: Mutex::default(),
+            submit: Mutex::default(),
+            receipt_delay: Mutex::default(),
+            in_doubt: counter("relais_attempts_unknown_total"),
+            throttled: counter("relais_throttled_total"),
+            webhooks_delivered: counter("relais_webhook_delivered_total"),
+            webhooks_retried: counter("relais_webhook_retried_total"),
+            webhooks_dropped: counter("relais_webhook_dropped_total"),
+            inbound: counter("relais_inbound_total"),
+            recorder,
+        };
+        metrics
+            .gauge(
+                "relais_build_info",
+                &[("version", env!("CARGO_PKG_VERSION"))],
+            )
+            .set(1.0);
+        metrics.gauge("relais_config_reload_failed", &[]).set(0.0);
+        metrics
+    }
+
+    /// Counts a message that has reached its present status.
+    pub fn message(&self, message: &Message) {
+        let operator = message.lane.operator.as_str();
+        let channel = message.channel().map_or("", |channel| channel.as_str());
+        let status = message.status();
+        let mut known = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry((operator.to_owned(), status, channel.to_owned()))
+            .or_insert_with(|| {
+                let labels = labels(&[
+                    ("status", status.word()),
+                    ("channel", channel),
+                    ("operator", operator),
+                ]);
+                self.recorder
+                    .register_counter(&Key::from_parts("relais_messages_total", labels), &META)
+            })
+            .increment(1);
+        drop(known);
+        if status == Status::Delivered
+            && let (Some(sent), Some(delivered)) = (message.sent_at, message.delivered_at)
+        {
+            self.by_channel(&self.receipt_delay, "relais_receipt_delay_seconds", channel)
+                .record(delivered.since(sent));
+        }
+    }
+
+    /// Records how long a `submit_sm` waited for its answer.
+    pub fn submitted(&self, channel: &str, took: Duration) {
+        self.by_channel(&self.submit, "relais_submit_duration_seconds", channel)
+            .record(took);
+    }
+
+    /// Counts a receipt whose message is not known.
+    pub fn unmatched(&self, channel: &str) {
+        let mut known = self
+            .unmatched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry(channel.to_owned())
+            .or_insert_with(|| {
+                let labels = labels(&[("channel", channel)]);
+                self.recorder.register_counter(
+                    &Key::from_parts("relais_receipts_unmatched_total", labels),
+                    &META,
+                )
+            })
+            .increment(1);
+    }
+
+    /// A gauge of this name and labels, for values that are read when somebody looks.
+    #[must_use]
+    pub fn gauge(&self, name: &'static str, pairs: &[(&'static str, &str)]) -> Gauge {
+        self.recorder
+            .register_gauge(&Key::from_parts(name, labels(pairs)), &META)
+    }
+
+    /// The text that Prometheus reads.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle().render()
+    }
+
+    /// Folds recorded samples into their buckets; call it every few seconds, or memory grows while
+    /// nobody scrapes.
+    pub fn upkeep(&self) {
+        self.handle().run_upkeep();
+    }
+
+    /// Milliseconds since the epoch as Prometheus writes times, for gauges of instants.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn seconds(at: Timestamp) -> f64 {
+        at.millis() as f64 / 1000.0
+    }
+
+    fn handle(&self) -> PrometheusHandle {
+        self.recorder.handle()
+    }
+
+    fn by_channel(
+        &self,
+        known: &Mutex<HashMap<String, Histogram>>,
+        name: &'static str,
+        channel: &str,
+    ) -> Histogram {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(histogram) = known.get(channel) {
+            return histogram.clone();
+        }
+        let key = Key::from_parts(name, labels(&[("channel", channel)]));
+        let histogram = self.recorder.register_histogram(&key, &META);
+        known.insert(channel.to_owned(), histogram.clone());
+        histogram
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
+    pairs
+        .iter()
+        .map(|(name, value)| Label::new(*name, (*value).to_owned()))
+        .collect()
+}
+
+/// The HELP texts.
+fn describe(recorder: &PrometheusRecorder) {
+    const COUNTERS: [(&str, &str); 8] = [
+        (
+            "relais_messages_total",
+            "Messages that have reached a status, by the channel they last went through.",
+        ),
+        (
+            "relais_receipts_unmatched_total",
+            "Receipts for which no message was known when they came.",
+        ),
+        (
+            "relais_attempts_unknown_total",
+            "Submissions whose outcome nobody can tell.",
+        ),
+        (
+            "relais_throttled_total",
+            "Answers with which carriers asked us to slow down.",
+        ),
+        (
+            "relais_webhook_delivered_total",
+            "Webhook deliveries that the receiver took.",
+        ),
+        (
+            "relais_webhook_retried_total",
+            "Webhook tries that failed and will be repeated.",
+        ),
+        (
+            "relais_webhook_dropped_total",
+            "Webhook deliveries dropped after 72 hours of tries.",
+        ),
+        ("relais_inbound_total", "Messages received from handsets."),
+    ];
+    const GAUGES: [(&str, &str); 9] = [
+        (
+            "relais_queue_messages",
+            "Messages waiting, by operator and what they wait for.",
+        ),
+        (
+            "relais_queue_oldest_seconds",
+            "How long the message that has been due longest has waited.",
+        ),
+        ("relais_channel_up", "1 if the channel takes messages."),
+        (
+            "relais_channel_window_used",
+            "Messages under way on the channel.",
+        ),
+        ("relais_webhook_pending", "Webhook deliveries not yet made."),
+        ("relais_store_disk_bytes", "Size of the store on the disk."),
+        (
+            "relais_store_live_bytes",
+            "Size of the records that are live.",
+        ),
+        (
+            "relais_config_reload_failed",
+            "1 if the last reload was refused and the old configuration is kept.",
+        ),
+        (
+            "relais_build_info",
+            "Always 1; the version is in the label.",
+        ),
+    ];
+    for (name, help) in COUNTERS {
+        recorder.describe_counter(KeyName::from(name), None, SharedString::from(help));
+    }
+    for (name, help) in GAUGES {
+        recorder.describe_gauge(KeyName::from(name), None, SharedString::from(help));
+    }
+    for (name, help) in [
+        (
+            "relais_submit_duration_seconds",
+            "From writing a submit_sm to reading its answer.",
+        ),
+        (
+            "relais_receipt_delay_seconds",
+            "From a carrier's acceptance to the receipt that it was delivered.",
+        ),
+    ] {
+        recorder.describe_histogram(
+            KeyName::from(name),
+            Some(Unit::Seconds),
+            SharedString::from(help),
+        );
+    }
+}

@@ -1,0 +1,560 @@
+//! Durability: the verbs of the gateway, each atomic, each answering only after it is durable.
+//!
+//! The interface is made of domain operations, not of keys, so that an embedded engine and a shared
+//! database can both keep its promises. There is no generic update. Every transition is decided by
+//! [`crate::domain`]; the store finds the record, applies the event and writes what follows from it
+//! (carrier references, outbox entries) in one commit.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::domain::apply::{Refused, Transition};
+use crate::domain::event::{Event, Rejection};
+use crate::domain::id::{
+    Account, BatchId, ChannelId, InboundId, Lane, MessageId, OperatorName, Tenant,
+};
+use crate::domain::inbound::Inbound;
+use crate::domain::message::{Message, Token, WaitReason};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::receipt::Receipt;
+use crate::domain::status::Status;
+use crate::domain::time::Timestamp;
+
+/// Durable state of the gateway.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Stores a submission: all of its messages, or nothing.
+    ///
+    /// With an idempotency key that is known, nothing is stored: the same body answers the first
+    /// ids again, another body is `Conflict`.
+    async fn accept(&self, submission: Submission) -> Result<Accepted, StoreError>;
+
+    /// Takes up to `limit` messages of `lane` that are due at `now`, for sending.
+    ///
+    /// Where the message is to be sent at most once, its claim is durable before this returns;
+    /// elsewhere a crash forgets it, and the message is sent again: the same as if it were known.
+    async fn claim(
+        &self,
+        lane: &Lane,
+        by: Claimant,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError>;
+
+    /// Records what channels report, in order. A report on a claim that is no longer in force
+    /// changes nothing, except that a late acceptance still binds its reference.
+    async fn report(
+        &self,
+        reports: Vec<Report>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Change>>, StoreError>;
+
+    /// Matches receipts with their messages, or parks them until the reference is bound.
+    async fn receive(
+        &self,
+        receipts: Vec<ReceiptReport>,
+        now: Timestamp,
+    ) -> Result<Vec<Receiving>, StoreError>;
+
+    /// Applies `DeadlinePassed` to at most `limit` messages whose deadline is not after `now`.
+    async fn time_out(&self, now: Timestamp, limit: usize) -> Result<Vec<Change>, StoreError>;
+
+    /// Withdraws a waiting message of this tenant.
+    async fn cancel(
+        &self,
+        tenant: &Tenant,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Change, StoreError>;
+
+    /// Stores what a handset sent; a repetition of the same id changes nothing.
+    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<(), StoreError>;
+
+    /// Up to `limit` webhook deliveries that are due, no two of one message to one target, none for
+    /// an origin of `busy`. A delivery handed out is not handed out again until it is settled.
+    async fn outbox_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        busy: &[Arc<str>],
+    ) -> Result<OutboxDue, StoreError>;
+
+    /// Says what became of deliveries that were handed out.
+    async fn outbox_settle(&self, settled: Vec<(u64, Settled)>) -> Result<(), StoreError>;
+
+    /// Stores or replaces a webhook subscription.
+    async fn put_webhook(&self, webhook: Webhook) -> Result<(), StoreError>;
+    /// Removes one; `NotFound` if this tenant has none of that id.
+    async fn delete_webhook(&self, tenant: &Tenant, id: &str) -> Result<(), StoreError>;
+    /// A tenant's subscriptions.
+    fn webhooks(&self, tenant: &Tenant) -> Vec<Webhook>;
+
+    /// Stores or replaces an API key.
+    async fn put_key(&self, key: ApiKey) -> Result<(), StoreError>;
+    /// The key with this public prefix.
+    fn key(&self, prefix: &str) -> Option<Arc<ApiKey>>;
+    /// Every key.
+    fn keys(&self) -> Vec<Arc<ApiKey>>;
+
+    /// One message of this tenant.
+    async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError>;
+    /// A page of messages, newest first.
+    async fn find(&self, query: Query) -> Result<Page<Message>, StoreError>;
+    /// A batch's message ids, in the order of submission.
+    async fn batch(&self, tenant: &Tenant, id: BatchId) -> Result<Batch, StoreError>;
+    /// A page of inbound messages, newest first.
+    async fn inbound(
+        &self,
+        tenant: &Tenant,
+        before: Option<InboundId>,
+        limit: usize,
+    ) -> Result<Page<Inbound>, StoreError>;
+
+    /// When the lane has work next: `None` if never before it is notified.
+    fn next_due(&self, lane: &Lane) -> Option<Timestamp>;
+    /// When the next deadline of any message passes.
+    fn next_deadline(&self) -> Option<Timestamp>;
+    /// Lanes that hold messages.
+    fn lanes(&self) -> Vec<Lane>;
+    /// Figures for metrics, cheap.
+    fn gauges(&self, now: Timestamp) -> Gauges;
+    /// Why it cannot take messages now, if so. Cheap: no I/O.
+    fn unhealthy(&self) -> Option<String>;
+    /// Removes what is past keeping, a bounded amount; true if there may be more.
+    async fn prune(&self, now: Timestamp) -> Result<bool, StoreError>;
+    /// Finishes what is queued, makes it durable and closes; later calls answer `Unavailable`.
+    async fn close(&self);
+}
+
+/// Why the store did not do what was asked. A variant exists only where a caller acts on it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// No such record, or not this tenant's.
+    #[error("there is no such record")]
+    NotFound,
+    /// The idempotency key was used with another body.
+    #[error("this idempotency key was already used with another body")]
+    Conflict,
+    /// The message is leaving or has left.
+    #[error("the message is already leaving")]
+    TooLate,
+    /// Too much is waiting; try again later.
+    #[error("too many messages are waiting")]
+    Full,
+    /// A record cannot be read.
+    #[error("the record {key} cannot be read: {problem}")]
+    Corrupt {
+        /// Its key in hexadecimal.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The disk or the engine failed, or the store is closed.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+}
+
+impl From<Refused> for StoreError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooLate => Self::TooLate,
+            Refused::Stale => Self::NotFound,
+        }
+    }
+}
+
+/// Messages to be stored together.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Whose they are.
+    pub tenant: Tenant,
+    /// The caller's key against repetition.
+    pub idempotency: Option<Idempotency>,
+    /// Set if the caller asked for a batch.
+    pub batch: Option<BatchId>,
+    /// The messages, in order.
+    pub messages: Vec<Message>,
+    /// Most live messages allowed after this.
+    pub max_live: usize,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// An idempotency key, hashed with its tenant, and the fingerprint of the body that it came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Hash of tenant and key.
+    pub key: [u8; 16],
+    /// Hash of the body.
+    pub body: [u8; 16],
+}
+
+/// The answer to a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Stored now.
+    New(Vec<MessageId>),
+    /// Stored before, under the same idempotency key and body.
+    Repeated {
+        /// The first answer's batch.
+        batch: Option<BatchId>,
+        /// The first answer's messages.
+        messages: Vec<MessageId>,
+    },
+}
+
+/// Who takes messages for sending.
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    /// The id space of its references.
+    pub account: Account,
+    /// The bind or modem.
+    pub channel: ChannelId,
+    /// When the claim is taken as lost.
+    pub until: Timestamp,
+}
+
+/// What a claim took.
+#[derive(Clone, Debug, Default)]
+pub struct Claimed {
+    /// The messages, leased.
+    pub messages: Vec<Message>,
+    /// When the lane has work again.
+    pub next_due: Option<Timestamp>,
+}
+
+/// What a channel reports about one claim.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// A segment was accepted under this reference.
+    Accepted {
+        /// Which claim.
+        token: Token,
+        /// Whose reference.
+        account: Account,
+        /// Segment index, from 0.
+        segment: u16,
+        /// The carrier's id, as it wrote it.
+        reference: String,
+    },
+    /// A segment was refused.
+    Rejected {
+        /// Which claim.
+        token: Token,
+        /// How.
+        rejection: Rejection,
+    },
+    /// Nobody can tell.
+    Unknown {
+        /// Which claim.
+        token: Token,
+        /// Segment index, from 0.
+        segment: u16,
+        /// Why.
+        doubt: crate::domain::message::Doubt,
+    },
+    /// Returned unsent.
+    GivenBack {
+        /// Which claim.
+        token: Token,
+        /// Why it waits now.
+        why: WaitReason,
+    },
+}
+
+/// What a commit changed about one message.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The record as it is now.
+    pub message: Arc<Message>,
+    /// How its status moved.
+    pub transition: Transition,
+}
+
+/// One receipt, as a channel read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptReport {
+    /// Whose reference.
+    pub account: Account,
+    /// The carrier's id, as the receipt wrote it.
+    pub reference: String,
+    /// The handset's number, if the receipt names one: the tie-breaker between forms of the id.
+    pub handset: Option<Msisdn>,
+    /// What it says.
+    pub receipt: Receipt,
+}
+
+/// What became of a receipt.
+#[derive(Clone, Debug)]
+pub enum Receiving {
+    /// It told something new.
+    Matched(Change),
+    /// Known already.
+    Duplicate,
+    /// No message is known under that reference yet; kept until one is.
+    Parked,
+}
+
+/// A webhook delivery that is due.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Its number, for settling.
+    pub seq: u64,
+    /// Where it goes.
+    pub url: String,
+    /// Scheme, host and port of the URL: what a slow receiver is known by.
+    pub origin: Arc<str>,
+    /// The signing secret's webhook; `None` for a message's own `webhook_url`.
+    pub webhook: Option<String>,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// What happened.
+    pub event: OutboxEvent,
+    /// When it was decided.
+    pub created_at: Timestamp,
+    /// Tries so far.
+    pub tries: u32,
+}
+
+/// What a webhook tells: the record as it was when the event was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutboxEvent {
+    /// A message's status changed.
+    Message(Box<Message>),
+    /// A handset wrote.
+    Inbound(Inbound),
+}
+
+impl OutboxEvent {
+    /// The event type of the contract.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Message(message) => match message.status() {
+                Status::Pending => "message.pending",
+                Status::Sent => "message.sent",
+                Status::Delivered => "message.delivered",
+                Status::Expired => "message.expired",
+                Status::Failed => "message.failed",
+                Status::Cancelled => "message.cancelled",
+            },
+            Self::Inbound(_) => "inbound.received",
+        }
+    }
+}
+
+/// Deliveries to make now.
+#[derive(Clone, Debug, Default)]
+pub struct OutboxDue {
+    /// The deliveries.
+    pub deliveries: Vec<Delivery>,
+    /// When the next one is due, of those that are not busy.
+    pub next_due: Option<Timestamp>,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Taken by the receiver.
+    Done,
+    /// To be tried again then; counts as a try.
+    Retry(Timestamp),
+    /// Past its time: dropped, and counted.
+    GivenUp,
+}
+
+/// A tenant's subscription to events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// Its id.
+    pub id: String,
+    /// Whose.
+    pub tenant: Tenant,
+    /// Where to post.
+    pub url: String,
+    /// Event types wanted; empty means the final ones of messages.
+    pub types: Vec<String>,
+    /// Signing secret, `whsec_…` as Standard Webhooks writes it.
+    pub secret: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Webhook {
+    /// True if it wants events of this type.
+    #[must_use]
+    pub fn wants(&self, kind: &str) -> bool {
+        if self.types.is_empty() {
+            FINAL_EVENTS.contains(&kind)
+        } else {
+            self.types.iter().any(|wanted| wanted == kind)
+        }
+    }
+}
+
+/// The event types that a subscription without a word gets.
+pub const FINAL_EVENTS: [&str; 4] = [
+    "message.delivered",
+    "message.expired",
+    "message.failed",
+    "message.cancelled",
+];
+
+/// An API key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Public part, by which it is found and shown.
+    pub prefix: String,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    /// What it is for, in the administrator's words.
+    pub name: String,
+    /// Whose.
+    pub tenant: Tenant,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Send and cancel messages.
+    Send,
+    /// Read messages, events, channels.
+    Read,
+    /// Everything, keys included.
+    Admin,
+}
+
+/// Which messages to list.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Whose.
+    pub tenant: Tenant,
+    /// Only this status.
+    pub status: Option<Status>,
+    /// Only to this number.
+    pub to: Option<Msisdn>,
+    /// Only with this reference.
+    pub reference: Option<String>,
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// Created at or after.
+    pub since: Option<Timestamp>,
+    /// Created before.
+    pub until: Option<Timestamp>,
+    /// Changed at or after.
+    pub updated_since: Option<Timestamp>,
+    /// Continue before this id.
+    pub before: Option<MessageId>,
+    /// Most per page.
+    pub limit: usize,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What it holds.
+    pub items: Vec<T>,
+    /// Where to go on, if there may be more: the id of the last record looked at.
+    pub next: Option<uuid::Uuid>,
+}
+
+/// One submission of several messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Its id.
+    pub id: BatchId,
+    /// Whose.
+    pub tenant: Tenant,
+    /// Its messages, in the order of submission.
+    pub messages: Vec<MessageId>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+}
+
+/// Figures that the store knows without looking.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// Messages waiting, by operator and the code of why.
+    pub waiting: Vec<(OperatorName, &'static str, u64)>,
+    /// How long the message that has been due longest has waited, in seconds, by operator.
+    pub oldest: Vec<(OperatorName, f64)>,
+    /// Messages that are not final.
+    pub live: u64,
+    /// Webhook deliveries not yet made.
+    pub outbox: u64,
+    /// Receipts whose message is not known.
+    pub orphans: u64,
+    /// Octets on the disk.
+    pub disk_bytes: u64,
+    /// Octets of records that are live, as far as is known.
+    pub live_bytes: u64,
+}
+
+/// The stable code of why a message waits.
+#[must_use]
+pub const fn why_code(why: &WaitReason) -> &'static str {
+    match why {
+        WaitReason::Accepted => "queued",
+        WaitReason::ScheduledByClient => "scheduled",
+        WaitReason::Backoff(_) => "backoff",
+        WaitReason::Throttled => "throttled",
+        WaitReason::NoChannelUp => "no_channel",
+        WaitReason::InDoubt => "in_doubt",
+    }
+}
+
+/// The event that a report is, for the message that it names.
+impl Report {
+    /// The claim that it speaks for.
+    #[must_use]
+    pub const fn token(&self) -> Token {
+        match self {
+            Self::Accepted { token, .. }
+            | Self::Rejected { token, .. }
+            | Self::Unknown { token, .. }
+            | Self::GivenBack { token, .. } => *token,
+        }
+    }
+
+    /// The domain event that it brings.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        let token = self.token();
+        let by = crate::domain::event::Sending {
+            attempt: token.attempt,
+            claim: token.claim,
+        };
+        match self {
+            Self::Accepted {
+                segment, reference, ..
+            } => Event::SegmentAccepted {
+                by,
+                segment: *segment,
+                reference: reference.clone(),
+            },
+            Self::Rejected { rejection, .. } => Event::SegmentRejected {
+                by,
+                rejection: rejection.clone(),
+            },
+            Self::Unknown { segment, doubt, .. } => Event::SegmentUnknown {
+                by,
+                segment: *segment,
+                doubt: *doubt,
+            },
+            Self::GivenBack { why, .. } => Event::GivenBack {
+                by,
+                why: why.clone(),
+            },
+        }
+    }
+}
