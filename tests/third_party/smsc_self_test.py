@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import pathlib
+import socket
+import struct
 
 import smpp34
 
 import sms_text
+from capture import Capture
 from harness import Ports, Smsc, check, equal, wait_for
 
 
@@ -83,8 +86,27 @@ def smsc_sends_an_inbound_message(smsc: Smsc) -> None:
     equal(_talk(smsc.port, work, "RX"), ("Oui, 5 €", "33612345678", True), "inbound")
 
 
-def cases(folder: pathlib.Path, ports: Ports):
+def dissector_notices_a_malformed_pdu(folder: pathlib.Path) -> None:
+    """A submit_sm whose destination never ends, and a whole enquire_link, so that the port is read as SMPP at all."""
+    ports = Ports()
+    capture = Capture(folder, ports)
+    with socket.create_server(("127.0.0.1", ports.take())) as listener:
+        with socket.create_connection(listener.getsockname()) as link, listener.accept()[0] as peer:
+            link.sendall(struct.pack(">IIII", 16, 0x15, 0, 1))
+            broken = b"\0\0\0sender\0\1\0013361234"
+            link.sendall(struct.pack(">IIII", 16 + len(broken), 0x04, 0, 2) + broken)
+            equal(len(peer.recv(16, socket.MSG_WAITALL)), 16, "octets")
+    wait_for("the capture is written", lambda: capture.file.stat().st_size > 900)
+    capture.stop()
+    counts, complaints = capture.judge()
+    equal(counts["Enquire_link"], 1, "enquire_link in the dissection")
+    check(complaints, "the dissector finds nothing wrong with a submit_sm without an end")
+
+
+def cases(folder: pathlib.Path):
     """(name, function) of each proof."""
+    ports = Ports()
+
     def with_smsc(proof, *options):
         def run():
             smsc = Smsc(folder, ports, *options)
@@ -98,3 +120,6 @@ def cases(folder: pathlib.Path, ports: Ports):
     yield with_smsc(smsc_reassembles_parts_and_reports_each, "--id-form", "receipt-hex", "--delay-ms", 20)
     yield with_smsc(smsc_reports_before_it_answers_and_twice, "--receipt-before-response", "--duplicate-receipts", "--receipt", "text")
     yield with_smsc(smsc_sends_an_inbound_message)
+    inner = folder / "malformed"
+    inner.mkdir()
+    yield dissector_notices_a_malformed_pdu.__name__, lambda: dissector_notices_a_malformed_pdu(inner)
