@@ -203,9 +203,9 @@ async fn serve(mut stream: TcpStream, called_back: Arc<Tally>) {
     let mut buffer = Vec::with_capacity(8192);
     while let Some(message) = next_message(&mut stream, &mut buffer).await {
         if message.contains("\"message.delivered\"") {
-            // The member's name with its quotes and colon stands in no other place of the event.
-            if let Some((_, rest)) = message.split_once("\"to\":\"") {
-                called_back.note(rest.split('"').next().unwrap_or(""));
+            // The member's name with quotes and colon stands in no other place of the event.
+            if let Some((_, rest)) = message.split_once("\"to\":") {
+                called_back.note(rest.split('"').nth(1).unwrap_or(""));
             }
         }
         if stream

@@ -21,7 +21,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const ADMIN_KEY: &str = "bench-admin-key-0123456789abcdef0123456789abcdef";
 /// No phase of a healthy run comes near it.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Which indexes have been seen, how many more than once, and when the last new one came.
 struct Tally(Mutex<Seen>);
