@@ -6,5 +6,5 @@ pub mod domain;
 pub mod engine;
 pub mod metrics;
 pub mod pdu;
-pub mod store;
 pub mod sim;
+pub mod store;
