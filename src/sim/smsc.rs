@@ -317,3 +317,6 @@ impl Connector for InMemory {
         Ok(Box::new(near))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,6 +201,3 @@ pub fn start_on(
         })
         .collect()
 }
-
-#[cfg(test)]
-mod tests;

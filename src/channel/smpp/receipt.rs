@@ -91,12 +91,12 @@ impl<'a> Fields<'a> {
         Self { head, quoted }
     }
 
-    /// The value of the first field `key`: up to the next blank or control character.
+    /// The value of the first field `key`: up to the next blank, comma or semicolon.
     fn get(&self, key: &str) -> Option<&'a str> {
         [self.head, self.quoted].into_iter().find_map(|text| {
             let value = text.get(find(text, key)?..)?.trim_start_matches([' ', '\t']);
-            let value = value.split(|c: char| c.is_whitespace() || c.is_control()).next()?;
-            let value = value.trim_matches([',', ';', '"', '\'']);
+            let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | ';');
+            let value = value.split(ends).next()?.trim_matches(['"', '\'']);
             // `id: sub:001` has no id: what follows is the next field.
             (!value.is_empty() && !value.contains(':')).then_some(value)
         })
