@@ -18,6 +18,9 @@ use super::{BindMode, SmppConfig};
 use crate::clock::Clock;
 use crate::domain::message::Token;
 
+/// Longest wait for a connection: a host that answers at all does so sooner.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// What a session runs on.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -130,9 +133,10 @@ async fn open(
 ) -> Result<EsmeLink, BindError> {
     let pdu = bind_pdu(config, role)?;
     let limit = config.response_timeout;
-    let stream = tokio::time::timeout(limit, connector.connect())
+    let patience = limit.min(CONNECT);
+    let stream = tokio::time::timeout(patience, connector.connect())
         .await
-        .map_err(|_| BindError::Timeout(limit))??;
+        .map_err(|_| BindError::Timeout(patience))??;
     let timers = LinkTimers { response: limit, enquire_link: Some(config.enquire_link) };
     let mut link = Link::new(stream, timers, clock.clone());
     link.request(pdu, Tag::Bind);

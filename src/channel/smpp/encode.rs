@@ -24,9 +24,9 @@ const MAX_VALIDITY: Duration = Duration::from_hours(30 * 24);
 /// Shortest validity that is written: less would expire before it is tried.
 const MIN_VALIDITY: Duration = Duration::from_mins(1);
 
-/// A segment cannot be written as a PDU. Its value is not shown: it may be a number or a text.
+/// A value cannot be written into a PDU. It is not shown: it may be a number, a text or a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{field} does not fit into a submit_sm")]
+#[error("{field} is too long for its field or not ASCII")]
 pub struct EncodeError {
     /// The field that the value was meant for.
     pub field: &'static str,
@@ -186,6 +186,6 @@ mod tests {
         config.service_type = "TOOLONG".to_owned();
         let request = request(None, Alphabet::Gsm7, 1);
         let error = submit_sm(&config, &request, &request.segments[0], request.validity).unwrap_err();
-        assert_eq!(error.to_string(), "service_type does not fit into a submit_sm");
+        assert_eq!(error.to_string(), "service_type is too long for its field or not ASCII");
     }
 }

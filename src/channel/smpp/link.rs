@@ -220,21 +220,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
 
     /// Waits for what happens next. After [`LinkEvent::Closed`] there is nothing more.
     pub async fn next(&mut self) -> LinkEvent<T> {
+        // A timer counts only once everything that has arrived is read: when the owner was kept
+        // busy for longer than a time-out, the answer may be waiting in the socket.
+        let mut caught_up = false;
         loop {
             if let Some(event) = self.try_next() {
                 return event;
             }
-            if let Some(event) = self.run_timers() {
+            if caught_up && let Some(event) = self.run_timers() {
                 return event;
             }
             self.arm();
             match poll_fn(|cx| self.poll_io(cx)).await {
                 Progress::Read(Ok(0)) => return LinkEvent::Closed(Closed::Peer),
-                Progress::Read(Ok(_)) => {}
+                Progress::Read(Ok(octets)) => caught_up = octets < READ_CHUNK,
                 Progress::Read(Err(error)) | Progress::Written(error) => {
                     return LinkEvent::Closed(error.into());
                 }
-                Progress::Timer => self.sleep = None,
+                Progress::Timer => {
+                    self.sleep = None;
+                    caught_up = true;
+                }
             }
         }
     }

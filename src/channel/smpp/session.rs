@@ -104,7 +104,6 @@ impl<'a> Session<'a> {
             tokio::select! {
                 biased;
                 () = self.driver.stop.cancelled(), if !matches!(self.leaving, Some(Leaving::Stop)) => {
-                    self.driver.status.send_replace(ChannelStatus::Draining);
                     self.leave(Leaving::Stop);
                 }
                 Some(verdict) = verdicts.recv() => self.acknowledge(verdict),
@@ -307,6 +306,8 @@ impl<'a> Session<'a> {
     }
 
     fn leave(&mut self, leaving: Leaving) {
+        // Said at once, so that nothing more is handed over only to be returned.
+        self.driver.status.send_replace(ChannelStatus::Draining);
         self.leaving = Some(leaving);
         self.leave_by =
             self.driver.clock.elapsed() + DRAIN.min(self.driver.config.response_timeout);

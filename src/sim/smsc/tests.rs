@@ -422,7 +422,7 @@ async fn wrong_credentials_are_not_hammered_and_name_the_answer() {
     assert_eq!(status, ChannelStatus::Down { cause });
     tokio::time::sleep(Duration::from_mins(5)).await;
     let refused = world.smsc.ledger(|ledger| ledger.refused_binds);
-    assert!((15..=41).contains(&refused), "{refused} binds in five minutes");
+    assert!((15..=31).contains(&refused), "{refused} binds in five minutes");
     world.end().await;
 }
 
@@ -502,7 +502,7 @@ async fn an_unbind_by_the_smsc_is_answered_after_the_pending_answers() {
     world.ledger(|ledger| ledger.submitted_total == 1).await;
     world.smsc.unbind_all();
     accepted(&world.outcome().await.2);
-    let status = world.is(|status| !status.is_up()).await;
+    let status = world.is(|status| matches!(status, ChannelStatus::Down { .. })).await;
     assert!(matches!(status, ChannelStatus::Down { cause } if cause == "unbound by SMSC"));
     world.up().await;
     world.end().await;
@@ -595,6 +595,34 @@ async fn what_was_not_acknowledged_comes_again_on_the_next_bind() {
     ack.taken();
     world.ledger(|ledger| ledger.acknowledged_total == 1).await;
     world.smsc.ledger(|ledger| assert_eq!((ledger.delivered_total, ledger.binds), (2, 2)));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_was_busy_for_long_finds_its_answers_and_not_time_outs() {
+    let mut world = world(SmscScript::default(), |config| config.window = 200);
+    world.up().await;
+    let mut permits = Vec::new();
+    for _ in 0..200 {
+        permits.push(world.submit("33612345678", "Bonjour").await);
+    }
+    // The queue of events is full long before the last answer, and stays so beyond every time-out.
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    let (mut outcomes, mut receipts) = (0, 0);
+    while outcomes < 200 || receipts < 200 {
+        match world.event().await {
+            ChannelEvent::Segment { outcome, .. } => {
+                accepted(&outcome);
+                outcomes += 1;
+            }
+            ChannelEvent::Receipt { ack, .. } => {
+                ack.taken();
+                receipts += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    world.smsc.ledger(|ledger| assert_eq!(ledger.binds, 1));
     world.end().await;
 }
 
