@@ -18,6 +18,9 @@ use super::{BindMode, SmppConfig};
 use crate::clock::Clock;
 use crate::domain::message::Token;
 
+/// Longest wait for a connection: a host that answers at all does so sooner.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// What a session runs on.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -86,10 +89,7 @@ pub(super) enum BindError {
 impl BindError {
     /// True if trying again soon would only lock the account.
     pub(super) const fn is_about_credentials(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused(ESME_RINVPASWD | ESME_RINVSYSID) | Self::Config(_)
-        )
+        matches!(self, Self::Refused(ESME_RINVPASWD | ESME_RINVSYSID) | Self::Config(_))
     }
 
     /// True if the SMSC was reached and said no.
@@ -114,19 +114,13 @@ pub(super) async fn bind(
     match config.bind {
         BindMode::Transceiver => {
             let submit = open(connector, config, clock, Role::Transceiver).await?;
-            Ok(Bound {
-                submit,
-                receive: None,
-            })
+            Ok(Bound { submit, receive: None })
         }
         BindMode::TransmitterReceiver => {
             // The receiver first: there is then no moment in which a receipt finds nobody.
             let receive = open(connector, config, clock, Role::Receiver).await?;
             let submit = open(connector, config, clock, Role::Transmitter).await?;
-            Ok(Bound {
-                submit,
-                receive: Some(receive),
-            })
+            Ok(Bound { submit, receive: Some(receive) })
         }
     }
 }
@@ -139,20 +133,16 @@ async fn open(
 ) -> Result<EsmeLink, BindError> {
     let pdu = bind_pdu(config, role)?;
     let limit = config.response_timeout;
-    let stream = tokio::time::timeout(limit, connector.connect())
+    let patience = limit.min(CONNECT);
+    let stream = tokio::time::timeout(patience, connector.connect())
         .await
-        .map_err(|_| BindError::Timeout(limit))??;
-    let timers = LinkTimers {
-        response: limit,
-        enquire_link: Some(config.enquire_link),
-    };
+        .map_err(|_| BindError::Timeout(patience))??;
+    let timers = LinkTimers { response: limit, enquire_link: Some(config.enquire_link) };
     let mut link = Link::new(stream, timers, clock.clone());
     link.request(pdu, Tag::Bind);
     loop {
         match link.next().await {
-            LinkEvent::Answer {
-                status: ESME_ROK, ..
-            } => return Ok(link),
+            LinkEvent::Answer { status: ESME_ROK, .. } => return Ok(link),
             LinkEvent::Answer { status, .. } => return Err(BindError::Refused(status)),
             LinkEvent::TimedOut { .. } => return Err(BindError::Timeout(limit)),
             LinkEvent::Closed(why) => return Err(why.into()),

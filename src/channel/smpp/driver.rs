@@ -37,15 +37,10 @@ impl Driver {
         let mut failures = 0;
         while !self.stop.is_cancelled() {
             self.status.send_replace(ChannelStatus::Connecting);
-            let (connector, config, clock) = (
-                self.connector.clone(),
-                self.config.clone(),
-                self.clock.clone(),
-            );
-            let Some(bound) = self.away(bind::bind(&connector, &config, &clock)).await else {
-                break;
-            };
-            let (cause, mut wait) = match bound {
+            let (connector, config, clock) =
+                (self.connector.clone(), self.config.clone(), self.clock.clone());
+            let Some(bound) = self.away(bind::bind(&connector, &config, &clock)).await else { break };
+            let (cause, wait) = match bound {
                 Ok(bound) => {
                     tracing::info!(channel = %self.id, "bound");
                     self.status.send_replace(ChannelStatus::Up);
@@ -58,7 +53,7 @@ impl Driver {
                         End::Stopped => break,
                         End::Lost(cause) => {
                             tracing::warn!(channel = %self.id, cause, "session lost");
-                            (cause, self.backoff(failures))
+                            (cause, self.spread(self.backoff(failures)))
                         }
                     }
                 }
@@ -69,15 +64,13 @@ impl Driver {
                             self.config.reconnect_max.max(REFUSED_WAIT)
                         }
                         error if error.is_refusal() => self.backoff(failures).max(REFUSED_WAIT),
-                        _ => self.backoff(failures),
+                        _ => self.spread(self.backoff(failures)),
                     };
                     (error.to_string(), wait)
                 }
             };
             failures = failures.saturating_add(1);
             self.status.send_replace(ChannelStatus::Down { cause });
-            // Binds that were lost together must not all come back in the same instant.
-            wait = wait.mul_f64(0.5 + 0.5 * self.random.fraction());
             if self.away(tokio::time::sleep(wait)).await.is_none() {
                 break;
             }
@@ -104,10 +97,7 @@ impl Driver {
     }
 
     pub(super) async fn give_back(&self, request: &SubmitRequest) {
-        self.tell(ChannelEvent::Returned {
-            token: request.token,
-        })
-        .await;
+        self.tell(ChannelEvent::Returned { token: request.token }).await;
     }
 
     /// Hands an event to the engine. If the engine is gone there is nobody left to tell.
@@ -116,11 +106,14 @@ impl Driver {
     }
 
     fn backoff(&self, failures: u32) -> Duration {
-        let doubled = self
-            .config
-            .reconnect_min
-            .saturating_mul(2_u32.saturating_pow(failures));
+        let doubled = self.config.reconnect_min.saturating_mul(2_u32.saturating_pow(failures));
         doubled.min(self.config.reconnect_max)
+    }
+
+    /// Shortens a wait by up to a half: binds that were lost together must not all come back in
+    /// the same instant.
+    fn spread(&self, wait: Duration) -> Duration {
+        wait.mul_f64(0.5 + 0.5 * self.random.fraction())
     }
 
     fn log(&self, error: &BindError) {

@@ -168,8 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         let pdu = pdu.into();
         let (id, now) = (pdu.command_id(), self.clock.elapsed());
         let sequence = self.window.next_sequence();
-        self.window
-            .insert(sequence, id, tag, now, now + self.timers.response);
+        self.window.insert(sequence, id, tag, now, now + self.timers.response);
         self.put(0, sequence, pdu);
     }
 
@@ -182,13 +181,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
     /// where there is none).
     pub fn refuse(&mut self, header: Header, status: u32) {
         match header.command {
-            CommandId::DeliverSm => {
-                self.respond(status, header.sequence, pdus::DeliverSmResp::default())
-            }
+            CommandId::DeliverSm => self.respond(status, header.sequence, pdus::DeliverSmResp::default()),
             CommandId::DataSm => self.respond(status, header.sequence, pdus::DataSmResp::default()),
-            CommandId::SubmitSm => {
-                self.respond(status, header.sequence, pdus::SubmitSmResp::default())
-            }
+            CommandId::SubmitSm => self.respond(status, header.sequence, pdus::SubmitSmResp::default()),
             // These have no response at all.
             CommandId::AlertNotification | CommandId::Outbind => {}
             _ => self.respond(status, header.sequence, Pdu::GenericNack),
@@ -225,21 +220,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
 
     /// Waits for what happens next. After [`LinkEvent::Closed`] there is nothing more.
     pub async fn next(&mut self) -> LinkEvent<T> {
+        // A timer counts only once everything that has arrived is read: when the owner was kept
+        // busy for longer than a time-out, the answer may be waiting in the socket.
+        let mut caught_up = false;
         loop {
             if let Some(event) = self.try_next() {
                 return event;
             }
-            if let Some(event) = self.run_timers() {
+            if caught_up && let Some(event) = self.run_timers() {
                 return event;
             }
             self.arm();
             match poll_fn(|cx| self.poll_io(cx)).await {
                 Progress::Read(Ok(0)) => return LinkEvent::Closed(Closed::Peer),
-                Progress::Read(Ok(_)) => {}
+                Progress::Read(Ok(octets)) => caught_up = octets < READ_CHUNK,
                 Progress::Read(Err(error)) | Progress::Written(error) => {
                     return LinkEvent::Closed(error.into());
                 }
-                Progress::Timer => self.sleep = None,
+                Progress::Timer => {
+                    self.sleep = None;
+                    caught_up = true;
+                }
             }
         }
     }
@@ -281,19 +282,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         match frame {
             Frame::Response { header, id } => self.take_response(header, id),
             Frame::Deliver { header, deliver } => Some(LinkEvent::Deliver { header, deliver }),
-            Frame::Request {
-                header,
-                pdu: Pdu::EnquireLink,
-            } => {
+            Frame::Request { header, pdu: Pdu::EnquireLink } => {
                 self.respond(ESME_ROK, header.sequence, Pdu::EnquireLinkResp);
                 None
             }
-            Frame::Request {
-                header,
-                pdu: Pdu::Unbind,
-            } => Some(LinkEvent::Unbind {
-                sequence: header.sequence,
-            }),
+            Frame::Request { header, pdu: Pdu::Unbind } => {
+                Some(LinkEvent::Unbind { sequence: header.sequence })
+            }
             Frame::Request { header, pdu } => Some(LinkEvent::Request { header, pdu }),
             Frame::UnknownCommand { header } => {
                 tracing::debug!(command = u32::from(header.command), "unknown command");
@@ -314,10 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
     fn take_response(&mut self, header: Header, id: String) -> Option<LinkEvent<T>> {
         let now = self.clock.elapsed();
         self.answered_at = now;
-        if self
-            .enquiry
-            .is_some_and(|(sequence, _)| sequence == header.sequence)
-        {
+        if self.enquiry.is_some_and(|(sequence, _)| sequence == header.sequence) {
             self.enquiry = None;
             return None;
         }
@@ -327,25 +319,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         }
         let nack = header.command == CommandId::GenericNack;
         let Some(answered) = self.window.answer(header.sequence, header.command, now) else {
-            tracing::debug!(
-                command = u32::from(header.command),
-                "a response to no request"
-            );
+            tracing::debug!(command = u32::from(header.command), "a response to no request");
             return None;
         };
-        let status = if nack && header.status == ESME_ROK {
-            ESME_RUNKNOWNERR
-        } else {
-            header.status
-        };
+        let status = if nack && header.status == ESME_ROK { ESME_RUNKNOWNERR } else { header.status };
         let id = if nack { String::new() } else { id };
-        Some(LinkEvent::Answer {
-            tag: answered.tag,
-            status,
-            id,
-            took: answered.took,
-            late: answered.late,
-        })
+        Some(LinkEvent::Answer { tag: answered.tag, status, id, took: answered.took, late: answered.late })
     }
 
     fn run_timers(&mut self) -> Option<LinkEvent<T>> {
@@ -372,16 +351,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
     fn arm(&mut self) {
         let enquiry = match self.enquiry {
             Some((_, deadline)) => Some(deadline),
-            None => self
-                .timers
-                .enquire_link
-                .map(|interval| self.answered_at + interval),
+            None => self.timers.enquire_link.map(|interval| self.answered_at + interval),
         };
-        let Some(next) = [self.window.next_deadline(), enquiry]
-            .into_iter()
-            .flatten()
-            .min()
-        else {
+        let Some(next) = [self.window.next_deadline(), enquiry].into_iter().flatten().min() else {
             self.sleep = None;
             return;
         };

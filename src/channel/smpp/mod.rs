@@ -160,10 +160,7 @@ pub fn start(
     events: &mpsc::Sender<ChannelEvent>,
     stop: &CancellationToken,
 ) -> Vec<(ChannelHandle, JoinHandle<()>)> {
-    let connector = TcpConnector {
-        host: config.host.clone(),
-        port: config.port,
-    };
+    let connector = TcpConnector { host: config.host.clone(), port: config.port };
     start_on(Arc::new(connector), config, clock, random, events, stop)
 }
 
@@ -204,6 +201,3 @@ pub fn start_on(
         })
         .collect()
 }
-
-#[cfg(test)]
-mod tests;
