@@ -294,7 +294,10 @@ impl Message {
             state: receipt.state,
             error: receipt.error.clone(),
         };
-        if self.events.iter().any(|happening| happening.what == what) {
+        // The history alone cannot tell a repetition: it does not say which account reported.
+        let tells_nothing =
+            segment.progress == Progress::Accepted && segment.known >= receipt.state.known();
+        if tells_nothing && self.events.iter().any(|happening| happening.what == what) {
             return Err(Refused::Stale);
         }
         // A receipt proves that the carrier has the segment, whatever became of the response.
