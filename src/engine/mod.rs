@@ -22,6 +22,7 @@ pub mod dispatcher;
 pub mod outbox;
 pub mod reaper;
 pub mod traffic;
+pub mod view;
 
 /// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
 pub struct Engine {
