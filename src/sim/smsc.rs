@@ -25,8 +25,8 @@ mod ledger;
 mod script;
 mod session;
 
-use compose::Outgoing;
 pub use compose::MoMessage;
+use compose::Outgoing;
 pub use ledger::{DeliveredEntry, Ledger, PartOf, SubmittedEntry};
 pub use script::{IdForm, Ids, ReceiptForm, Receipts, Rule, ScriptedState, SmscScript};
 
@@ -100,7 +100,8 @@ impl State {
                 queue.insert(key, outgoing);
             }
             None => {
-                self.queues.insert(system_id.to_owned(), BTreeMap::from([(key, outgoing)]));
+                self.queues
+                    .insert(system_id.to_owned(), BTreeMap::from([(key, outgoing)]));
             }
         }
     }
@@ -145,7 +146,10 @@ pub fn start(script: SmscScript, clock: &Clock, random: &Random) -> SmscHandle {
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
     };
-    SmscHandle { shared: Arc::new(shared), local_addr: None }
+    SmscHandle {
+        shared: Arc::new(shared),
+        local_addr: None,
+    }
 }
 
 /// Starts an SMSC on a listener.

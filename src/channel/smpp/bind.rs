@@ -89,7 +89,10 @@ pub(super) enum BindError {
 impl BindError {
     /// True if trying again soon would only lock the account.
     pub(super) const fn is_about_credentials(&self) -> bool {
-        matches!(self, Self::Refused(ESME_RINVPASWD | ESME_RINVSYSID) | Self::Config(_))
+        matches!(
+            self,
+            Self::Refused(ESME_RINVPASWD | ESME_RINVSYSID) | Self::Config(_)
+        )
     }
 
     /// True if the SMSC was reached and said no.
@@ -114,13 +117,19 @@ pub(super) async fn bind(
     match config.bind {
         BindMode::Transceiver => {
             let submit = open(connector, config, clock, Role::Transceiver).await?;
-            Ok(Bound { submit, receive: None })
+            Ok(Bound {
+                submit,
+                receive: None,
+            })
         }
         BindMode::TransmitterReceiver => {
             // The receiver first: there is then no moment in which a receipt finds nobody.
             let receive = open(connector, config, clock, Role::Receiver).await?;
             let submit = open(connector, config, clock, Role::Transmitter).await?;
-            Ok(Bound { submit, receive: Some(receive) })
+            Ok(Bound {
+                submit,
+                receive: Some(receive),
+            })
         }
     }
 }
@@ -137,12 +146,17 @@ async fn open(
     let stream = tokio::time::timeout(patience, connector.connect())
         .await
         .map_err(|_| BindError::Timeout(patience))??;
-    let timers = LinkTimers { response: limit, enquire_link: Some(config.enquire_link) };
+    let timers = LinkTimers {
+        response: limit,
+        enquire_link: Some(config.enquire_link),
+    };
     let mut link = Link::new(stream, timers, clock.clone());
     link.request(pdu, Tag::Bind);
     loop {
         match link.next().await {
-            LinkEvent::Answer { status: ESME_ROK, .. } => return Ok(link),
+            LinkEvent::Answer {
+                status: ESME_ROK, ..
+            } => return Ok(link),
             LinkEvent::Answer { status, .. } => return Err(BindError::Refused(status)),
             LinkEvent::TimedOut { .. } => return Err(BindError::Timeout(limit)),
             LinkEvent::Closed(why) => return Err(why.into()),

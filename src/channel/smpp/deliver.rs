@@ -115,11 +115,22 @@ impl Deliver {
         while from.len() >= 4 {
             let (tag, declared) = (from.get_u16(), from.get_u16());
             if from.len() < usize::from(declared) {
-                return Err(DeliverError::Tlv { tag, declared, available: from.len() });
+                return Err(DeliverError::Tlv {
+                    tag,
+                    declared,
+                    available: from.len(),
+                });
             }
             tlvs.push((tag, from.split_to(usize::from(declared))));
         }
-        let mut deliver = Self { source, destination, esm_class, data_coding, message, tlvs };
+        let mut deliver = Self {
+            source,
+            destination,
+            esm_class,
+            data_coding,
+            message,
+            tlvs,
+        };
         if deliver.message.is_empty()
             && let Some(payload) = deliver.tlv(tag::MESSAGE_PAYLOAD)
         {
@@ -131,7 +142,10 @@ impl Deliver {
     /// The first TLV with this tag.
     #[must_use]
     pub fn tlv(&self, tag: u16) -> Option<&Bytes> {
-        self.tlvs.iter().find(|(found, _)| *found == tag).map(|(_, value)| value)
+        self.tlvs
+            .iter()
+            .find(|(found, _)| *found == tag)
+            .map(|(_, value)| value)
     }
 
     /// The number in the first TLV with this tag, if it has one or two octets.
@@ -170,7 +184,11 @@ fn octet(from: &mut Bytes, field: &'static str) -> Result<u8, DeliverError> {
 }
 
 fn address(from: &mut Bytes, field: &'static str) -> Result<Address, DeliverError> {
-    Ok(Address { ton: octet(from, field)?, npi: octet(from, field)?, text: c_string(from, field)? })
+    Ok(Address {
+        ton: octet(from, field)?,
+        npi: octet(from, field)?,
+        text: c_string(from, field)?,
+    })
 }
 
 fn c_string(from: &mut Bytes, field: &'static str) -> Result<String, DeliverError> {

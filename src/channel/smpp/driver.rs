@@ -37,9 +37,14 @@ impl Driver {
         let mut failures = 0;
         while !self.stop.is_cancelled() {
             self.status.send_replace(ChannelStatus::Connecting);
-            let (connector, config, clock) =
-                (self.connector.clone(), self.config.clone(), self.clock.clone());
-            let Some(bound) = self.away(bind::bind(&connector, &config, &clock)).await else { break };
+            let (connector, config, clock) = (
+                self.connector.clone(),
+                self.config.clone(),
+                self.clock.clone(),
+            );
+            let Some(bound) = self.away(bind::bind(&connector, &config, &clock)).await else {
+                break;
+            };
             let (cause, wait) = match bound {
                 Ok(bound) => {
                     tracing::info!(channel = %self.id, "bound");
@@ -97,7 +102,10 @@ impl Driver {
     }
 
     pub(super) async fn give_back(&self, request: &SubmitRequest) {
-        self.tell(ChannelEvent::Returned { token: request.token }).await;
+        self.tell(ChannelEvent::Returned {
+            token: request.token,
+        })
+        .await;
     }
 
     /// Hands an event to the engine. If the engine is gone there is nobody left to tell.
@@ -106,7 +114,10 @@ impl Driver {
     }
 
     fn backoff(&self, failures: u32) -> Duration {
-        let doubled = self.config.reconnect_min.saturating_mul(2_u32.saturating_pow(failures));
+        let doubled = self
+            .config
+            .reconnect_min
+            .saturating_mul(2_u32.saturating_pow(failures));
         doubled.min(self.config.reconnect_max)
     }
 

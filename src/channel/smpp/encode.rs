@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rusmpp::pdus::SubmitSm;
 use rusmpp::types::{COctetString, EmptyOrFullCOctetString, OctetString};
-use rusmpp::values::{DataCoding, EsmClass, Npi, PriorityFlag, RegisteredDelivery, ServiceType, Ton};
+use rusmpp::values::{
+    DataCoding, EsmClass, Npi, PriorityFlag, RegisteredDelivery, ServiceType, Ton,
+};
 use thiserror::Error;
 
 use super::SmppConfig;
@@ -58,22 +60,33 @@ pub fn submit_sm(
         (0, segment.payload.to_vec())
     };
     Ok(SubmitSm::builder()
-        .service_type(ServiceType::new(c_string(&config.service_type, "service_type")?))
+        .service_type(ServiceType::new(c_string(
+            &config.service_type,
+            "service_type",
+        )?))
         .source_addr_ton(Ton::from(config.source_ton.unwrap_or(ton)))
         .source_addr_npi(Npi::from(config.source_npi.unwrap_or(npi)))
         .source_addr(c_string(sender.map_or("", Sender::address), "source_addr")?)
         .dest_addr_ton(Ton::from(config.dest_ton.unwrap_or(1)))
         .dest_addr_npi(Npi::from(config.dest_npi.unwrap_or(1)))
-        .destination_addr(c_string(destination.trim_start_matches('+'), "destination_addr")?)
+        .destination_addr(c_string(
+            destination.trim_start_matches('+'),
+            "destination_addr",
+        )?)
         .esm_class(EsmClass::from(esm_class))
         .priority_flag(PriorityFlag::from(request.priority.min(3)))
         .validity_period(
-            EmptyOrFullCOctetString::from_str(&validity_period(validity))
-                .map_err(|_| EncodeError { field: "validity_period" })?,
+            EmptyOrFullCOctetString::from_str(&validity_period(validity)).map_err(|_| {
+                EncodeError {
+                    field: "validity_period",
+                }
+            })?,
         )
         .registered_delivery(RegisteredDelivery::from(1))
         .data_coding(DataCoding::from(data_coding))
-        .short_message(OctetString::from_vec(message).map_err(|_| EncodeError { field: "short_message" })?)
+        .short_message(OctetString::from_vec(message).map_err(|_| EncodeError {
+            field: "short_message",
+        })?)
         .build())
 }
 
@@ -102,7 +115,11 @@ pub(crate) fn c_string<const MAX: usize>(
 pub fn validity_period(validity: Duration) -> String {
     let seconds = validity.clamp(MIN_VALIDITY, MAX_VALIDITY).as_secs();
     let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
-    format!("0000{days:02}{hours:02}{:02}{:02}000R", seconds / 60 % 60, seconds % 60)
+    format!(
+        "0000{days:02}{hours:02}{:02}{:02}000R",
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 #[cfg(test)]
@@ -118,11 +135,18 @@ mod tests {
 
     fn request(from: Option<Sender>, alphabet: Alphabet, total: u8) -> SubmitRequest {
         SubmitRequest {
-            token: Token { message: MessageId::new(Timestamp(1), [0; 10]), attempt: 0, claim: 1 },
+            token: Token {
+                message: MessageId::new(Timestamp(1), [0; 10]),
+                attempt: 0,
+                claim: 1,
+            },
             to: Msisdn::from_e164_digits("33612345678").unwrap(),
             from,
             alphabet,
-            segments: vec![SegmentToSend { index: 1, payload: Bytes::from_static(b"abc") }],
+            segments: vec![SegmentToSend {
+                index: 1,
+                payload: Bytes::from_static(b"abc"),
+            }],
             total,
             reference: 0xA7,
             validity: Duration::from_hours(48),
@@ -139,9 +163,16 @@ mod tests {
             (0, "000000000100000R"),
             (u64::MAX, "000030000000000R"),
         ] {
-            assert_eq!(validity_period(Duration::from_secs(seconds)), text, "{seconds} s");
+            assert_eq!(
+                validity_period(Duration::from_secs(seconds)),
+                text,
+                "{seconds} s"
+            );
         }
-        assert_eq!(validity_period(Duration::from_millis(61_999)), "000000000101000R");
+        assert_eq!(
+            validity_period(Duration::from_millis(61_999)),
+            "000000000101000R"
+        );
     }
 
     #[test]
@@ -149,15 +180,26 @@ mod tests {
         let config = SmppConfig::new("a", "localhost", 2775, "id", "pw");
         for (sender, ton, npi, text) in [
             (Some(Sender::Alphanumeric("CCAS".into())), 5, 0, "CCAS"),
-            (Some(Sender::International("33700000000".into())), 1, 1, "33700000000"),
+            (
+                Some(Sender::International("33700000000".into())),
+                1,
+                1,
+                "33700000000",
+            ),
             (Some(Sender::Short("36111".into())), 3, 0, "36111"),
             (None, 0, 0, ""),
         ] {
             let request = request(sender, Alphabet::Gsm7, 1);
             let pdu = submit_sm(&config, &request, &request.segments[0], request.validity).unwrap();
-            assert_eq!((u8::from(pdu.source_addr_ton), u8::from(pdu.source_addr_npi)), (ton, npi));
+            assert_eq!(
+                (u8::from(pdu.source_addr_ton), u8::from(pdu.source_addr_npi)),
+                (ton, npi)
+            );
             assert_eq!(pdu.source_addr.as_str(), text);
-            assert_eq!((u8::from(pdu.dest_addr_ton), u8::from(pdu.dest_addr_npi)), (1, 1));
+            assert_eq!(
+                (u8::from(pdu.dest_addr_ton), u8::from(pdu.dest_addr_npi)),
+                (1, 1)
+            );
             assert_eq!(pdu.destination_addr.as_str(), "33612345678");
             assert_eq!((u8::from(pdu.esm_class), u8::from(pdu.data_coding)), (0, 0));
             assert_eq!(u8::from(pdu.registered_delivery), 1);
@@ -173,10 +215,16 @@ mod tests {
         config.dest_npi = Some(0);
         let request = request(None, Alphabet::Ucs2, 3);
         let pdu = submit_sm(&config, &request, &request.segments[0], request.validity).unwrap();
-        assert_eq!((u8::from(pdu.source_addr_ton), u8::from(pdu.source_addr_npi)), (6, 0));
+        assert_eq!(
+            (u8::from(pdu.source_addr_ton), u8::from(pdu.source_addr_npi)),
+            (6, 0)
+        );
         assert_eq!(pdu.source_addr.as_str(), "38000");
         assert_eq!(u8::from(pdu.dest_addr_npi), 0);
-        assert_eq!((u8::from(pdu.esm_class), u8::from(pdu.data_coding)), (0x40, 8));
+        assert_eq!(
+            (u8::from(pdu.esm_class), u8::from(pdu.data_coding)),
+            (0x40, 8)
+        );
         assert_eq!(pdu.short_message().as_ref(), b"\x05\x00\x03\xA7\x03\x02abc");
     }
 
@@ -185,7 +233,11 @@ mod tests {
         let mut config = SmppConfig::new("a", "localhost", 2775, "id", "pw");
         config.service_type = "TOOLONG".to_owned();
         let request = request(None, Alphabet::Gsm7, 1);
-        let error = submit_sm(&config, &request, &request.segments[0], request.validity).unwrap_err();
-        assert_eq!(error.to_string(), "service_type is too long for its field or not ASCII");
+        let error =
+            submit_sm(&config, &request, &request.segments[0], request.validity).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "service_type is too long for its field or not ASCII"
+        );
     }
 }

@@ -101,7 +101,10 @@ const TABLE: &[(u32, &str, Kind)] = &[
 ];
 
 fn find(status: u32) -> Option<&'static (u32, &'static str, Kind)> {
-    TABLE.binary_search_by_key(&status, |(code, ..)| *code).ok().map(|index| &TABLE[index])
+    TABLE
+        .binary_search_by_key(&status, |(code, ..)| *code)
+        .ok()
+        .map(|index| &TABLE[index])
 }
 
 /// The status as people read it: `ESME_RTHROTTLED (0x00000058)`, or `status 0x00000400` where the
@@ -139,16 +142,37 @@ mod tests {
 
     #[test]
     fn only_what_cannot_become_better_is_permanent() {
-        let permanent = [0x01, 0x0A, 0x0B, 0x33, 0x43, 0x48, 0x51, 0x61, 0x62, 0x65, 0xC2, 0x104];
-        let temporary = [0x04, 0x08, 0x45, 0x64, 0xFE, 0xFF, 0x400, 0x4FF, 0xFFFF_FFFF];
+        let permanent = [
+            0x01, 0x0A, 0x0B, 0x33, 0x43, 0x48, 0x51, 0x61, 0x62, 0x65, 0xC2, 0x104,
+        ];
+        let temporary = [
+            0x04,
+            0x08,
+            0x45,
+            0x64,
+            0xFE,
+            0xFF,
+            0x400,
+            0x4FF,
+            0xFFFF_FFFF,
+        ];
         for status in permanent {
-            assert!(matches!(rejection(status), Rejection::Permanent(_)), "{status:#x}");
+            assert!(
+                matches!(rejection(status), Rejection::Permanent(_)),
+                "{status:#x}"
+            );
         }
         for status in temporary {
-            assert!(matches!(rejection(status), Rejection::Temporary(_)), "{status:#x}");
+            assert!(
+                matches!(rejection(status), Rejection::Temporary(_)),
+                "{status:#x}"
+            );
         }
         for status in [0x14, 0x58] {
-            assert!(matches!(rejection(status), Rejection::Throttled(_)), "{status:#x}");
+            assert!(
+                matches!(rejection(status), Rejection::Throttled(_)),
+                "{status:#x}"
+            );
         }
     }
 }

@@ -104,7 +104,9 @@ impl Decoder for FrameCodec {
     type Error = FrameError;
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-        let Some(&length) = src.first_chunk::<4>() else { return Ok(None) };
+        let Some(&length) = src.first_chunk::<4>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes(length);
         // The length is judged as soon as it is known: a hostile one must not make us wait, let
         // alone reserve memory.
@@ -147,14 +149,26 @@ pub fn command(status: u32, sequence: u32, pdu: impl Into<Pdu>) -> Command {
 /// Reads one whole frame without its length.
 fn read(frame: BytesMut) -> Frame {
     let word = |at: usize| {
-        frame.get(at..).and_then(|rest| rest.first_chunk::<4>()).map_or(0, |w| u32::from_be_bytes(*w))
+        frame
+            .get(at..)
+            .and_then(|rest| rest.first_chunk::<4>())
+            .map_or(0, |w| u32::from_be_bytes(*w))
     };
-    let header =
-        Header { command: CommandId::from(word(0)), status: word(4), sequence: word(8) };
+    let header = Header {
+        command: CommandId::from(word(0)),
+        status: word(4),
+        sequence: word(8),
+    };
     if header.is_response() {
         let body = frame.get(12..).unwrap_or_default();
-        let end = body.iter().position(|octet| *octet == 0).unwrap_or(body.len());
-        return Frame::Response { header, id: body[..end].iter().copied().map(char::from).collect() };
+        let end = body
+            .iter()
+            .position(|octet| *octet == 0)
+            .unwrap_or(body.len());
+        return Frame::Response {
+            header,
+            id: body[..end].iter().copied().map(char::from).collect(),
+        };
     }
     match header.command {
         CommandId::Other(_) => Frame::UnknownCommand { header },
@@ -163,7 +177,10 @@ fn read(frame: BytesMut) -> Frame {
             body.advance(12);
             match Deliver::read(body, header.command == CommandId::DataSm) {
                 Ok(deliver) => Frame::Deliver { header, deliver },
-                Err(reason) => Frame::Malformed { header, reason: reason.to_string() },
+                Err(reason) => Frame::Malformed {
+                    header,
+                    reason: reason.to_string(),
+                },
             }
         }
         _ => {
@@ -171,10 +188,19 @@ fn read(frame: BytesMut) -> Frame {
             let length = frame.len();
             match Command::decode(&mut frame, length) {
                 Ok((command, _)) => match command.pdu() {
-                    Some(pdu) => Frame::Request { header, pdu: pdu.clone() },
-                    None => Frame::Malformed { header, reason: "the body is missing".to_owned() },
+                    Some(pdu) => Frame::Request {
+                        header,
+                        pdu: pdu.clone(),
+                    },
+                    None => Frame::Malformed {
+                        header,
+                        reason: "the body is missing".to_owned(),
+                    },
                 },
-                Err(error) => Frame::Malformed { header, reason: error.to_string() },
+                Err(error) => Frame::Malformed {
+                    header,
+                    reason: error.to_string(),
+                },
             }
         }
     }

@@ -34,7 +34,11 @@ pub fn read(deliver: &Deliver) -> Received {
                 Reference::Eight(reference) => u16::from(reference),
                 Reference::Sixteen(reference) => reference,
             };
-            part = Some(Part { reference, total: concat.total, index: concat.index });
+            part = Some(Part {
+                reference,
+                total: concat.total,
+                index: concat.index,
+            });
         }
     }
     Received {
@@ -51,7 +55,11 @@ fn sar(deliver: &Deliver) -> Option<Part> {
     let total = u8::try_from(number(tag::SAR_TOTAL_SEGMENTS)?).ok()?;
     let index = u8::try_from(number(tag::SAR_SEGMENT_SEQNUM)?).ok()?;
     let reference = number(tag::SAR_MSG_REF_NUM)?;
-    (1..=total).contains(&index).then_some(Part { reference, total, index })
+    (1..=total).contains(&index).then_some(Part {
+        reference,
+        total,
+        index,
+    })
 }
 
 fn written(address: &Address) -> String {
@@ -66,8 +74,16 @@ mod tests {
 
     fn deliver(data_coding: u8, esm_class: u8, message: &'static [u8]) -> Deliver {
         Deliver {
-            source: Address { ton: 1, npi: 1, text: "33612345678".into() },
-            destination: Address { ton: 3, npi: 0, text: "36111".into() },
+            source: Address {
+                ton: 1,
+                npi: 1,
+                text: "33612345678".into(),
+            },
+            destination: Address {
+                ton: 3,
+                npi: 0,
+                text: "36111".into(),
+            },
             esm_class,
             data_coding,
             message: Bytes::from_static(message),
@@ -78,15 +94,29 @@ mod tests {
     #[test]
     fn a_plain_message_has_its_numbers_and_text() {
         let received = read(&deliver(0, 0, b"STOP"));
-        assert_eq!((received.from.as_str(), received.to.as_str()), ("+33612345678", "36111"));
+        assert_eq!(
+            (received.from.as_str(), received.to.as_str()),
+            ("+33612345678", "36111")
+        );
         assert_eq!((received.text.as_str(), received.part), ("STOP", None));
     }
 
     #[test]
     fn a_part_is_placed_by_its_header_or_by_its_sar_tlvs() {
-        let received = read(&deliver(8, 0x40, b"\x06\x08\x04\x12\x34\x02\x01\xD8\x3D\xDE\x00"));
+        let received = read(&deliver(
+            8,
+            0x40,
+            b"\x06\x08\x04\x12\x34\x02\x01\xD8\x3D\xDE\x00",
+        ));
         assert_eq!(received.text, "😀");
-        assert_eq!(received.part, Some(Part { reference: 0x1234, total: 2, index: 1 }));
+        assert_eq!(
+            received.part,
+            Some(Part {
+                reference: 0x1234,
+                total: 2,
+                index: 1
+            })
+        );
         let mut message = deliver(3, 0, b"\xE9t\xE9");
         message.tlvs = vec![
             (tag::SAR_MSG_REF_NUM, Bytes::from_static(&[0, 9])),
@@ -95,7 +125,14 @@ mod tests {
         ];
         let received = read(&message);
         assert_eq!(received.text, "été");
-        assert_eq!(received.part, Some(Part { reference: 9, total: 3, index: 2 }));
+        assert_eq!(
+            received.part,
+            Some(Part {
+                reference: 9,
+                total: 3,
+                index: 2
+            })
+        );
         message.tlvs[2].1 = Bytes::from_static(&[4]);
         assert_eq!(read(&message).part, None);
     }

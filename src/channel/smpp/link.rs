@@ -168,7 +168,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         let pdu = pdu.into();
         let (id, now) = (pdu.command_id(), self.clock.elapsed());
         let sequence = self.window.next_sequence();
-        self.window.insert(sequence, id, tag, now, now + self.timers.response);
+        self.window
+            .insert(sequence, id, tag, now, now + self.timers.response);
         self.put(0, sequence, pdu);
     }
 
@@ -181,9 +182,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
     /// where there is none).
     pub fn refuse(&mut self, header: Header, status: u32) {
         match header.command {
-            CommandId::DeliverSm => self.respond(status, header.sequence, pdus::DeliverSmResp::default()),
+            CommandId::DeliverSm => {
+                self.respond(status, header.sequence, pdus::DeliverSmResp::default())
+            }
             CommandId::DataSm => self.respond(status, header.sequence, pdus::DataSmResp::default()),
-            CommandId::SubmitSm => self.respond(status, header.sequence, pdus::SubmitSmResp::default()),
+            CommandId::SubmitSm => {
+                self.respond(status, header.sequence, pdus::SubmitSmResp::default())
+            }
             // These have no response at all.
             CommandId::AlertNotification | CommandId::Outbind => {}
             _ => self.respond(status, header.sequence, Pdu::GenericNack),
@@ -282,13 +287,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         match frame {
             Frame::Response { header, id } => self.take_response(header, id),
             Frame::Deliver { header, deliver } => Some(LinkEvent::Deliver { header, deliver }),
-            Frame::Request { header, pdu: Pdu::EnquireLink } => {
+            Frame::Request {
+                header,
+                pdu: Pdu::EnquireLink,
+            } => {
                 self.respond(ESME_ROK, header.sequence, Pdu::EnquireLinkResp);
                 None
             }
-            Frame::Request { header, pdu: Pdu::Unbind } => {
-                Some(LinkEvent::Unbind { sequence: header.sequence })
-            }
+            Frame::Request {
+                header,
+                pdu: Pdu::Unbind,
+            } => Some(LinkEvent::Unbind {
+                sequence: header.sequence,
+            }),
             Frame::Request { header, pdu } => Some(LinkEvent::Request { header, pdu }),
             Frame::UnknownCommand { header } => {
                 tracing::debug!(command = u32::from(header.command), "unknown command");
@@ -309,7 +320,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
     fn take_response(&mut self, header: Header, id: String) -> Option<LinkEvent<T>> {
         let now = self.clock.elapsed();
         self.answered_at = now;
-        if self.enquiry.is_some_and(|(sequence, _)| sequence == header.sequence) {
+        if self
+            .enquiry
+            .is_some_and(|(sequence, _)| sequence == header.sequence)
+        {
             self.enquiry = None;
             return None;
         }
@@ -319,12 +333,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         }
         let nack = header.command == CommandId::GenericNack;
         let Some(answered) = self.window.answer(header.sequence, header.command, now) else {
-            tracing::debug!(command = u32::from(header.command), "a response to no request");
+            tracing::debug!(
+                command = u32::from(header.command),
+                "a response to no request"
+            );
             return None;
         };
-        let status = if nack && header.status == ESME_ROK { ESME_RUNKNOWNERR } else { header.status };
+        let status = if nack && header.status == ESME_ROK {
+            ESME_RUNKNOWNERR
+        } else {
+            header.status
+        };
         let id = if nack { String::new() } else { id };
-        Some(LinkEvent::Answer { tag: answered.tag, status, id, took: answered.took, late: answered.late })
+        Some(LinkEvent::Answer {
+            tag: answered.tag,
+            status,
+            id,
+            took: answered.took,
+            late: answered.late,
+        })
     }
 
     fn run_timers(&mut self) -> Option<LinkEvent<T>> {
@@ -351,9 +378,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
     fn arm(&mut self) {
         let enquiry = match self.enquiry {
             Some((_, deadline)) => Some(deadline),
-            None => self.timers.enquire_link.map(|interval| self.answered_at + interval),
+            None => self
+                .timers
+                .enquire_link
+                .map(|interval| self.answered_at + interval),
         };
-        let Some(next) = [self.window.next_deadline(), enquiry].into_iter().flatten().min() else {
+        let Some(next) = [self.window.next_deadline(), enquiry]
+            .into_iter()
+            .flatten()
+            .min()
+        else {
             self.sleep = None;
             return;
         };

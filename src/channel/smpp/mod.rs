@@ -8,7 +8,7 @@
 //! | [`encode`] | segments as `submit_sm` |
 //! | [`receipt`], [`inbound`], [`text`] | what `deliver_sm` says |
 //! | [`errors`] | `command_status`: names and meaning |
-//! | `driver`, `session` | the task behind a [`ChannelHandle`](super::ChannelHandle): reconnecting, and what is under way |
+//! | `driver`, `session` | the task behind a [`ChannelHandle`]: reconnecting, and what is under way |
 //!
 //! Invariants:
 //!
@@ -160,7 +160,10 @@ pub fn start(
     events: &mpsc::Sender<ChannelEvent>,
     stop: &CancellationToken,
 ) -> Vec<(ChannelHandle, JoinHandle<()>)> {
-    let connector = TcpConnector { host: config.host.clone(), port: config.port };
+    let connector = TcpConnector {
+        host: config.host.clone(),
+        port: config.port,
+    };
     start_on(Arc::new(connector), config, clock, random, events, stop)
 }
 

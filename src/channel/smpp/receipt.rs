@@ -7,7 +7,7 @@
 use super::deliver::{Address, Deliver, tag};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::receipt::{Receipt, ReceiptState};
-use crate::pdu::{latin1, udh, ucs2};
+use crate::pdu::{latin1, ucs2, udh};
 
 /// A receipt with what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,15 @@ pub fn read(deliver: &Deliver) -> Reported {
         .and_then(|value| ReceiptState::from_message_state(u8::try_from(value).ok()?))
         .or_else(|| fields.get("stat").and_then(state_word))
         .unwrap_or(ReceiptState::Unknown);
-    let error = fields.get("err").map(str::to_owned).or_else(|| network_error(deliver));
-    Reported { reference, handset: handset(&deliver.source), receipt: Receipt { state, error } }
+    let error = fields
+        .get("err")
+        .map(str::to_owned)
+        .or_else(|| network_error(deliver));
+    Reported {
+        reference,
+        handset: handset(&deliver.source),
+        receipt: Receipt { state, error },
+    }
 }
 
 /// The number of an address, if it is an international one: by its type of number, or because it
@@ -60,7 +67,11 @@ fn body(deliver: &Deliver) -> String {
     };
     // Receipts are ASCII whatever `data_coding` says, except where it says UCS-2. In the GSM
     // alphabet an underscore, frequent in ids, would be read as §.
-    if deliver.data_coding == 8 { ucs2::decode(octets) } else { latin1::decode(octets) }
+    if deliver.data_coding == 8 {
+        ucs2::decode(octets)
+    } else {
+        latin1::decode(octets)
+    }
 }
 
 fn state_word(word: &str) -> Option<ReceiptState> {
@@ -94,7 +105,9 @@ impl<'a> Fields<'a> {
     /// The value of the first field `key`: up to the next blank, comma or semicolon.
     fn get(&self, key: &str) -> Option<&'a str> {
         [self.head, self.quoted].into_iter().find_map(|text| {
-            let value = text.get(find(text, key)?..)?.trim_start_matches([' ', '\t']);
+            let value = text
+                .get(find(text, key)?..)?
+                .trim_start_matches([' ', '\t']);
             let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | ';');
             let value = value.split(ends).next()?.trim_matches(['"', '\'']);
             // `id: sub:001` has no id: what follows is the next field.

@@ -134,7 +134,10 @@ impl<'a> Session<'a> {
             }
             (Some(_), Some(Leaving::Stop)) => End::Stopped,
             (Some(why), _) => {
-                if matches!(why, Closed::Malformed(_) | Closed::Frame(_) | Closed::Silent(_)) {
+                if matches!(
+                    why,
+                    Closed::Malformed(_) | Closed::Frame(_) | Closed::Silent(_)
+                ) {
                     self.close(false).await;
                 }
                 End::Lost(why.to_string())
@@ -150,13 +153,22 @@ impl<'a> Session<'a> {
         }
         let token = request.token;
         let since = self.driver.clock.elapsed();
-        self.under_way.insert(token, UnderWay { request, at: 0, since });
+        self.under_way.insert(
+            token,
+            UnderWay {
+                request,
+                at: 0,
+                since,
+            },
+        );
         self.submit_next(token).await;
     }
 
     /// Writes the `submit_sm` of the segment that a request stands at.
     async fn submit_next(&mut self, token: Token) {
-        let Some(UnderWay { request, at, since }) = self.under_way.get(&token) else { return };
+        let Some(UnderWay { request, at, since }) = self.under_way.get(&token) else {
+            return;
+        };
         let Some(segment) = request.segments.get(*at) else {
             self.under_way.remove(&token);
             return;
@@ -165,26 +177,50 @@ impl<'a> Session<'a> {
         let validity = request.validity.saturating_sub(waited);
         let segment_index = segment.index;
         match encode::submit_sm(&self.driver.config, request, segment, validity) {
-            Ok(pdu) => self.submit.request(pdu, Tag::Submit { token, segment: segment_index }),
+            Ok(pdu) => self.submit.request(
+                pdu,
+                Tag::Submit {
+                    token,
+                    segment: segment_index,
+                },
+            ),
             Err(error) => {
                 self.under_way.remove(&token);
                 let outcome = SegmentOutcome::Rejected(Rejection::Permanent(error.to_string()));
-                self.report(token, segment_index, outcome, Duration::ZERO).await;
+                self.report(token, segment_index, outcome, Duration::ZERO)
+                    .await;
             }
         }
     }
 
     async fn take(&mut self, event: LinkEvent<Tag>, receiver: bool) {
         match event {
-            LinkEvent::Answer { tag: Tag::Submit { token, segment }, status, id, took, late } => {
+            LinkEvent::Answer {
+                tag: Tag::Submit { token, segment },
+                status,
+                id,
+                took,
+                late,
+            } => {
                 self.answered(token, segment, status, id, took, late).await;
             }
-            LinkEvent::TimedOut { tag: Tag::Submit { token, segment }, took } => {
+            LinkEvent::TimedOut {
+                tag: Tag::Submit { token, segment },
+                took,
+            } => {
                 self.under_way.remove(&token);
                 tracing::warn!(channel = %self.driver.id, message_id = %token.message, "submit_sm unanswered");
-                self.report(token, segment, SegmentOutcome::Unknown(Doubt::Timeout), took).await;
+                self.report(
+                    token,
+                    segment,
+                    SegmentOutcome::Unknown(Doubt::Timeout),
+                    took,
+                )
+                .await;
             }
-            LinkEvent::Deliver { header, deliver } => self.deliver(header, &deliver, receiver).await,
+            LinkEvent::Deliver { header, deliver } => {
+                self.deliver(header, &deliver, receiver).await
+            }
             LinkEvent::Request { header, .. } => {
                 self.link(receiver).refuse(header, ESME_RINVCMDID);
             }
@@ -215,7 +251,8 @@ impl<'a> Session<'a> {
             // The request ended when it timed out. That it was taken after all is news; that it
             // was refused is not: it counts as not sent already.
             if status == ESME_ROK {
-                self.report(token, segment, SegmentOutcome::Accepted(id), took).await;
+                self.report(token, segment, SegmentOutcome::Accepted(id), took)
+                    .await;
             }
             return;
         }
@@ -225,15 +262,29 @@ impl<'a> Session<'a> {
             self.report(token, segment, outcome, took).await;
             return;
         }
-        self.report(token, segment, SegmentOutcome::Accepted(id), took).await;
+        self.report(token, segment, SegmentOutcome::Accepted(id), took)
+            .await;
         if let Some(under_way) = self.under_way.get_mut(&token) {
             under_way.at += 1;
             self.submit_next(token).await;
         }
     }
 
-    async fn report(&mut self, token: Token, segment: u16, outcome: SegmentOutcome, took: Duration) {
-        self.driver.tell(ChannelEvent::Segment { token, segment, outcome, took }).await;
+    async fn report(
+        &mut self,
+        token: Token,
+        segment: u16,
+        outcome: SegmentOutcome,
+        took: Duration,
+    ) {
+        self.driver
+            .tell(ChannelEvent::Segment {
+                token,
+                segment,
+                outcome,
+                took,
+            })
+            .await;
     }
 
     async fn deliver(&mut self, header: Header, deliver: &Deliver, receiver: bool) {
@@ -258,24 +309,51 @@ impl<'a> Session<'a> {
                 return;
             };
             let (handset, receipt) = (reported.handset, reported.receipt);
-            ChannelEvent::Receipt { account, channel, reference, handset, receipt, ack }
+            ChannelEvent::Receipt {
+                account,
+                channel,
+                reference,
+                handset,
+                receipt,
+                ack,
+            }
         } else {
-            let inbound::Received { from, to, text, part } = inbound::read(deliver);
-            ChannelEvent::Inbound { channel, account, from, to, text, part, ack }
+            let inbound::Received {
+                from,
+                to,
+                text,
+                part,
+            } = inbound::read(deliver);
+            ChannelEvent::Inbound {
+                channel,
+                account,
+                from,
+                to,
+                text,
+                part,
+                ack,
+            }
         };
         self.unacknowledged.insert(header.sequence, header);
-        self.arrivals.push_back((self.driver.clock.elapsed(), header.sequence));
+        self.arrivals
+            .push_back((self.driver.clock.elapsed(), header.sequence));
         self.driver.tell(event).await;
     }
 
     /// Answers a `deliver_sm` as the engine decided.
     fn acknowledge(&mut self, verdict: AckVerdict) {
-        let Some(header) = self.unacknowledged.remove(&verdict.sequence) else { return };
+        let Some(header) = self.unacknowledged.remove(&verdict.sequence) else {
+            return;
+        };
         if self.unacknowledged.is_empty() {
             self.arrivals.clear();
         }
         // A refusal that says "again later": what we could not store must come again.
-        let status = if verdict.taken { ESME_ROK } else { ESME_RX_T_APPN };
+        let status = if verdict.taken {
+            ESME_ROK
+        } else {
+            ESME_RX_T_APPN
+        };
         let receiver = self.receive.is_some();
         self.link(receiver).refuse(header, status);
     }
@@ -294,7 +372,8 @@ impl<'a> Session<'a> {
         }
         if self.arrivals.len() >= MAX_UNACKNOWLEDGED {
             let open = &self.unacknowledged;
-            self.arrivals.retain(|(_, sequence)| open.contains_key(sequence));
+            self.arrivals
+                .retain(|(_, sequence)| open.contains_key(sequence));
         }
     }
 

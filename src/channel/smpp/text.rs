@@ -48,7 +48,11 @@ const fn coding(data_coding: u8) -> Coding {
         0xC0..=0xDF => Coding::Gsm7,
         0xE0..=0xEF => Coding::Ucs2,
         0xF0..=0xFF => {
-            if data_coding & 0x04 == 0 { Coding::Gsm7 } else { Coding::Binary }
+            if data_coding & 0x04 == 0 {
+                Coding::Gsm7
+            } else {
+                Coding::Binary
+            }
         }
     }
 }

@@ -61,7 +61,11 @@ impl<T: Clone> Window<T> {
     /// The next free sequence number: 1 to 0x7FFFFFFF, then 1 again, never one that is in use.
     pub fn next_sequence(&mut self) -> u32 {
         loop {
-            self.last = if self.last >= MAX_SEQUENCE { 1 } else { self.last + 1 };
+            self.last = if self.last >= MAX_SEQUENCE {
+                1
+            } else {
+                self.last + 1
+            };
             if !self.entries.contains_key(&self.last) {
                 return self.last;
             }
@@ -70,14 +74,34 @@ impl<T: Clone> Window<T> {
 
     /// Remembers a request sent at `now`, to be answered before `deadline`. Deadlines must not go
     /// down from one call to the next.
-    pub fn insert(&mut self, sequence: u32, command: CommandId, tag: T, now: Duration, deadline: Duration) {
-        self.entries.insert(sequence, Entry { tag, command, sent_at: now, late: false });
+    pub fn insert(
+        &mut self,
+        sequence: u32,
+        command: CommandId,
+        tag: T,
+        now: Duration,
+        deadline: Duration,
+    ) {
+        self.entries.insert(
+            sequence,
+            Entry {
+                tag,
+                command,
+                sent_at: now,
+                late: false,
+            },
+        );
         self.deadlines.push_back((deadline, sequence));
     }
 
     /// Takes out the request that a response answers. `None` if there is none, or if it was of
     /// another kind; a `generic_nack` answers any.
-    pub fn answer(&mut self, sequence: u32, response: CommandId, now: Duration) -> Option<Answered<T>> {
+    pub fn answer(
+        &mut self,
+        sequence: u32,
+        response: CommandId,
+        now: Duration,
+    ) -> Option<Answered<T>> {
         let entry = self.entries.get(&sequence)?;
         if response != CommandId::GenericNack && response != entry.command.matching_response() {
             return None;
@@ -86,7 +110,11 @@ impl<T: Clone> Window<T> {
         if entry.late {
             self.late_count -= 1;
         }
-        Some(Answered { tag: entry.tag, took: now.saturating_sub(entry.sent_at), late: entry.late })
+        Some(Answered {
+            tag: entry.tag,
+            took: now.saturating_sub(entry.sent_at),
+            late: entry.late,
+        })
     }
 
     /// The tag of one request whose deadline has passed, with how long it has waited. From now on
@@ -151,7 +179,11 @@ impl<T: Clone> Window<T> {
         self.deadlines.clear();
         self.late.clear();
         self.late_count = 0;
-        self.entries.drain().filter(|(_, entry)| !entry.late).map(|(_, entry)| entry.tag).collect()
+        self.entries
+            .drain()
+            .filter(|(_, entry)| !entry.late)
+            .map(|(_, entry)| entry.tag)
+            .collect()
     }
 }
 
@@ -182,12 +214,19 @@ mod tests {
         let mut window = Window::default();
         window.insert(7, SUBMIT, "a", seconds(1), seconds(5));
         assert_eq!(window.answer(8, ANSWER, seconds(2)), None);
-        assert_eq!(window.answer(7, CommandId::EnquireLinkResp, seconds(2)), None);
+        assert_eq!(
+            window.answer(7, CommandId::EnquireLinkResp, seconds(2)),
+            None
+        );
         let answered = window.answer(7, ANSWER, seconds(3)).unwrap();
         assert_eq!((answered.took, answered.late), (seconds(2), false));
         assert!(window.is_empty());
         window.insert(9, SUBMIT, "b", seconds(1), seconds(5));
-        assert!(window.answer(9, CommandId::GenericNack, seconds(2)).is_some());
+        assert!(
+            window
+                .answer(9, CommandId::GenericNack, seconds(2))
+                .is_some()
+        );
     }
 
     #[test]
@@ -199,7 +238,10 @@ mod tests {
         assert_eq!(window.time_out(seconds(4)), None);
         assert_eq!(window.time_out(seconds(5)), Some(("a", seconds(5))));
         assert_eq!(window.time_out(seconds(5)), None);
-        assert_eq!((window.len(), window.next_deadline()), (1, Some(seconds(6))));
+        assert_eq!(
+            (window.len(), window.next_deadline()),
+            (1, Some(seconds(6)))
+        );
         assert!(window.answer(1, ANSWER, seconds(9)).unwrap().late);
         assert_eq!(window.drain(), ["b"]);
     }

@@ -67,7 +67,10 @@ pub(super) fn message(message: &MoMessage, reference: u8) -> Vec<Outgoing> {
         .map(|(number, slice)| {
             let payload = segment::octets(slice, plan.alphabet);
             let (esm_class, octets) = if total > 1 {
-                (UDHI, [&udh::concat8(reference, total, number)[..], &payload].concat())
+                (
+                    UDHI,
+                    [&udh::concat8(reference, total, number)[..], &payload].concat(),
+                )
             } else {
                 (0, payload)
             };
@@ -113,17 +116,40 @@ impl PartToSend {
     fn pdu(&self) -> Pdu {
         // A short code has no numbering plan (SMPP 3.4 §5.2.5, §5.2.6).
         let (ton, npi) = if self.to.len() <= 8 { (3, 0) } else { (1, 1) };
-        let from = Address { ton: 1, npi: 1, text: self.from.clone() };
-        let to = Address { ton, npi, text: self.to.trim_start_matches('+').to_owned() };
-        deliver_sm(&from, &to, self.esm_class, self.data_coding, self.octets.clone(), Vec::new())
+        let from = Address {
+            ton: 1,
+            npi: 1,
+            text: self.from.clone(),
+        };
+        let to = Address {
+            ton,
+            npi,
+            text: self.to.trim_start_matches('+').to_owned(),
+        };
+        deliver_sm(
+            &from,
+            &to,
+            self.esm_class,
+            self.data_coding,
+            self.octets.clone(),
+            Vec::new(),
+        )
     }
 }
 
 impl ReceiptToSend {
     fn pdu(&self, script: &Receipts, now: Timestamp) -> Pdu {
         // SMPP 3.4 §5.2.12: intermediate notification 0x20, receipt 0x04.
-        let esm_class = if self.state == ReceiptState::Enroute { 0x20 } else { 0x04 };
-        let text = if script.form == ReceiptForm::Tlv { String::new() } else { self.text(script, now) };
+        let esm_class = if self.state == ReceiptState::Enroute {
+            0x20
+        } else {
+            0x04
+        };
+        let text = if script.form == ReceiptForm::Tlv {
+            String::new()
+        } else {
+            self.text(script, now)
+        };
         let with_tlvs = script.form != ReceiptForm::Text;
         let state = MessageState::from(self.state.message_state());
         if script.data_sm {
@@ -150,11 +176,15 @@ impl ReceiptToSend {
             // rusmpp knows these two in a deliver_sm only.
             let mut id = self.id.clone().into_bytes();
             id.push(0);
-            for (tag, value) in
-                [(tag::RECEIPTED_MESSAGE_ID, id), (tag::MESSAGE_STATE, vec![u8::from(state)])]
-            {
+            for (tag, value) in [
+                (tag::RECEIPTED_MESSAGE_ID, id),
+                (tag::MESSAGE_STATE, vec![u8::from(state)]),
+            ] {
                 let tag = TlvTag::from(tag);
-                tlvs.push(Tlv::Other { tag, value: AnyOctetString::from_vec(value) });
+                tlvs.push(Tlv::Other {
+                    tag,
+                    value: AnyOctetString::from_vec(value),
+                });
             }
         }
         if !text.is_empty() {
@@ -175,7 +205,11 @@ impl ReceiptToSend {
     }
 
     fn text(&self, script: &Receipts, now: Timestamp) -> String {
-        let form = if script.seconds { "%y%m%d%H%M%S" } else { "%y%m%d%H%M" };
+        let form = if script.seconds {
+            "%y%m%d%H%M%S"
+        } else {
+            "%y%m%d%H%M"
+        };
         let date = |at: Timestamp| at.to_utc().format(form).to_string();
         let delivered = self.state == ReceiptState::Delivered;
         script
@@ -185,7 +219,14 @@ impl ReceiptToSend {
             .replace("{submit}", &date(self.submitted))
             .replace("{done}", &date(now))
             .replace("{stat}", self.state.stat())
-            .replace("{err}", if self.state.known() <= crate::domain::receipt::Known::Awaiting || delivered { "000" } else { &self.error })
+            .replace(
+                "{err}",
+                if self.state.known() <= crate::domain::receipt::Known::Awaiting || delivered {
+                    "000"
+                } else {
+                    &self.error
+                },
+            )
             .replace("{text}", &self.text)
     }
 }

@@ -147,14 +147,25 @@ impl Ledger {
         for entry in self.taken() {
             let destination = entry.destination.text.clone();
             let Some(part) = entry.part else {
-                texts.entry(destination).or_default().push(entry.text.clone());
+                texts
+                    .entry(destination)
+                    .or_default()
+                    .push(entry.text.clone());
                 continue;
             };
-            let key = (destination.clone(), entry.source.text.clone(), part.reference, part.total);
+            let key = (
+                destination.clone(),
+                entry.source.text.clone(),
+                part.reference,
+                part.total,
+            );
             let parts = waiting.entry(key.clone()).or_default();
             parts.insert(part.index, &entry.text);
             if parts.len() == usize::from(part.total) {
-                texts.entry(destination).or_default().push(parts.values().copied().collect());
+                texts
+                    .entry(destination)
+                    .or_default()
+                    .push(parts.values().copied().collect());
                 waiting.remove(&key);
             }
         }
@@ -164,6 +175,10 @@ impl Ledger {
     /// Most `submit_sm` that were ever unanswered at once on one connection.
     #[must_use]
     pub fn widest(&self) -> usize {
-        self.submitted.iter().map(|entry| entry.outstanding).max().unwrap_or(0)
+        self.submitted
+            .iter()
+            .map(|entry| entry.outstanding)
+            .max()
+            .unwrap_or(0)
     }
 }

@@ -298,11 +298,20 @@ mod tests {
         )
         .unwrap();
         assert_eq!(script.rule("33600000001").unwrap().status, Some(0x58));
-        assert_eq!(script.rule("33700000002").unwrap().receipt, Some(ScriptedState::Expired));
+        assert_eq!(
+            script.rule("33700000002").unwrap().receipt,
+            Some(ScriptedState::Expired)
+        );
         assert!(script.rule("33600000002").is_none());
         let ids = &script.ids;
-        assert_eq!(ids.reported.write(ids.start, ids.reported_width), "000F4240");
-        assert_eq!((script.deliver_window, script.receipts.form), (64, ReceiptForm::Text));
+        assert_eq!(
+            ids.reported.write(ids.start, ids.reported_width),
+            "000F4240"
+        );
+        assert_eq!(
+            (script.deliver_window, script.receipts.form),
+            (64, ReceiptForm::Text)
+        );
         assert!(toml::from_str::<SmscScript>("unheard_of = 1").is_err());
     }
 }

@@ -167,7 +167,8 @@ impl<S: Stream> Session<S> {
                     answer: None,
                     took: None,
                 });
-                self.link.request(outgoing.pdu(&script.receipts, wall), number);
+                self.link
+                    .request(outgoing.pdu(&script.receipts, wall), number);
                 self.sent.insert(number, outgoing);
                 self.dirty = true;
             }
@@ -185,7 +186,9 @@ impl<S: Stream> Session<S> {
 
     fn answer_submit(&mut self, status: u32, sequence: u32, id: &str) {
         self.unanswered = self.unanswered.saturating_sub(1);
-        let body = pdus::SubmitSmResp::builder().message_id(c_string(id)).build();
+        let body = pdus::SubmitSmResp::builder()
+            .message_id(c_string(id))
+            .build();
         self.link.respond(status, sequence, body);
     }
 
@@ -197,7 +200,9 @@ impl<S: Stream> Session<S> {
                 self.link.refuse(header, ESME_RINVCMDID);
                 true
             }
-            LinkEvent::Answer { tag, status, took, .. } => {
+            LinkEvent::Answer {
+                tag, status, took, ..
+            } => {
                 self.acknowledged(tag, Some(status), took);
                 true
             }
@@ -215,7 +220,9 @@ impl<S: Stream> Session<S> {
     }
 
     fn acknowledged(&mut self, number: u64, status: Option<u32>, took: Duration) {
-        let Some(outgoing) = self.sent.remove(&number) else { return };
+        let Some(outgoing) = self.sent.remove(&number) else {
+            return;
+        };
         self.dirty = true;
         let now = self.shared.clock.elapsed();
         let mut state = self.shared.lock();
@@ -272,9 +279,17 @@ impl<S: Stream> Session<S> {
             ESME_RALYBND
         } else if script.bind_status != ESME_ROK {
             script.bind_status
-        } else if script.system_id.as_ref().is_some_and(|id| *id != wanted.system_id) {
+        } else if script
+            .system_id
+            .as_ref()
+            .is_some_and(|id| *id != wanted.system_id)
+        {
             ESME_RINVSYSID
-        } else if script.password.as_ref().is_some_and(|expected| expected != password) {
+        } else if script
+            .password
+            .as_ref()
+            .is_some_and(|expected| expected != password)
+        {
             ESME_RINVPASWD
         } else {
             ESME_ROK
@@ -298,7 +313,10 @@ impl<S: Stream> Session<S> {
         let script = state.script.clone();
         let rule = script.rule(&entry.destination.text);
         state.submits += 1;
-        if script.close_every.is_some_and(|every| state.submits.is_multiple_of(every.max(1))) {
+        if script
+            .close_every
+            .is_some_and(|every| state.submits.is_multiple_of(every.max(1)))
+        {
             state.ledger.submit(entry);
             return false;
         }
@@ -307,17 +325,29 @@ impl<S: Stream> Session<S> {
         let answered = !rule.is_some_and(|rule| rule.unanswered);
         entry.status = answered.then_some(status);
         let mut delay = Duration::from_millis(
-            rule.and_then(|rule| rule.response_delay_ms).unwrap_or(script.response_delay_ms),
+            rule.and_then(|rule| rule.response_delay_ms)
+                .unwrap_or(script.response_delay_ms),
         );
         let mut receipt_first = false;
         if status == ESME_ROK {
             let number = state.next_id;
             state.next_id += 1;
-            id = script.ids.submitted.write(number, script.ids.submitted_width);
+            id = script
+                .ids
+                .submitted
+                .write(number, script.ids.submitted_width);
             entry.id = Some(id.clone());
             if entry.registered_delivery & 0x03 != 0 {
                 let reported = script.ids.reported.write(number, script.ids.reported_width);
-                queue_receipts(&mut state, &script, rule, &entry, reported, &bound.system_id, now);
+                queue_receipts(
+                    &mut state,
+                    &script,
+                    rule,
+                    &entry,
+                    reported,
+                    &bound.system_id,
+                    now,
+                );
                 receipt_first = script.receipts.before_response;
             }
         }
@@ -349,7 +379,9 @@ impl<S: Stream> Session<S> {
                 .tlvs()
                 .iter()
                 .find_map(|tlv| match tlv.value() {
-                    Some(TlvValue::MessagePayload(payload)) => Some(payload.value.clone().into_bytes()),
+                    Some(TlvValue::MessagePayload(payload)) => {
+                        Some(payload.value.clone().into_bytes())
+                    }
                     _ => None,
                 })
                 .unwrap_or_default();
@@ -429,7 +461,10 @@ fn judge(
     if let Some(rule) = rule
         && let Some(status) = rule.status
     {
-        let times = state.refusals.entry((rule.prefix.clone(), rule.suffix.clone())).or_default();
+        let times = state
+            .refusals
+            .entry((rule.prefix.clone(), rule.suffix.clone()))
+            .or_default();
         *times += 1;
         if rule.times.is_none_or(|limit| *times <= limit) {
             return status;
@@ -450,9 +485,15 @@ fn queue_receipts(
     system_id: &str,
     now: Duration,
 ) {
-    let wanted: ScriptedState = rule.and_then(|rule| rule.receipt).unwrap_or(script.receipts.state);
-    let Some(final_state) = wanted.state() else { return };
-    let error = rule.and_then(|rule| rule.error.as_ref()).unwrap_or(&script.receipts.error);
+    let wanted: ScriptedState = rule
+        .and_then(|rule| rule.receipt)
+        .unwrap_or(script.receipts.state);
+    let Some(final_state) = wanted.state() else {
+        return;
+    };
+    let error = rule
+        .and_then(|rule| rule.error.as_ref())
+        .unwrap_or(&script.receipts.error);
     let receipt = |state| {
         Outgoing::Receipt(Box::new(ReceiptToSend {
             id: id.clone(),
@@ -462,7 +503,12 @@ fn queue_receipts(
             error: error.clone(),
             submitted: entry.at,
             // Appendix B: the first twenty characters; ASCII, since receipts name no alphabet.
-            text: entry.text.chars().take(20).map(|c| if c.is_ascii() { c } else { '?' }).collect(),
+            text: entry
+                .text
+                .chars()
+                .take(20)
+                .map(|c| if c.is_ascii() { c } else { '?' })
+                .collect(),
         }))
     };
     let due = now + Duration::from_millis(script.receipts.delay_ms);
@@ -472,12 +518,21 @@ fn queue_receipts(
     let copies = if script.receipts.duplicate { 2 } else { 1 };
     match entry.part {
         Some(part) if script.receipts.reverse_parts => {
-            let key =
-                (entry.destination.text.clone(), entry.source.text.clone(), part.reference);
+            let key = (
+                entry.destination.text.clone(),
+                entry.source.text.clone(),
+                part.reference,
+            );
             let held = state.held.entry(key.clone()).or_default();
             held.extend((0..copies).map(|_| receipt(final_state)));
             if held.len() >= usize::from(part.total) * copies {
-                for outgoing in state.held.remove(&key).unwrap_or_default().into_iter().rev() {
+                for outgoing in state
+                    .held
+                    .remove(&key)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .rev()
+                {
                     state.queue(system_id, due, outgoing);
                 }
             }

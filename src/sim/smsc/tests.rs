@@ -20,6 +20,8 @@ use crate::domain::sender::Sender;
 use crate::domain::time::Timestamp;
 use crate::pdu::segment;
 
+mod links;
+
 const DEADLINE: Duration = Duration::from_secs(600);
 
 struct World {
@@ -47,7 +49,15 @@ fn world(script: SmscScript, change: impl FnOnce(&mut SmppConfig)) -> World {
     let connector = smsc.connector();
     let mut channels = start_on(connector, Arc::new(config), &clock, &random, &sender, &stop);
     let (channel, task) = channels.remove(0);
-    World { smsc, channel, task, events, stop, clock, messages: 0 }
+    World {
+        smsc,
+        channel,
+        task,
+        events,
+        stop,
+        clock,
+        messages: 0,
+    }
 }
 
 fn receiptless() -> SmscScript {
@@ -59,7 +69,11 @@ fn receiptless() -> SmscScript {
 impl World {
     async fn is(&mut self, wanted: impl Fn(&ChannelStatus) -> bool) -> ChannelStatus {
         let waiting = self.channel.status.wait_for(|status| wanted(status));
-        tokio::time::timeout(DEADLINE, waiting).await.expect("in time").expect("running").clone()
+        tokio::time::timeout(DEADLINE, waiting)
+            .await
+            .expect("in time")
+            .expect("running")
+            .clone()
     }
 
     async fn up(&mut self) {
@@ -99,29 +113,47 @@ impl World {
         let permit = self.channel.window.clone().acquire_owned().await.unwrap();
         let request = self.request(to, text);
         let token = request.token;
-        self.channel.requests.try_send(request).expect("a permit is a place in the queue");
+        self.channel
+            .requests
+            .try_send(request)
+            .expect("a permit is a place in the queue");
         (token, permit)
     }
 
     async fn event(&mut self) -> ChannelEvent {
-        tokio::time::timeout(DEADLINE, self.events.recv()).await.expect("in time").expect("running")
+        tokio::time::timeout(DEADLINE, self.events.recv())
+            .await
+            .expect("in time")
+            .expect("running")
     }
 
     /// The next event, which is about a segment.
     async fn outcome(&mut self) -> (Token, u16, SegmentOutcome) {
         match self.event().await {
-            ChannelEvent::Segment { token, segment, outcome, .. } => (token, segment, outcome),
+            ChannelEvent::Segment {
+                token,
+                segment,
+                outcome,
+                ..
+            } => (token, segment, outcome),
             other => panic!("{other:?}"),
         }
     }
 
     async fn ledger(&self, wanted: impl Fn(&Ledger) -> bool) {
-        tokio::time::timeout(DEADLINE, self.smsc.wait_for(wanted)).await.expect("in time");
+        tokio::time::timeout(DEADLINE, self.smsc.wait_for(wanted))
+            .await
+            .expect("in time");
     }
 
     async fn end(self) {
         self.stop.cancel();
-        let World { mut events, task, smsc, .. } = self;
+        let World {
+            mut events,
+            task,
+            smsc,
+            ..
+        } = self;
         let drain = async { while events.recv().await.is_some() {} };
         tokio::time::timeout(DEADLINE, async { tokio::join!(drain, task).1 })
             .await
@@ -147,10 +179,23 @@ async fn a_message_of_one_part_is_taken_and_written_as_it_should_be() {
     assert_eq!((reported, segment, accepted(&outcome)), (token, 0, "1"));
     world.smsc.ledger(|ledger| {
         let entry = &ledger.submitted[0];
-        assert_eq!(entry.source, crate::channel::smpp::deliver::Address { ton: 5, npi: 0, text: "CCAS".into() });
+        assert_eq!(
+            entry.source,
+            crate::channel::smpp::deliver::Address {
+                ton: 5,
+                npi: 0,
+                text: "CCAS".into()
+            }
+        );
         assert_eq!((entry.destination.ton, entry.destination.npi), (1, 1));
-        assert_eq!((entry.text.as_str(), entry.data_coding, entry.esm_class), ("Bonjour [€]", 0, 0));
-        assert_eq!((entry.validity.as_str(), entry.registered_delivery), ("000002000000000R", 1));
+        assert_eq!(
+            (entry.text.as_str(), entry.data_coding, entry.esm_class),
+            ("Bonjour [€]", 0, 0)
+        );
+        assert_eq!(
+            (entry.validity.as_str(), entry.registered_delivery),
+            ("000002000000000R", 1)
+        );
         assert_eq!((entry.priority, entry.outstanding), (1, 1));
         assert_eq!(ledger.texts()["33612345678"], ["Bonjour [€]"]);
     });
@@ -220,20 +265,34 @@ async fn a_receipt_may_come_before_the_response_and_is_answered_only_after_the_a
     let mut world = world(script, |_| {});
     world.up().await;
     let (token, _permit) = world.submit("33612345678", "Bonjour").await;
-    let ChannelEvent::Receipt { account, channel, reference, handset, receipt, ack } =
-        world.event().await
+    let ChannelEvent::Receipt {
+        account,
+        channel,
+        reference,
+        handset,
+        receipt,
+        ack,
+    } = world.event().await
     else {
         panic!()
     };
     assert_eq!((account.as_str(), channel.as_str()), ("acme", "acme#1"));
-    assert_eq!((reference.as_str(), handset), ("ff", Msisdn::from_e164_digits("33612345678")));
-    assert_eq!((receipt.state, receipt.error.as_deref()), (ReceiptState::Delivered, Some("000")));
+    assert_eq!(
+        (reference.as_str(), handset),
+        ("ff", Msisdn::from_e164_digits("33612345678"))
+    );
+    assert_eq!(
+        (receipt.state, receipt.error.as_deref()),
+        (ReceiptState::Delivered, Some("000"))
+    );
     let (reported, _, outcome) = world.outcome().await;
     assert_eq!((reported, accepted(&outcome)), (token, "255"));
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(world.smsc.ledger(|ledger| ledger.delivered[0].answer), None);
     ack.taken();
-    world.ledger(|ledger| ledger.delivered[0].answer == Some(0)).await;
+    world
+        .ledger(|ledger| ledger.delivered[0].answer == Some(0))
+        .await;
     world.smsc.ledger(|ledger| {
         assert!(ledger.delivered[0].took.unwrap() >= Duration::from_secs(10));
     });
@@ -249,12 +308,29 @@ async fn what_could_not_be_stored_comes_again() {
         to: "36111".into(),
         text: "STOP à tous 🙂".into(),
     });
-    let ChannelEvent::Inbound { from, to, text, part, ack, .. } = world.event().await else { panic!() };
-    assert_eq!((from.as_str(), to.as_str(), text.as_str()), ("+33612345678", "36111", "STOP à tous 🙂"));
+    let ChannelEvent::Inbound {
+        from,
+        to,
+        text,
+        part,
+        ack,
+        ..
+    } = world.event().await
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (from.as_str(), to.as_str(), text.as_str()),
+        ("+33612345678", "36111", "STOP à tous 🙂")
+    );
     assert!(part.is_none());
     ack.not_now();
-    let ChannelEvent::Inbound { ack, .. } = world.event().await else { panic!() };
-    world.smsc.ledger(|ledger| assert_eq!(ledger.delivered[0].answer, Some(0x64)));
+    let ChannelEvent::Inbound { ack, .. } = world.event().await else {
+        panic!()
+    };
+    world
+        .smsc
+        .ledger(|ledger| assert_eq!(ledger.delivered[0].answer, Some(0x64)));
     ack.taken();
     world.ledger(|ledger| ledger.acknowledged_total == 1).await;
     world.end().await;
@@ -284,10 +360,21 @@ async fn receipts_of_every_form_are_read() {
         world.up().await;
         let (_, _permit) = world.submit("33612345678", "Bonjour").await;
         accepted(&world.outcome().await.2);
-        let ChannelEvent::Receipt { reference, handset, receipt, ack, .. } = world.event().await else {
+        let ChannelEvent::Receipt {
+            reference,
+            handset,
+            receipt,
+            ack,
+            ..
+        } = world.event().await
+        else {
             panic!("{shown}")
         };
-        assert_eq!((reference.as_str(), receipt.state), ("1", ReceiptState::Undeliverable), "{shown}");
+        assert_eq!(
+            (reference.as_str(), receipt.state),
+            ("1", ReceiptState::Undeliverable),
+            "{shown}"
+        );
         assert!(handset.is_some(), "{shown}");
         ack.taken();
         world.ledger(|ledger| ledger.acknowledged_total == 1).await;
@@ -327,7 +414,9 @@ async fn receipts_of_parts_may_come_reversed_and_twice() {
 async fn a_late_response_is_reported_after_the_doubt_and_the_rest_is_not_sent() {
     let mut script = receiptless();
     script.response_delay_ms = 40_000;
-    let mut world = world(script, |config| config.enquire_link = Duration::from_mins(10));
+    let mut world = world(script, |config| {
+        config.enquire_link = Duration::from_mins(10)
+    });
     world.up().await;
     let (token, _permit) = world.submit("33612345678", &"x".repeat(200)).await;
     let (reported, segment, outcome) = world.outcome().await;
@@ -339,186 +428,32 @@ async fn a_late_response_is_reported_after_the_doubt_and_the_rest_is_not_sent() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_link_leaves_a_doubt_for_each_request_and_is_replaced() {
-    let mut script = receiptless();
-    script.rules = vec![Rule { unanswered: true, ..Rule::default() }];
-    let mut world = world(script, |_| {});
-    world.up().await;
-    let mut tokens = HashSet::new();
-    let mut permits = Vec::new();
-    for _ in 0..10 {
-        let (token, permit) = world.submit("33612345678", "Bonjour").await;
-        tokens.insert(token);
-        permits.push(permit);
-    }
-    world.ledger(|ledger| ledger.submitted_total == 10).await;
-    world.smsc.disconnect_all();
-    for _ in 0..10 {
-        let (token, segment, outcome) = world.outcome().await;
-        assert_eq!((segment, outcome), (0, SegmentOutcome::Unknown(Doubt::Disconnected)));
-        assert!(tokens.remove(&token));
-    }
-    drop(permits);
-    world.smsc.set_script(receiptless());
-    world.ledger(|ledger| ledger.binds == 2).await;
-    world.up().await;
-    let (_, _permit) = world.submit("33612345678", "Bonjour").await;
-    accepted(&world.outcome().await.2);
-    world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn requests_are_returned_while_there_is_no_bind() {
-    let mut script = receiptless();
-    script.refuse_connections = true;
-    let mut world = world(script, |_| {});
-    let status = world.is(|status| matches!(status, ChannelStatus::Down { .. })).await;
-    assert!(matches!(status, ChannelStatus::Down { cause } if cause.starts_with("connecting")));
-    let (token, _permit) = world.submit("33612345678", "Bonjour").await;
-    assert!(matches!(world.event().await, ChannelEvent::Returned { token: back } if back == token));
-    world.smsc.set_script(receiptless());
-    world.up().await;
-    world.end().await;
-}
-
-/// Refuses every connection and writes down when it was asked.
-struct Refusing(Clock, Mutex<Vec<Duration>>);
-
-#[async_trait]
-impl Connector for Refusing {
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        self.1.lock().unwrap().push(self.0.elapsed());
-        Err(io::ErrorKind::ConnectionRefused.into())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_waits_between_connections_double_up_to_their_cap() {
-    let clock = Clock::starting_at(Timestamp(0));
-    let connector = Arc::new(Refusing(clock.clone(), Mutex::default()));
-    let (sender, _events) = mpsc::channel(64);
-    let stop = CancellationToken::new();
-    let random = Random::seeded(7);
-    let mut channels =
-        start_on(connector.clone(), Arc::new(config()), &clock, &random, &sender, &stop);
-    tokio::time::sleep(Duration::from_mins(3)).await;
-    stop.cancel();
-    channels.remove(0).1.await.unwrap();
-    let times = connector.1.lock().unwrap().clone();
-    let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(waits.len() > 10, "{waits:?}");
-    let nominal = [1, 2, 4, 8].into_iter().chain(std::iter::repeat(15)).map(Duration::from_secs);
-    for (wait, nominal) in waits.iter().zip(nominal) {
-        assert!(*wait >= nominal / 2 && *wait <= nominal + Duration::from_millis(2), "{waits:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn wrong_credentials_are_not_hammered_and_name_the_answer() {
-    let script = SmscScript { password: Some("other".into()), ..SmscScript::default() };
-    let mut world = world(script, |_| {});
-    let status = world.is(|status| matches!(status, ChannelStatus::Down { .. })).await;
-    let cause = "bind refused by SMSC: ESME_RINVPASWD (0x0000000e)".to_owned();
-    assert_eq!(status, ChannelStatus::Down { cause });
-    tokio::time::sleep(Duration::from_mins(5)).await;
-    let refused = world.smsc.ledger(|ledger| ledger.refused_binds);
-    assert!((15..=31).contains(&refused), "{refused} binds in five minutes");
-    world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_transmitter_and_a_receiver_make_one_channel_and_fall_together() {
-    let mut world = world(SmscScript::default(), |config| config.bind = BindMode::TransmitterReceiver);
-    world.up().await;
-    assert_eq!(world.smsc.ledger(|ledger| ledger.bound), 2);
-    let (_, permit) = world.submit("33612345678", "Bonjour").await;
-    let mut seen = (false, false);
-    while seen != (true, true) {
-        match world.event().await {
-            ChannelEvent::Segment { outcome, .. } => {
-                accepted(&outcome);
-                seen.0 = true;
-            }
-            ChannelEvent::Receipt { ack, .. } => {
-                ack.taken();
-                seen.1 = true;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    drop(permit);
-    world.ledger(|ledger| ledger.acknowledged_total == 1).await;
-    let sessions = world.smsc.ledger(|ledger| (ledger.submitted[0].session, ledger.delivered[0].session));
-    assert_eq!(sessions, (2, 1));
-    world.smsc.shared.lock().sessions.get_mut(&1).unwrap().push_back(Order::Close);
-    world.smsc.shared.wake();
-    world.is(|status| !status.is_up()).await;
-    world.up().await;
-    world.ledger(|ledger| (ledger.binds, ledger.bound) == (4, 2)).await;
-    world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_silent_smsc_is_replaced_within_enquire_interval_and_response_time_out() {
-    let mut world = world(receiptless(), |_| {});
-    world.up().await;
-    world.smsc.change_script(|script| script.silent = true);
-    let since = world.clock.elapsed();
-    let status = world.is(|status| !status.is_up()).await;
-    let took = world.clock.elapsed() - since;
-    assert!(took <= Duration::from_secs(61), "{took:?}");
-    assert!(matches!(status, ChannelStatus::Down { cause } if cause.contains("enquire_link")));
-    world.smsc.change_script(|script| script.silent = false);
-    world.up().await;
-    world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn stopping_waits_for_what_is_under_way_and_unbinds() {
-    let mut script = receiptless();
-    script.response_delay_ms = 2_000;
-    let mut world = world(script, |_| {});
-    world.up().await;
-    let (token, _permit) = world.submit("33612345678", &"x".repeat(200)).await;
-    world.ledger(|ledger| ledger.submitted_total == 1).await;
-    world.stop.cancel();
-    for segment in 0..2 {
-        let (reported, index, outcome) = world.outcome().await;
-        accepted(&outcome);
-        assert_eq!((reported, index), (token, segment));
-    }
-    world.is(|status| *status == ChannelStatus::Stopped).await;
-    assert_eq!(world.smsc.ledger(|ledger| ledger.unbinds), 1);
-    world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_unbind_by_the_smsc_is_answered_after_the_pending_answers() {
-    let mut script = receiptless();
-    script.response_delay_ms = 2_000;
-    let mut world = world(script, |_| {});
-    world.up().await;
-    let (_, _permit) = world.submit("33612345678", "Bonjour").await;
-    world.ledger(|ledger| ledger.submitted_total == 1).await;
-    world.smsc.unbind_all();
-    accepted(&world.outcome().await.2);
-    let status = world.is(|status| matches!(status, ChannelStatus::Down { .. })).await;
-    assert!(matches!(status, ChannelStatus::Down { cause } if cause == "unbound by SMSC"));
-    world.up().await;
-    world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn refusals_keep_their_kind_and_end_the_request() {
     for (status, expected) in [
-        (0x58, Rejection::Throttled("ESME_RTHROTTLED (0x00000058)".into())),
-        (0x14, Rejection::Throttled("ESME_RMSGQFUL (0x00000014)".into())),
-        (0x0B, Rejection::Permanent("ESME_RINVDSTADR (0x0000000b)".into())),
-        (0x08, Rejection::Temporary("ESME_RSYSERR (0x00000008)".into())),
+        (
+            0x58,
+            Rejection::Throttled("ESME_RTHROTTLED (0x00000058)".into()),
+        ),
+        (
+            0x14,
+            Rejection::Throttled("ESME_RMSGQFUL (0x00000014)".into()),
+        ),
+        (
+            0x0B,
+            Rejection::Permanent("ESME_RINVDSTADR (0x0000000b)".into()),
+        ),
+        (
+            0x08,
+            Rejection::Temporary("ESME_RSYSERR (0x00000008)".into()),
+        ),
         (0x4FF, Rejection::Temporary("status 0x000004ff".into())),
     ] {
         let mut script = receiptless();
-        script.rules = vec![Rule { suffix: "78".into(), status: Some(status), ..Rule::default() }];
+        script.rules = vec![Rule {
+            suffix: "78".into(),
+            status: Some(status),
+            ..Rule::default()
+        }];
         let mut world = world(script, |_| {});
         world.up().await;
         let (_, permit) = world.submit("33612345678", &"x".repeat(400)).await;
@@ -539,9 +474,20 @@ async fn unknown_commands_and_one_malformed_pdu_keep_the_session() {
     let frame = |id: u32, body: &[u8]| {
         let length = u32::try_from(16 + body.len()).unwrap();
         let header = [length, id, 0, 4711];
-        header.iter().flat_map(|w| w.to_be_bytes()).chain(body.iter().copied()).collect::<Vec<u8>>()
+        header
+            .iter()
+            .flat_map(|w| w.to_be_bytes())
+            .chain(body.iter().copied())
+            .collect::<Vec<u8>>()
     };
-    world.smsc.inject_raw(&[frame(0x0777, b""), frame(5, b"\0\x01\x01ab"), frame(3, b"x")].concat());
+    world.smsc.inject_raw(
+        &[
+            frame(0x0777, b""),
+            frame(5, b"\0\x01\x01ab"),
+            frame(3, b"x"),
+        ]
+        .concat(),
+    );
     let (_, _permit) = world.submit("33612345678", "Bonjour").await;
     accepted(&world.outcome().await.2);
     assert_eq!(world.smsc.ledger(|ledger| ledger.binds), 1);
@@ -566,129 +512,32 @@ async fn beyond_the_bound_of_unacknowledged_the_queue_is_said_to_be_full() {
     }
     let mut acks = Vec::new();
     for _ in 0..512 {
-        let ChannelEvent::Inbound { ack, .. } = world.event().await else { panic!() };
+        let ChannelEvent::Inbound { ack, .. } = world.event().await else {
+            panic!()
+        };
         acks.push(ack);
     }
-    world.ledger(|ledger| ledger.delivered.iter().filter(|d| d.answer == Some(0x14)).count() == 8).await;
+    world
+        .ledger(|ledger| {
+            ledger
+                .delivered
+                .iter()
+                .filter(|d| d.answer == Some(0x14))
+                .count()
+                == 8
+        })
+        .await;
     for ack in acks {
         ack.taken();
     }
     for _ in 0..8 {
-        let ChannelEvent::Inbound { ack, .. } = world.event().await else { panic!() };
+        let ChannelEvent::Inbound { ack, .. } = world.event().await else {
+            panic!()
+        };
         ack.taken();
     }
-    world.ledger(|ledger| ledger.acknowledged_total == 520).await;
+    world
+        .ledger(|ledger| ledger.acknowledged_total == 520)
+        .await;
     world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_not_acknowledged_comes_again_on_the_next_bind() {
-    let mut world = world(SmscScript::default(), |_| {});
-    world.up().await;
-    let (_, _permit) = world.submit("33612345678", "Bonjour").await;
-    accepted(&world.outcome().await.2);
-    let ChannelEvent::Receipt { ack: stale, .. } = world.event().await else { panic!() };
-    world.smsc.disconnect_all();
-    let ChannelEvent::Receipt { ack, reference, .. } = world.event().await else { panic!() };
-    assert_eq!(reference, "1");
-    stale.taken();
-    ack.taken();
-    world.ledger(|ledger| ledger.acknowledged_total == 1).await;
-    world.smsc.ledger(|ledger| assert_eq!((ledger.delivered_total, ledger.binds), (2, 2)));
-    world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_engine_that_was_busy_for_long_finds_its_answers_and_not_time_outs() {
-    let mut world = world(SmscScript::default(), |config| config.window = 200);
-    world.up().await;
-    let mut permits = Vec::new();
-    for _ in 0..200 {
-        permits.push(world.submit("33612345678", "Bonjour").await);
-    }
-    // The queue of events is full long before the last answer, and stays so beyond every time-out.
-    tokio::time::sleep(Duration::from_mins(5)).await;
-    let (mut outcomes, mut receipts) = (0, 0);
-    while outcomes < 200 || receipts < 200 {
-        match world.event().await {
-            ChannelEvent::Segment { outcome, .. } => {
-                accepted(&outcome);
-                outcomes += 1;
-            }
-            ChannelEvent::Receipt { ack, .. } => {
-                ack.taken();
-                receipts += 1;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    world.smsc.ledger(|ledger| assert_eq!(ledger.binds, 1));
-    world.end().await;
-}
-
-/// The whole way over real TCP and real time, with several binds: nothing lost, nothing doubled.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tcp_every_message_is_taken_once_and_reported() {
-    let (clock, random) = (Clock::system(), Random::system());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let smsc = serve(listener, SmscScript::default(), &clock, &random).unwrap();
-    let address = smsc.local_addr().unwrap();
-    let mut config = config();
-    (config.host, config.port, config.binds) = (address.ip().to_string(), address.port(), 3);
-    let (sender, mut events) = mpsc::channel(64);
-    let stop = CancellationToken::new();
-    let channels = start_tcp(Arc::new(config), &clock, &random, &sender, &stop);
-    drop(sender);
-    let names: Vec<_> = channels.iter().map(|(handle, _)| handle.id.as_str().to_owned()).collect();
-    assert_eq!(names, ["acme#1", "acme#2", "acme#3"]);
-    let engine = async {
-        let mut world = world(receiptless(), |_| {});
-        let mut permits = HashMap::new();
-        let (mut sent, mut taken, mut receipts) = (0, HashSet::new(), HashSet::new());
-        while taken.len() < 3_000 || receipts.len() < 3_000 {
-            for (handle, _) in &channels {
-                while sent < 3_000
-                    && handle.status.borrow().is_up()
-                    && let Ok(permit) = handle.window.clone().try_acquire_owned()
-                {
-                    let request = world.request("33612345678", &format!("message {sent}"));
-                    permits.insert(request.token, permit);
-                    handle.requests.try_send(request).unwrap();
-                    sent += 1;
-                }
-            }
-            let event = tokio::select! {
-                event = events.recv() => event.unwrap(),
-                () = tokio::time::sleep(Duration::from_millis(20)), if sent < 3_000 => continue,
-            };
-            match event {
-                ChannelEvent::Segment { token, outcome, .. } => {
-                    assert!(taken.insert(accepted(&outcome).to_owned()));
-                    permits.remove(&token);
-                }
-                ChannelEvent::Receipt { reference, receipt, ack, .. } => {
-                    assert_eq!(receipt.state, ReceiptState::Delivered);
-                    receipts.insert(reference);
-                    ack.taken();
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(taken, receipts);
-        world.end().await;
-    };
-    tokio::time::timeout(Duration::from_mins(2), engine).await.expect("in time");
-    smsc.wait_for(|ledger| ledger.acknowledged_total == 3_000).await;
-    smsc.ledger(|ledger| {
-        let texts: HashSet<_> = ledger.texts()["33612345678"].iter().cloned().collect();
-        assert_eq!((texts.len(), ledger.submitted_total), (3_000, 3_000));
-        assert!(ledger.widest() <= 10);
-        assert_eq!(ledger.binds, 3);
-    });
-    stop.cancel();
-    for (_, task) in channels {
-        tokio::time::timeout(Duration::from_mins(1), task).await.unwrap().unwrap();
-    }
-    assert_eq!(smsc.ledger(|ledger| ledger.unbinds), 3);
-    smsc.shutdown().await;
 }

@@ -47,9 +47,16 @@ fn a_damaged_pdu_takes_nothing_from_the_one_behind_it() {
     assert_eq!(src.len(), 21);
     src.unsplit(octets([command(0, 77, deliver(b"good"))]));
     let frames = all(src);
-    let Frame::Malformed { header, .. } = &frames[0] else { panic!("{:?}", frames[0]) };
-    assert_eq!((header.command, header.sequence), (CommandId::DeliverSm, 76));
-    let Frame::Deliver { header, deliver } = &frames[1] else { panic!("{:?}", frames[1]) };
+    let Frame::Malformed { header, .. } = &frames[0] else {
+        panic!("{:?}", frames[0])
+    };
+    assert_eq!(
+        (header.command, header.sequence),
+        (CommandId::DeliverSm, 76)
+    );
+    let Frame::Deliver { header, deliver } = &frames[1] else {
+        panic!("{:?}", frames[1])
+    };
     assert_eq!((header.sequence, &deliver.message[..]), (77, &b"good"[..]));
 }
 
@@ -97,8 +104,19 @@ fn a_submit_sm_resp_may_lack_its_body_or_its_nul_and_hold_any_octet() {
         (0, b"abc\0\x00\x1D\x00\x01", "abc"),
     ] {
         let frames = all(raw(0x8000_0004, status, 9, body));
-        let header = Header { command: CommandId::SubmitSmResp, status, sequence: 9 };
-        assert_eq!(frames, [Frame::Response { header, id: id.to_owned() }], "{body:02X?}");
+        let header = Header {
+            command: CommandId::SubmitSmResp,
+            status,
+            sequence: 9,
+        };
+        assert_eq!(
+            frames,
+            [Frame::Response {
+                header,
+                id: id.to_owned()
+            }],
+            "{body:02X?}"
+        );
     }
 }
 
@@ -106,8 +124,13 @@ fn a_submit_sm_resp_may_lack_its_body_or_its_nul_and_hold_any_octet() {
 fn a_sender_that_is_not_ascii_costs_nothing() {
     let body = b"\0\x05\x00Caf\xE9\0\x01\x01336123\0\0\0\0\0\0\0\0\0\0\x02hi";
     let frames = all(raw(5, 0, 3, body));
-    let Frame::Deliver { deliver, .. } = &frames[0] else { panic!("{:?}", frames[0]) };
-    assert_eq!((deliver.source.text.as_str(), deliver.source.ton), ("Café", 5));
+    let Frame::Deliver { deliver, .. } = &frames[0] else {
+        panic!("{:?}", frames[0])
+    };
+    assert_eq!(
+        (deliver.source.text.as_str(), deliver.source.ton),
+        ("Café", 5)
+    );
     assert_eq!(&deliver.message[..], b"hi");
 }
 
@@ -115,30 +138,59 @@ fn a_sender_that_is_not_ascii_costs_nothing() {
 fn message_payload_is_taken_for_an_absent_short_message_and_stray_octets_are_not() {
     let body = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\x24\x00\x03abc\0\0";
     let frames = all(raw(5, 0, 3, body));
-    let Frame::Deliver { deliver, .. } = &frames[0] else { panic!("{:?}", frames[0]) };
+    let Frame::Deliver { deliver, .. } = &frames[0] else {
+        panic!("{:?}", frames[0])
+    };
     assert_eq!((&deliver.message[..], deliver.tlvs.len()), (&b"abc"[..], 1));
 }
 
 #[test]
 fn what_is_unknown_and_what_is_malformed_are_told_apart() {
-    assert!(matches!(all(raw(0x0999, 0, 1, b"x"))[..], [Frame::UnknownCommand { .. }]));
-    assert!(matches!(all(raw(0x8000_0999, 0, 1, b"x"))[..], [Frame::Response { .. }]));
+    assert!(matches!(
+        all(raw(0x0999, 0, 1, b"x"))[..],
+        [Frame::UnknownCommand { .. }]
+    ));
+    assert!(matches!(
+        all(raw(0x8000_0999, 0, 1, b"x"))[..],
+        [Frame::Response { .. }]
+    ));
     // submit_sm and bind_transceiver without a body; a TLV beyond the end.
-    assert!(matches!(all(raw(4, 0, 1, b""))[..], [Frame::Malformed { .. }]));
-    assert!(matches!(all(raw(9, 0, 1, b"abc"))[..], [Frame::Malformed { .. }]));
+    assert!(matches!(
+        all(raw(4, 0, 1, b""))[..],
+        [Frame::Malformed { .. }]
+    ));
+    assert!(matches!(
+        all(raw(9, 0, 1, b"abc"))[..],
+        [Frame::Malformed { .. }]
+    ));
     let body = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x00\x1E\x00\x09abc";
-    assert!(matches!(all(raw(5, 0, 1, body))[..], [Frame::Malformed { .. }]));
+    assert!(matches!(
+        all(raw(5, 0, 1, body))[..],
+        [Frame::Malformed { .. }]
+    ));
     // A short_message that claims more than there is.
     let body = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x20abc";
-    assert!(matches!(all(raw(5, 0, 1, body))[..], [Frame::Malformed { .. }]));
+    assert!(matches!(
+        all(raw(5, 0, 1, body))[..],
+        [Frame::Malformed { .. }]
+    ));
 }
 
 #[test]
 fn our_pdus_are_what_the_specification_shows() {
     let submit = pdus::SubmitSmResp::default();
-    assert_eq!(&octets([command(0x58, 7, submit)])[..], &raw(0x8000_0004, 0x58, 7, b"\0")[..]);
-    assert_eq!(&octets([command(3, 7, Pdu::GenericNack)])[..], &raw(0x8000_0000, 3, 7, b"")[..]);
-    assert_eq!(&octets([command(0x0400, 1, Pdu::GenericNack)])[8..12], &[0, 0, 4, 0]);
+    assert_eq!(
+        &octets([command(0x58, 7, submit)])[..],
+        &raw(0x8000_0004, 0x58, 7, b"\0")[..]
+    );
+    assert_eq!(
+        &octets([command(3, 7, Pdu::GenericNack)])[..],
+        &raw(0x8000_0000, 3, 7, b"")[..]
+    );
+    assert_eq!(
+        &octets([command(0x0400, 1, Pdu::GenericNack)])[8..12],
+        &[0, 0, 4, 0]
+    );
 }
 
 proptest! {

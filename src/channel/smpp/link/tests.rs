@@ -5,14 +5,22 @@ use tokio::io::{DuplexStream, duplex};
 use super::*;
 use crate::domain::time::Timestamp;
 
-const TIMERS: LinkTimers =
-    LinkTimers { response: Duration::from_secs(5), enquire_link: Some(Duration::from_secs(30)) };
+const TIMERS: LinkTimers = LinkTimers {
+    response: Duration::from_secs(5),
+    enquire_link: Some(Duration::from_secs(30)),
+};
 
 fn pair() -> (Link<DuplexStream, u32>, Link<DuplexStream, u32>) {
     let clock = Clock::starting_at(Timestamp(0));
     let (a, b) = duplex(64 * 1024);
-    let quiet = LinkTimers { enquire_link: None, ..TIMERS };
-    (Link::new(a, TIMERS, clock.clone()), Link::new(b, quiet, clock))
+    let quiet = LinkTimers {
+        enquire_link: None,
+        ..TIMERS
+    };
+    (
+        Link::new(a, TIMERS, clock.clone()),
+        Link::new(b, quiet, clock),
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -20,9 +28,15 @@ async fn a_request_is_answered_under_its_tag() {
     let (mut here, mut there) = pair();
     here.request(pdus::SubmitSm::default(), 7);
     let peer = async {
-        let LinkEvent::Request { header, .. } = there.next().await else { panic!() };
+        let LinkEvent::Request { header, .. } = there.next().await else {
+            panic!()
+        };
         let id = rusmpp::types::COctetString::from_slice(b"id1\0").unwrap();
-        there.respond(ESME_ROK, header.sequence, pdus::SubmitSmResp::builder().message_id(id).build());
+        there.respond(
+            ESME_ROK,
+            header.sequence,
+            pdus::SubmitSmResp::builder().message_id(id).build(),
+        );
         there.next().await
     };
     tokio::select! {
@@ -66,16 +80,25 @@ async fn an_unanswered_enquire_link_ends_the_link_in_time() {
     let (mut here, _there) = pair();
     let clock = here.clock.clone();
     let event = here.next().await;
-    assert!(matches!(event, LinkEvent::Closed(Closed::Silent(_))), "{event:?}");
+    assert!(
+        matches!(event, LinkEvent::Closed(Closed::Silent(_))),
+        "{event:?}"
+    );
     let took = clock.elapsed();
-    assert!((Duration::from_secs(35)..Duration::from_secs(36)).contains(&took), "{took:?}");
+    assert!(
+        (Duration::from_secs(35)..Duration::from_secs(36)).contains(&took),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_late_answer_is_delivered_after_the_time_out() {
     let (mut here, mut there) = pair();
     here.request(pdus::SubmitSm::default(), 7);
-    assert!(matches!(here.next().await, LinkEvent::TimedOut { tag: 7, .. }));
+    assert!(matches!(
+        here.next().await,
+        LinkEvent::TimedOut { tag: 7, .. }
+    ));
     there.respond(ESME_ROK, 1, pdus::SubmitSmResp::default());
     tokio::select! {
         event = here.next() => assert!(matches!(event, LinkEvent::Answer { tag: 7, late: true, .. })),
@@ -87,10 +110,16 @@ async fn a_late_answer_is_delivered_after_the_time_out() {
 #[tokio::test(start_paused = true)]
 async fn unknown_commands_are_refused_and_malformed_ones_end_it_when_they_come_in_a_row() {
     let (mut here, there) = pair();
-    let Link { stream: mut raw, .. } = there;
+    let Link {
+        stream: mut raw, ..
+    } = there;
     let frame = |id: u32, sequence: u32, body: &[u8]| {
         let length = u32::try_from(16 + body.len()).unwrap();
-        [length, id, 0, sequence].iter().flat_map(|w| w.to_be_bytes()).chain(body.iter().copied()).collect::<Vec<u8>>()
+        [length, id, 0, sequence]
+            .iter()
+            .flat_map(|w| w.to_be_bytes())
+            .chain(body.iter().copied())
+            .collect::<Vec<u8>>()
     };
     let mut sent = frame(0x0777, 41, b"");
     for sequence in 0..4 {
@@ -101,7 +130,10 @@ async fn unknown_commands_are_refused_and_malformed_ones_end_it_when_they_come_i
         sent.extend(frame(5, sequence, b"bad"));
     }
     raw.write_all(&sent).await.unwrap();
-    assert!(matches!(here.next().await, LinkEvent::Closed(Closed::Malformed(5))));
+    assert!(matches!(
+        here.next().await,
+        LinkEvent::Closed(Closed::Malformed(5))
+    ));
     here.close().await;
     let mut answers = Vec::new();
     raw.read_to_end(&mut answers).await.unwrap();
@@ -123,7 +155,9 @@ async fn unbind_is_reported_on_one_side_and_its_answer_on_the_other() {
     let (mut here, mut there) = pair();
     here.unbind();
     let peer = async {
-        let LinkEvent::Unbind { sequence } = there.next().await else { panic!() };
+        let LinkEvent::Unbind { sequence } = there.next().await else {
+            panic!()
+        };
         there.respond_unbind(sequence);
         there.next().await
     };

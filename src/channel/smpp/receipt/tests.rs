@@ -8,7 +8,11 @@ use ReceiptState::{
 };
 
 fn with_text(text: &[u8]) -> Deliver {
-    Deliver { esm_class: 0x04, message: Bytes::copy_from_slice(text), ..Deliver::default() }
+    Deliver {
+        esm_class: 0x04,
+        message: Bytes::copy_from_slice(text),
+        ..Deliver::default()
+    }
 }
 
 #[test]
@@ -17,19 +21,38 @@ fn every_text_that_carriers_write_is_read() {
         (
             "id:0123456789 sub:001 dlvrd:001 submit date:2611221200 done date:2611221201 \
              stat:DELIVRD err:000 text:Bonjour",
-            Some("0123456789"), Delivered, Some("000"),
+            Some("0123456789"),
+            Delivered,
+            Some("000"),
         ),
         // Seconds in the dates.
         (
             "id:A1 sub:001 dlvrd:001 submit date:261122120000 done date:261122120105 stat:UNDELIV \
              err:027 text:",
-            Some("A1"), Undeliverable, Some("027"),
+            Some("A1"),
+            Undeliverable,
+            Some("027"),
         ),
         // Another case, another order.
-        ("ID:ff SUB:001 DLVRD:001 STAT:EXPIRED ERR:005 TEXT:x", Some("ff"), Expired, Some("005")),
-        ("Id:ff Stat:Rejectd Err:0x45", Some("ff"), Rejected, Some("0x45")),
+        (
+            "ID:ff SUB:001 DLVRD:001 STAT:EXPIRED ERR:005 TEXT:x",
+            Some("ff"),
+            Expired,
+            Some("005"),
+        ),
+        (
+            "Id:ff Stat:Rejectd Err:0x45",
+            Some("ff"),
+            Rejected,
+            Some("0x45"),
+        ),
         ("stat:delivrd err:0 id:77", Some("77"), Delivered, Some("0")),
-        ("err:000 stat:DELETED sub:1 id:9e-7_x", Some("9e-7_x"), Deleted, Some("000")),
+        (
+            "err:000 stat:DELETED sub:1 id:9e-7_x",
+            Some("9e-7_x"),
+            Deleted,
+            Some("000"),
+        ),
         // Missing fields.
         ("id:5 stat:ACCEPTD", Some("5"), Accepted, None),
         ("id:5 stat:ENROUTE", Some("5"), Enroute, None),
@@ -39,26 +62,71 @@ fn every_text_that_carriers_write_is_read() {
         ("hello", None, Unknown, None),
         // Words that are whole, cut, numeric or unheard of.
         ("id:5 stat:DELIVERED", Some("5"), Delivered, None),
-        ("id:5 stat:UNDELIVERABLE err:1", Some("5"), Undeliverable, Some("1")),
+        (
+            "id:5 stat:UNDELIVERABLE err:1",
+            Some("5"),
+            Undeliverable,
+            Some("1"),
+        ),
         ("id:5 stat:2", Some("5"), Delivered, None),
         ("id:5 stat:WIBBLE", Some("5"), Unknown, None),
         // Blanks, equals signs, other separators and line ends.
-        ("id: 5 stat: DELIVRD err: 000", Some("5"), Delivered, Some("000")),
+        (
+            "id: 5 stat: DELIVRD err: 000",
+            Some("5"),
+            Delivered,
+            Some("000"),
+        ),
         ("id : 5 stat : DELIVRD", Some("5"), Delivered, None),
-        ("id=5 stat=DELIVRD err=000", Some("5"), Delivered, Some("000")),
+        (
+            "id=5 stat=DELIVRD err=000",
+            Some("5"),
+            Delivered,
+            Some("000"),
+        ),
         ("id:5,stat:DELIVRD;err:1", Some("5"), Delivered, Some("1")),
-        ("id:5, stat:DELIVRD, err:000;", Some("5"), Delivered, Some("000")),
-        ("id:5\nstat:DELIVRD\r\nerr:000\0", Some("5"), Delivered, Some("000")),
+        (
+            "id:5, stat:DELIVRD, err:000;",
+            Some("5"),
+            Delivered,
+            Some("000"),
+        ),
+        (
+            "id:5\nstat:DELIVRD\r\nerr:000\0",
+            Some("5"),
+            Delivered,
+            Some("000"),
+        ),
         ("id:\"5\" stat:DELIVRD", Some("5"), Delivered, None),
         ("\0id:5 stat:DELIVRD\0", Some("5"), Delivered, None),
         // An empty field is not filled with the next one.
         ("id: sub:001 stat:DELIVRD", None, Delivered, None),
         // The quoted message says nothing that the receipt itself says.
-        ("id:5 stat:UNDELIV err:1 text:id:6 stat:DELIVRD", Some("5"), Undeliverable, Some("1")),
-        ("text:stat:DELIVRD id:5 stat:EXPIRED", Some("5"), Delivered, None),
+        (
+            "id:5 stat:UNDELIV err:1 text:id:6 stat:DELIVRD",
+            Some("5"),
+            Undeliverable,
+            Some("1"),
+        ),
+        (
+            "text:stat:DELIVRD id:5 stat:EXPIRED",
+            Some("5"),
+            Delivered,
+            None,
+        ),
         // Longer words that end like a key.
-        ("paid:9 grid:8 id:5 mystat:X stat:DELIVRD", Some("5"), Delivered, None),
-        ("Message status id:5 was stat:DELIVRD today", Some("5"), Delivered, None),
+        (
+            "paid:9 grid:8 id:5 mystat:X stat:DELIVRD",
+            Some("5"),
+            Delivered,
+            None,
+        ),
+        (
+            "Message status id:5 was stat:DELIVRD today",
+            Some("5"),
+            Delivered,
+            None,
+        ),
     ];
     assert!(cases.len() >= 20);
     for (text, reference, state, error) in cases {
@@ -87,11 +155,20 @@ fn tlvs_are_believed_before_the_text() {
         (tag::MESSAGE_STATE, Bytes::from_static(&[99])),
     ];
     let reported = read(&deliver);
-    assert_eq!((reported.reference.as_deref(), reported.receipt.state), (Some("café"), Expired));
+    assert_eq!(
+        (reported.reference.as_deref(), reported.receipt.state),
+        (Some("café"), Expired)
+    );
     // Empty TLVs say nothing.
-    deliver.tlvs = vec![(tag::RECEIPTED_MESSAGE_ID, Bytes::from_static(b"\0")), (tag::MESSAGE_STATE, Bytes::new())];
+    deliver.tlvs = vec![
+        (tag::RECEIPTED_MESSAGE_ID, Bytes::from_static(b"\0")),
+        (tag::MESSAGE_STATE, Bytes::new()),
+    ];
     let reported = read(&deliver);
-    assert_eq!((reported.reference.as_deref(), reported.receipt.state), (Some("1"), Expired));
+    assert_eq!(
+        (reported.reference.as_deref(), reported.receipt.state),
+        (Some("1"), Expired)
+    );
 }
 
 #[test]
@@ -100,18 +177,34 @@ fn an_empty_body_with_tlvs_is_a_receipt_whatever_its_esm_class() {
     assert!(!deliver.is_receipt());
     deliver.tlvs = vec![(tag::RECEIPTED_MESSAGE_ID, Bytes::from_static(b"7\0"))];
     assert!(deliver.is_receipt());
-    for (esm_class, expected) in
-        [(0x04, true), (0x20, true), (0x44, true), (0x07, true), (0x00, false), (0x40, false), (0x08, false), (0x10, false)]
-    {
-        let deliver = Deliver { esm_class, ..with_text(b"id:1 stat:DELIVRD") };
+    for (esm_class, expected) in [
+        (0x04, true),
+        (0x20, true),
+        (0x44, true),
+        (0x07, true),
+        (0x00, false),
+        (0x40, false),
+        (0x08, false),
+        (0x10, false),
+    ] {
+        let deliver = Deliver {
+            esm_class,
+            ..with_text(b"id:1 stat:DELIVRD")
+        };
         assert_eq!(deliver.is_receipt(), expected, "{esm_class:#04x}");
     }
 }
 
 #[test]
 fn a_body_in_ucs2_or_behind_a_header_is_read() {
-    let octets: Vec<u8> = "id:5 stat:DELIVRD".encode_utf16().flat_map(u16::to_be_bytes).collect();
-    let deliver = Deliver { data_coding: 8, ..with_text(&octets) };
+    let octets: Vec<u8> = "id:5 stat:DELIVRD"
+        .encode_utf16()
+        .flat_map(u16::to_be_bytes)
+        .collect();
+    let deliver = Deliver {
+        data_coding: 8,
+        ..with_text(&octets)
+    };
     assert_eq!(read(&deliver).reference.as_deref(), Some("5"));
     let mut deliver = with_text(b"\x05\x00\x03\x01\x02\x01id:5 stat:DELIVRD");
     deliver.esm_class = 0x44;
@@ -133,7 +226,11 @@ fn the_handset_is_read_where_its_number_is_international() {
         (1, "", None),
         (1, "1234567890123456", None),
     ] {
-        let address = Address { ton, npi: 1, text: text.to_owned() };
+        let address = Address {
+            ton,
+            npi: 1,
+            text: text.to_owned(),
+        };
         assert_eq!(handset(&address), expected, "{ton} {text}");
     }
 }
