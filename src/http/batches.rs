@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{Allowed, ToRead, ToSend};
-use super::body::Incoming;
+use super::body::{Incoming, Named};
 use super::draft::{self, Batch, BatchError, ERRORS_MAX, NewMessage};
 use super::messages::{REPLAYED, check};
 use super::problem::{InputError, Problem};
@@ -291,7 +291,7 @@ impl Counts {
 async fn read(
     State(app): State<Arc<App>>,
     caller: Allowed<ToRead>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Problem> {
     let id = BatchId::parse(&id).ok_or_else(Problem::not_found)?;
     let store = &app.engine.store;

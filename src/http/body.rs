@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
@@ -76,8 +76,9 @@ impl<const BATCH: bool> Incoming<BATCH> {
     pub(super) fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Problem> {
         let mut json = serde_json::Deserializer::from_slice(&self.body);
         let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            if !error.inner().is_data() {
-                return Problem::malformed_json(error.inner());
+            // A member may be judged before the JSON breaks; that it breaks is said first.
+            if let Err(error) = serde_json::from_slice::<serde_json::Value>(&self.body) {
+                return Problem::malformed_json(&error);
             }
             let mut pointer = String::new();
             for segment in error.path() {
@@ -232,6 +233,19 @@ async fn discard(body: &mut Body) {
         && let Some(Ok(frame)) = body.frame().await
     {
         read += frame.data_ref().map_or(0, |data| data.len() as u64);
+    }
+}
+
+/// The one variable part of a path; what cannot be read names nothing.
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name))
+            .map_err(|_| Problem::not_found())
     }
 }
 

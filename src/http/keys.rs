@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{Allowed, ToAdminister, new_key, word};
-use super::body::Incoming;
+use super::body::{Incoming, Named};
 use super::problem::{InputError, Problem};
 use super::{App, List, json};
 use crate::domain::id::Tenant;
@@ -171,7 +171,7 @@ async fn list(State(app): State<Arc<App>>, _caller: Allowed<ToAdminister>) -> Re
 async fn revoke(
     State(app): State<Arc<App>>,
     _caller: Allowed<ToAdminister>,
-    Path(prefix): Path<String>,
+    Named(prefix): Named,
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
     let key = engine.store.key(&prefix).ok_or_else(Problem::not_found)?;

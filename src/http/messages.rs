@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as QueryString, State};
+use axum::extract::{Query as QueryString, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{Allowed, ToRead, ToSend};
-use super::body::{Incoming, Parameters, Reading};
+use super::body::{Incoming, Named, Parameters, Reading};
 use super::draft::{self, Decoded, NewMessage};
 use super::problem::{InputError, Problem};
 use super::{App, List, json};
@@ -23,7 +23,6 @@ use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 use crate::engine::accept::Checked;
 use crate::engine::view::{MessageView, Rfc3339, alphabet_word};
-use crate::pdu::segment::Alphabet;
 use crate::store::Query;
 
 /// Says that an answer is the first one, given again.
@@ -117,7 +116,7 @@ async fn create(
 async fn read(
     State(app): State<Arc<App>>,
     caller: Allowed<ToRead>,
-    Path(id): Path<String>,
+    Named(id): Named,
     Reading(language): Reading,
 ) -> Result<Response, Problem> {
     let id = MessageId::parse(&id).ok_or_else(Problem::not_found)?;
@@ -139,7 +138,7 @@ async fn read(
 async fn cancel(
     State(app): State<Arc<App>>,
     caller: Allowed<ToSend>,
-    Path(id): Path<String>,
+    Named(id): Named,
     Reading(language): Reading,
 ) -> Result<Response, Problem> {
     let id = MessageId::parse(&id).ok_or_else(Problem::not_found)?;
@@ -374,7 +373,8 @@ async fn preview(
     let checked = check(engine, decoded).map_err(Problem::invalid_fields)?;
     let Checked { plan, operator, .. } = &checked;
     let mut warnings = Vec::new();
-    if plan.alphabet == Alphabet::Ucs2 {
+    let encoding = alphabet_word(plan.alphabet);
+    if encoding == "ucs2" {
         warnings.push(Warning {
             code: "unicode",
             detail: "characters outside the GSM alphabet leave room for 70 units in one part \
@@ -407,7 +407,7 @@ async fn preview(
     let preview = Preview {
         to: checked.to.to_string(),
         from: checked.from.as_ref().map(ToString::to_string),
-        encoding: alphabet_word(plan.alphabet),
+        encoding,
         forcing_unicode: checked.forcing_unicode.clone(),
         units: plan.units,
         parts: plan.count(),

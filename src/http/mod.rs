@@ -110,7 +110,6 @@ impl<T> List<T> {
 }
 
 /// The interface's routes over this engine.
-#[must_use]
 pub fn router(engine: Arc<Engine>, settings: Settings) -> Router {
     router_until(engine, settings, CancellationToken::new())
 }

@@ -54,10 +54,13 @@ async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     )
 )]
 async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    if app.stop.is_cancelled() {
+    let engine = &app.engine;
+    let most = engine.rules().limits.max_live_messages as u64;
+    let full = engine.store.gauges(engine.clock.now()).live >= most;
+    if full || app.stop.is_cancelled() {
         return Err(Problem::unavailable());
     }
-    healthy(&app.engine)
+    healthy(engine)
 }
 
 /// The reason goes to the log: these endpoints ask for no key.

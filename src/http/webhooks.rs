@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{Allowed, ToRead, ToSend};
-use super::body::Incoming;
+use super::body::{Incoming, Named};
 use super::problem::{InputError, Problem};
 use super::{App, List, json};
 use crate::engine::outbox::check_url;
@@ -173,7 +173,7 @@ async fn list(State(app): State<Arc<App>>, caller: Allowed<ToRead>) -> Response 
 async fn remove(
     State(app): State<Arc<App>>,
     caller: Allowed<ToSend>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Problem> {
     app.engine.store.delete_webhook(&caller.tenant, &id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

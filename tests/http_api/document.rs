@@ -194,11 +194,7 @@ async fn health_readiness_and_figures_ask_for_no_key() {
     );
 
     gateway.engine.store.close().await;
-    for path in ["/healthz", "/readyz"] {
-        let answer = send(address, "GET", path, &[], b"").await;
-        assert_eq!(answer.problem(503), "unavailable", "{path}");
-        assert!(answer.headers.contains_key("retry-after"));
-    }
     let refused = gateway.admin.post("/v1/messages", &hello()).await;
     assert_eq!(refused.problem(503), "unavailable");
+    assert!(refused.headers.contains_key("retry-after"));
 }
