@@ -181,10 +181,19 @@ impl Message {
             .segments
             .get_mut(usize::from(index))
             .ok_or(Refused::Stale)?;
-        if segment.references.iter().any(|known| known == reference) {
+        // Some carriers take a message and give it no id.
+        let named = !reference.trim().is_empty();
+        let known = if named {
+            segment.references.iter().any(|known| known == reference)
+        } else {
+            segment.progress == Progress::Accepted
+        };
+        if known {
             return Err(Refused::Stale);
         }
-        segment.references.push(reference.to_owned());
+        if named {
+            segment.references.push(reference.to_owned());
+        }
         segment.progress = Progress::Accepted;
         let complete = attempt
             .segments

@@ -350,6 +350,10 @@ impl<'a, K: Kv> Txn<'a, K> {
         let Some(attempt) = message.attempts.get(usize::from(by.attempt)) else {
             return Ok(None);
         };
+        // Some carriers take a message and give it no id; nothing can ever be joined to that.
+        if reference.trim().is_empty() {
+            return Ok(None);
+        }
         let (to, account) = (message.to, &attempt.account.clone());
         let canonical = canonical_reference(reference);
         let bound = Bound {
