@@ -383,18 +383,24 @@ fn log<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Log {
     });
     let level = reader.take(&mut section, "level", |v| {
         let text = v.text()?;
-        match tracing_subscriber::EnvFilter::try_new(&text) {
-            Ok(_) if !text.trim().is_empty() => Ok(text),
-            _ => Err(format!(
-                "{text:?} is no level (error, warn, info, debug, trace) nor a list of target=level"
-            )),
+        if text.split(',').all(is_directive) {
+            return Ok(text);
         }
+        Err(format!(
+            "{text:?} is no level (error, warn, info, debug, trace) nor a list of target=level"
+        ))
     });
     reader.close(section);
     Log {
         format: format.map_or(LogFormat::Text, |format| format.value),
         level: level.map_or_else(|| "info".to_owned(), |level| level.value),
     }
+}
+
+/// A level, or a target with one. `tracing` would take any other word as the name of a target.
+fn is_directive(text: &str) -> bool {
+    let level = text.rsplit_once('=').map_or(text, |(_, level)| level);
+    ["off", "error", "warn", "info", "debug", "trace"].contains(&level.trim())
 }
 
 fn limits<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Limits {

@@ -152,8 +152,8 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:6: store.cache: \"64\" is no size from \"1 MiB\" to \"64 GiB\"",
         ),
         (
-            account("[log]\nlevel = \"loud=\"\n"),
-            "r.toml:6: log.level: \"loud=\" is no level (error, warn, info, debug, trace) nor a list of target=level",
+            account("[log]\nlevel = \"loud\"\n"),
+            "r.toml:6: log.level: \"loud\" is no level (error, warn, info, debug, trace) nor a list of target=level",
         ),
         (
             account("[webhooks]\nallow = [\"127.0.0.1\"]\n"),
