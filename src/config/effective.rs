@@ -104,10 +104,9 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
     writeln!(out, "  rate        {rate}")?;
     writeln!(
         out,
-        "  timing      answer {}, enquire_link {}, connect {}, reconnect {}..{}",
+        "  timing      answer {}, enquire_link {}, reconnect {}..{}",
         duration::write(account.response_timeout),
         duration::write(account.enquire_link),
-        duration::write(account.connect_timeout),
         duration::write(account.reconnect.0),
         duration::write(account.reconnect.1)
     )?;
@@ -129,8 +128,8 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "  types       system_type {:?}, service_type {:?}",
-        account.system_type, account.service_type
+        "  types       system_type {:?}, service_type {:?}, data_coding {}",
+        account.system_type, account.service_type, account.data_coding_gsm
     )
 }
 

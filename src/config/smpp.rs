@@ -34,8 +34,6 @@ pub struct SmppAccount {
     pub enquire_link: Duration,
     /// Shortest and longest wait between two attempts to connect.
     pub reconnect: (Duration, Duration),
-    /// How long connecting and binding may take.
-    pub connect_timeout: Duration,
     /// Parts per second over the account; 0 is no limit.
     pub rate: u32,
     /// `system_type`, at most 12 characters (SMPP 3.4 §5.2.3).
@@ -52,6 +50,8 @@ pub struct SmppAccount {
     pub dest_ton: u8,
     /// Numbering plan of recipients.
     pub dest_npi: u8,
+    /// `data_coding` of texts in the GSM alphabet (SMPP 3.4 §5.2.19).
+    pub data_coding_gsm: u8,
 }
 
 /// How an account binds.
@@ -141,7 +141,6 @@ pub(super) fn read<'a>(
     let response_timeout = reader.take(s, "response_timeout", |v| v.duration(TENTH..=HOUR));
     let enquire_link = reader.take(s, "enquire_link", |v| v.duration(TENTH..=HOUR));
     let reconnect = reader.take(s, "reconnect", |v| v.duration_range(MILLISECOND..=HOUR));
-    let connect_timeout = reader.take(s, "connect_timeout", |v| v.duration(TENTH..=HOUR));
     let rate = reader.take(s, "rate", |v| v.integer(0..=100_000_u32));
     let tls = reader.take(s, "tls", |v| v.boolean());
     if let Some(tls) = tls.filter(|tls| tls.value) {
@@ -167,6 +166,7 @@ pub(super) fn read<'a>(
     let source_npi = reader.take(s, "source_npi", |v| v.integer(0..=18_u8));
     let dest_ton = reader.take(s, "dest_ton", |v| v.integer(0..=6_u8));
     let dest_npi = reader.take(s, "dest_npi", |v| v.integer(0..=18_u8));
+    let data_coding_gsm = reader.take(s, "data_coding_gsm", |v| v.integer(0..=u8::MAX));
     reader.close(section);
 
     Some(SmppAccount {
@@ -180,10 +180,9 @@ pub(super) fn read<'a>(
         window: window.map_or(10, |window| usize::from(window.value)),
         response_timeout: response_timeout.map_or(Duration::from_secs(60), |t| t.value),
         enquire_link: enquire_link.map_or(Duration::from_secs(30), |t| t.value),
-        reconnect: reconnect.map_or((Duration::from_secs(1), Duration::from_secs(30)), |t| {
+        reconnect: reconnect.map_or((Duration::from_secs(1), Duration::from_secs(15)), |t| {
             t.value
         }),
-        connect_timeout: connect_timeout.map_or(Duration::from_secs(10), |t| t.value),
         rate: rate.map_or(0, |rate| rate.value),
         system_type: system_type.map_or_else(String::new, |text| text.value),
         service_type: service_type.map_or_else(String::new, |text| text.value),
@@ -192,6 +191,7 @@ pub(super) fn read<'a>(
         source_npi: source_npi.map(|npi| npi.value),
         dest_ton: dest_ton.map_or(1, |ton| ton.value),
         dest_npi: dest_npi.map_or(1, |npi| npi.value),
+        data_coding_gsm: data_coding_gsm.map_or(0, |coding| coding.value),
     })
 }
 

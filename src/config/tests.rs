@@ -77,8 +77,8 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:5: smpp.a.reconnect: \"30s..1s\" begins with the longer one",
         ),
         (
-            account("connect_timeout = \"2h\"\n"),
-            "r.toml:5: smpp.a.connect_timeout: 2h is outside 100ms to 1h",
+            account("response_timeout = \"2h\"\n"),
+            "r.toml:5: smpp.a.response_timeout: 2h is outside 100ms to 1h",
         ),
         (
             account("tls = true\n"),
@@ -387,10 +387,10 @@ account a
   smsc        127.0.0.1:2775 as me, password ****
   sessions    1 × transceiver, window 10
   rate        20 parts/s
-  timing      answer 1m, enquire_link 30s, connect 10s, reconnect 1s..30s
+  timing      answer 1m, enquire_link 30s, reconnect 1s..15s
   sender      the carrier's own, ton by form, npi by form
   recipients  ton 1, npi 1
-  types       system_type \"\", service_type \"\"
+  types       system_type \"\", service_type \"\", data_coding 0
 
 operator default
   prefixes    every number that no prefix names
