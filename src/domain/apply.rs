@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::event::{Event, Rejection, Sending};
 use super::message::{
-    Attempt, Cause, Happening, Message, Outcome, Progress, Segment, State, WaitReason, What,
+    Attempt, Cause, Doubt, Happening, Message, Outcome, Progress, Segment, State, WaitReason, What,
 };
 use super::policy::{OnDoubt, Policy};
 use super::receipt::{Known, Receipt, ReceiptState};
@@ -90,6 +90,12 @@ impl Message {
                 self.receipt(*attempt, *segment, receipt, policy, now)?;
             }
             Event::DeadlinePassed => self.deadline_passed(policy, now)?,
+            Event::LeaseLost => {
+                let State::Leased(_) = self.state else {
+                    return Err(Refused::Stale);
+                };
+                self.lose_lease(policy, now);
+            }
             Event::Cancelled => match self.state {
                 State::Waiting { .. } if !self.has_left() => {
                     self.note(now, What::Cancelled);
@@ -312,15 +318,17 @@ impl Message {
         }
         match self.state {
             State::Waiting { .. } => self.time_out(Cause::ValidityPassed, now),
-            State::Leased(_) => {
-                self.mark_in_doubt(self.sending(), None);
-                self.note(now, What::Doubt(super::message::Doubt::LeaseLost));
-                self.doubtful(policy, now);
-            }
+            State::Leased(_) => self.lose_lease(policy, now),
             State::Submitted { .. } => self.time_out(Cause::NoReceipt, now),
             State::Final(_) => return Err(Refused::Stale),
         }
         Ok(())
+    }
+
+    fn lose_lease(&mut self, policy: &Policy, now: Timestamp) {
+        self.mark_in_doubt(self.sending(), None);
+        self.note(now, What::Doubt(Doubt::LeaseLost));
+        self.doubtful(policy, now);
     }
 
     fn time_out(&mut self, cause: Cause, now: Timestamp) {

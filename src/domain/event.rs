@@ -51,6 +51,8 @@ pub enum Event {
     },
     /// Its deadline may have passed; what that means depends on where it stands.
     DeadlinePassed,
+    /// Whoever held it is gone, with the process that died.
+    LeaseLost,
     /// The client withdrew it.
     Cancelled,
 }

@@ -1,0 +1,147 @@
+//! Records as octets: a version, then postcard. Old versions stay readable for ever; one record of
+//! each version ever released is kept as test data.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{ApiKey, Batch, OutboxEvent, ReceiptReport, StoreError, Webhook};
+use crate::domain::id::{BatchId, MessageId, Tenant};
+use crate::domain::inbound::Inbound;
+use crate::domain::message::Message;
+use crate::domain::msisdn::Msisdn;
+use crate::domain::time::Timestamp;
+
+/// A kind of record that the store keeps.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The version that is written today.
+    const VERSION: u8;
+
+    /// Reads an older version; `None` if there never was such a one.
+    fn read_old(_version: u8, _body: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+macro_rules! records {
+    ($($kind:ty = $version:literal),* $(,)?) => {
+        $(impl Record for $kind { const VERSION: u8 = $version; })*
+    };
+}
+
+records! {
+    Message = 1,
+    Inbound = 1,
+    Bound = 1,
+    Orphans = 1,
+    Batch = 1,
+    Idempotent = 1,
+    Outgoing = 1,
+    Webhook = 1,
+    ApiKey = 1,
+    Layout = 1,
+}
+
+/// What a carrier reference belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// The message.
+    pub id: MessageId,
+    /// Index of the attempt.
+    pub attempt: u16,
+    /// Index of the segment.
+    pub segment: u16,
+    /// The recipient: the tie-breaker between forms of an id.
+    pub to: Msisdn,
+}
+
+/// Receipts under a reference that nothing is bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphans {
+    /// The receipts, oldest first.
+    pub receipts: Vec<ReceiptReport>,
+    /// When the first came.
+    pub since: Timestamp,
+}
+
+/// What an idempotency key stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotent {
+    /// Fingerprint of the body.
+    pub body: [u8; 16],
+    /// The batch of the first answer.
+    pub batch: Option<BatchId>,
+    /// The messages of the first answer.
+    pub messages: Vec<MessageId>,
+    /// When it was first used.
+    pub at: Timestamp,
+}
+
+/// A webhook delivery that is still to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// Where it goes.
+    pub url: String,
+    /// Whose secret signs it; `None` for a message's own `webhook_url`.
+    pub webhook: Option<String>,
+    /// Whose.
+    pub tenant: Tenant,
+    /// What it tells.
+    pub event: OutboxEvent,
+    /// When it was decided.
+    pub created_at: Timestamp,
+    /// Not before this.
+    pub due_at: Timestamp,
+    /// Tries so far.
+    pub tries: u32,
+}
+
+/// The layout of the whole store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Raised when key spaces change their meaning.
+    pub version: u32,
+}
+
+/// The layout that this program writes.
+pub const LAYOUT: Layout = Layout { version: 1 };
+
+/// A record as octets.
+///
+/// # Errors
+/// `Corrupt` if the record cannot be written down, which no record of ours should meet.
+pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, StoreError> {
+    let mut octets = Vec::with_capacity(256);
+    octets.push(R::VERSION);
+    postcard::to_extend(record, octets).map_err(|error| StoreError::Corrupt {
+        key: String::new(),
+        problem: error.to_string(),
+    })
+}
+
+/// The record in `octets`, which stand under `key`.
+///
+/// # Errors
+/// `Corrupt`, naming the key, if the version is unknown or the octets do not fit it.
+pub fn decode<R: Record>(key: &[u8], octets: &[u8]) -> Result<R, StoreError> {
+    let corrupt = |problem: String| StoreError::Corrupt {
+        key: hex(key),
+        problem,
+    };
+    let (version, body) = octets
+        .split_first()
+        .ok_or_else(|| corrupt("it is empty".to_owned()))?;
+    if *version == R::VERSION {
+        return postcard::from_bytes(body).map_err(|error| corrupt(error.to_string()));
+    }
+    R::read_old(*version, body).ok_or_else(|| {
+        corrupt(format!(
+            "version {version} is not one that this program can read"
+        ))
+    })
+}
+
+/// Octets in hexadecimal, for naming a key.
+#[must_use]
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}

@@ -1,0 +1,124 @@
+//! Removing what is past keeping, a little at a time, in turns of the writer.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::{Embedded, Shared};
+use crate::domain::message::Message;
+use crate::domain::time::Timestamp;
+use crate::store::StoreError;
+use crate::store::codec::{Idempotent, Orphans, decode};
+use crate::store::keys::{self, KeySpace};
+use crate::store::kv::{Kv, Pair};
+
+/// Messages removed a turn.
+const TURN: usize = 64;
+/// Records of each other kind that a turn looks at.
+const LOOKED_AT: usize = 500;
+/// How long receipts wait for a message that they belong to.
+const ORPHAN_KEPT: Duration = Duration::from_hours(7 * 24);
+/// How long an idempotency key protects.
+const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(7 * 24);
+
+impl<K: Kv> Embedded<K> {
+    /// One turn; true if there may be more to remove.
+    pub(super) async fn prune_some(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let (kv, shared) = (self.kv.clone(), self.shared.clone());
+        let found = super::blocking(move || find_old(&*kv, &shared, now)).await?;
+        let more = found.messages.len() >= TURN;
+        if found.messages.is_empty() && found.orphans.is_empty() && found.others.is_empty() {
+            return Ok(false);
+        }
+        self.write(false, move |txn| {
+            for message in &found.messages {
+                txn.forget(message);
+            }
+            for key in found.orphans {
+                txn.forget_orphan(key);
+            }
+            for key in found.others {
+                txn.forget_record(key);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(more)
+    }
+}
+
+#[derive(Default)]
+struct Old {
+    messages: Vec<Message>,
+    orphans: Vec<Vec<u8>>,
+    others: Vec<Vec<u8>>,
+}
+
+fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, StoreError> {
+    let mut old = Old::default();
+    let retention = shared.retention;
+    // Ids sort by creation: the first that is young enough ends the look.
+    for pair in kv.scan(KeySpace::History.range(), false).take(TURN) {
+        let (key, octets) = pair?;
+        let message: Message = decode(&key, &octets)?;
+        if now.since(message.created_at) < retention {
+            break;
+        }
+        if now.since(message.updated_at) >= retention {
+            old.messages.push(message);
+        }
+    }
+    for pair in kv.scan(KeySpace::Batch.range(), false).take(TURN) {
+        let (key, _) = pair?;
+        if now.since(created_at(&key)) < retention {
+            break;
+        }
+        old.others.push(key);
+    }
+    // These sort by something else, so each turn goes on where the last one stopped.
+    for (key, octets) in go_on(kv, shared, KeySpace::Orphan)? {
+        if now.since(decode::<Orphans>(&key, &octets)?.since) >= ORPHAN_KEPT {
+            old.orphans.push(key);
+        }
+    }
+    for (key, octets) in go_on(kv, shared, KeySpace::Idempotency)? {
+        if now.since(decode::<Idempotent>(&key, &octets)?.at) >= IDEMPOTENCY_KEPT {
+            old.others.push(key);
+        }
+    }
+    for (key, _) in go_on(kv, shared, KeySpace::Inbound)? {
+        if now.since(created_at(&key)) >= retention {
+            old.others.push(key);
+        }
+    }
+    Ok(old)
+}
+
+/// The next records of a key space, from where the last turn stopped, round and round.
+fn go_on<K: Kv>(kv: &K, shared: &Shared, space: KeySpace) -> Result<Vec<Pair>, StoreError> {
+    let (start, end) = space.range();
+    let mut cursors = shared
+        .prune_cursors
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let from = cursors.remove(&space).unwrap_or(start);
+    let pairs: Vec<_> = kv
+        .scan((from, end), false)
+        .take(LOOKED_AT)
+        .collect::<Result<_, _>>()?;
+    if pairs.len() == LOOKED_AT
+        && let Some((last, _)) = pairs.last()
+    {
+        cursors.insert(space, last.clone());
+    }
+    Ok(pairs)
+}
+
+/// The instant in the UUIDv7 at the end of a key.
+fn created_at(key: &[u8]) -> Timestamp {
+    let id = keys::trailing_id(key).unwrap_or([0xFF; 16]);
+    Timestamp(
+        id[..6]
+            .iter()
+            .fold(0, |millis, octet| (millis << 8) | i64::from(*octet)),
+    )
+}

@@ -1,0 +1,531 @@
+//! The store over an embedded engine: one writer, group commit, an index in memory.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::codec::decode;
+use super::index::Index;
+use super::keys::KeySpace;
+use super::kv::{Kv, KvError};
+use super::outbox::Outbox;
+use super::{
+    Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
+    Query, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission, Webhook, keys,
+};
+use crate::domain::event::Event;
+use crate::domain::id::{BatchId, InboundId, Lane, MessageId, Tenant};
+use crate::domain::message::{Lease, Message, State};
+use crate::domain::policy::{OnDoubt, Policy};
+use crate::domain::time::Timestamp;
+
+mod maintain;
+mod read;
+mod recover;
+mod txn;
+mod writer;
+
+pub use recover::RecoverError;
+use txn::Txn;
+use writer::Job;
+
+/// Jobs that may wait for the writer; a full queue is backpressure.
+const QUEUE: usize = 2048;
+
+/// What the writer, the readers and the claims share.
+pub(super) struct Shared {
+    pub(super) policy: watch::Receiver<Arc<Policy>>,
+    pub(super) index: Mutex<Index>,
+    pub(super) outbox: Mutex<Outbox>,
+    pub(super) outbox_seq: AtomicU64,
+    pub(super) webhooks: RwLock<Vec<Webhook>>,
+    pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
+    /// Number of references that only receipts know.
+    pub(super) orphans: AtomicI64,
+    pub(super) retention: Duration,
+    /// Where pruning goes on in the key spaces that do not sort by age.
+    pub(super) prune_cursors: Mutex<HashMap<KeySpace, Vec<u8>>>,
+    broken: AtomicBool,
+    problem: Mutex<Option<String>>,
+}
+
+impl Shared {
+    fn broken(&self) -> Option<String> {
+        if !self.broken.load(Ordering::Acquire) {
+            return None;
+        }
+        self.problem
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn break_down(&self, error: &StoreError) {
+        tracing::error!(%error, "store_failed");
+        let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        problem.get_or_insert_with(|| error.to_string());
+        self.broken.store(true, Ordering::Release);
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<KvError> for StoreError {
+    fn from(error: KvError) -> Self {
+        Self::Unavailable(error.0)
+    }
+}
+
+/// The store over an engine.
+pub struct Embedded<K> {
+    kv: Arc<K>,
+    shared: Arc<Shared>,
+    queue: Mutex<Option<mpsc::Sender<Job<K>>>>,
+    writer: Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl<K: Kv> Embedded<K> {
+    /// Reads the live records, repairs what a crash left, and starts the writer. Needs a runtime.
+    ///
+    /// # Errors
+    /// A layout that this program cannot read, or the engine's own.
+    pub fn start(
+        kv: K,
+        policy: watch::Receiver<Arc<Policy>>,
+        retention: Duration,
+        now: Timestamp,
+    ) -> Result<Self, RecoverError> {
+        let kv = Arc::new(kv);
+        let shared = Arc::new(recover::recover(&*kv, policy, retention, now)?);
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let writer = tokio::spawn(writer::run(kv.clone(), shared.clone(), receiver));
+        Ok(Self {
+            kv,
+            shared,
+            queue: Mutex::new(Some(sender)),
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+
+    fn queue(&self) -> Result<mpsc::Sender<Job<K>>, StoreError> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue
+            .clone()
+            .ok_or_else(|| StoreError::Unavailable("it is closed".to_owned()))
+    }
+
+    /// Runs `work` in the writer and answers after the commit.
+    async fn write<T, F>(&self, durable: bool, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Txn<'_, K>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = Job {
+            run: job(work, answer),
+            durable,
+        };
+        self.queue()?.send(job).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+/// A job that answers with the result of `work` once its group is committed.
+fn job<K, T, F>(
+    work: F,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+) -> Box<dyn FnOnce(&mut Txn<'_, K>) -> writer::Completion + Send>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Txn<'_, K>) -> Result<T, StoreError> + Send + 'static,
+{
+    Box::new(move |txn| {
+        let result = work(txn);
+        Box::new(move |committed| {
+            // A caller that has gone away loses its answer, not the work.
+            let _ = answer.send(committed.and(result));
+        })
+    })
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("its writer has stopped".to_owned())
+}
+
+#[async_trait]
+impl<K: Kv> Store for Embedded<K> {
+    async fn accept(&self, submission: Submission) -> Result<Accepted, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job {
+            run: job(move |txn: &mut Txn<'_, K>| txn.accept(submission), answer),
+            durable: true,
+        };
+        // Clients are told to come back rather than left waiting behind a full queue.
+        self.queue()?.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Full,
+            mpsc::error::TrySendError::Closed(_) => gone(),
+        })?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    async fn claim(
+        &self,
+        lane: &Lane,
+        by: Claimant,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        if let Some(problem) = self.shared.broken() {
+            return Err(StoreError::Unavailable(problem));
+        }
+        let policy = self.shared.policy.borrow().clone();
+        let claimed = self.claim_now(lane, &by, limit, now, &policy);
+        let careful: Vec<Message> = claimed
+            .messages
+            .iter()
+            .filter(|message| {
+                let rule = policy.operator(&message.lane.operator).on_doubt;
+                message.on_doubt.unwrap_or(rule) == OnDoubt::Fail
+            })
+            .cloned()
+            .collect();
+        if !careful.is_empty() {
+            self.write(true, move |txn| {
+                careful.iter().try_for_each(|message| txn.persist(message))
+            })
+            .await?;
+        }
+        Ok(claimed)
+    }
+
+    async fn report(
+        &self,
+        reports: Vec<Report>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Change>>, StoreError> {
+        self.write(true, move |txn| {
+            reports
+                .iter()
+                .map(|report| txn.report(report, now))
+                .collect()
+        })
+        .await
+    }
+
+    async fn receive(
+        &self,
+        receipts: Vec<ReceiptReport>,
+        now: Timestamp,
+    ) -> Result<Vec<Receiving>, StoreError> {
+        self.write(true, move |txn| {
+            receipts
+                .into_iter()
+                .map(|report| txn.receive(report, now))
+                .collect()
+        })
+        .await
+    }
+
+    async fn time_out(&self, now: Timestamp, limit: usize) -> Result<Vec<Change>, StoreError> {
+        self.write(true, move |txn| txn.time_out(now, limit)).await
+    }
+
+    async fn cancel(
+        &self,
+        tenant: &Tenant,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Change, StoreError> {
+        let tenant = tenant.clone();
+        self.write(true, move |txn| txn.cancel(&tenant, id, now))
+            .await
+    }
+
+    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<(), StoreError> {
+        self.write(true, move |txn| {
+            inbound.iter().try_for_each(|one| txn.take_in(one))
+        })
+        .await
+    }
+
+    async fn outbox_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        busy: &[Arc<str>],
+    ) -> Result<OutboxDue, StoreError> {
+        let (taken, next_due) = self.shared.outbox().take(now, limit, busy);
+        let mut deliveries = Vec::with_capacity(taken.len());
+        for (seq, origin) in taken {
+            let key = keys::outbox(seq);
+            let outgoing = self
+                .kv
+                .get(&key)
+                .map_err(StoreError::from)
+                .and_then(|octets| {
+                    decode::<super::codec::Outgoing>(&key, &octets.ok_or(StoreError::NotFound)?)
+                });
+            match outgoing {
+                Ok(outgoing) => deliveries.push(Delivery {
+                    seq,
+                    url: outgoing.url,
+                    origin,
+                    webhook: outgoing.webhook,
+                    tenant: outgoing.tenant,
+                    event: outgoing.event,
+                    created_at: outgoing.created_at,
+                    tries: outgoing.tries,
+                }),
+                Err(StoreError::Unavailable(problem)) => {
+                    self.shared.outbox().put_back(seq);
+                    return Err(StoreError::Unavailable(problem));
+                }
+                Err(error) => {
+                    // It can never be made; keeping it would hold up its chain for ever.
+                    tracing::error!(seq, %error, "webhook_record_unreadable");
+                    self.shared.outbox().settle(seq, Settled::GivenUp);
+                }
+            }
+        }
+        Ok(OutboxDue {
+            deliveries,
+            next_due,
+        })
+    }
+
+    async fn outbox_settle(&self, settled: Vec<(u64, Settled)>) -> Result<(), StoreError> {
+        // Losing this in a crash means that a receiver is told twice, which it expects.
+        self.write(false, move |txn| {
+            settled
+                .iter()
+                .try_for_each(|(seq, settled)| txn.outbox_settle(*seq, *settled))
+        })
+        .await
+    }
+
+    async fn put_webhook(&self, webhook: Webhook) -> Result<(), StoreError> {
+        let record = webhook.clone();
+        self.write(true, move |txn| {
+            txn.put_record(keys::webhook(&record.tenant, &record.id), &record)
+        })
+        .await?;
+        let mut known = self
+            .shared
+            .webhooks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.retain(|other| other.id != webhook.id || other.tenant != webhook.tenant);
+        known.push(webhook);
+        Ok(())
+    }
+
+    async fn delete_webhook(&self, tenant: &Tenant, id: &str) -> Result<(), StoreError> {
+        let key = keys::webhook(tenant, id);
+        self.write(true, move |txn| txn.remove_record(key)).await?;
+        let mut known = self
+            .shared
+            .webhooks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.retain(|other| other.id != id || other.tenant != *tenant);
+        Ok(())
+    }
+
+    fn webhooks(&self, tenant: &Tenant) -> Vec<Webhook> {
+        let known = self
+            .shared
+            .webhooks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        known
+            .iter()
+            .filter(|webhook| webhook.tenant == *tenant)
+            .cloned()
+            .collect()
+    }
+
+    async fn put_key(&self, key: ApiKey) -> Result<(), StoreError> {
+        let record = key.clone();
+        self.write(true, move |txn| {
+            txn.put_record(keys::api_key(&record.prefix), &record)
+        })
+        .await?;
+        let mut known = self
+            .shared
+            .keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.retain(|other| other.prefix != key.prefix);
+        known.push(Arc::new(key));
+        Ok(())
+    }
+
+    fn key(&self, prefix: &str) -> Option<Arc<ApiKey>> {
+        let known = self
+            .shared
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|key| key.prefix == prefix).cloned()
+    }
+
+    fn keys(&self) -> Vec<Arc<ApiKey>> {
+        self.shared
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError> {
+        self.read_message(tenant, id)
+    }
+
+    async fn find(&self, query: Query) -> Result<Page<Message>, StoreError> {
+        let (kv, shared) = (self.kv.clone(), self.shared.clone());
+        blocking(move || read::find(&*kv, &shared, &query)).await
+    }
+
+    async fn batch(&self, tenant: &Tenant, id: BatchId) -> Result<Batch, StoreError> {
+        let key = keys::batch(id);
+        let octets = self.kv.get(&key)?.ok_or(StoreError::NotFound)?;
+        let batch: Batch = decode(&key, &octets)?;
+        if batch.tenant == *tenant {
+            Ok(batch)
+        } else {
+            Err(StoreError::NotFound)
+        }
+    }
+
+    async fn inbound(
+        &self,
+        tenant: &Tenant,
+        before: Option<InboundId>,
+        limit: usize,
+    ) -> Result<Page<Inbound>, StoreError> {
+        let (kv, tenant) = (self.kv.clone(), tenant.clone());
+        blocking(move || read::inbound(&*kv, &tenant, before, limit)).await
+    }
+
+    fn next_due(&self, lane: &Lane) -> Option<Timestamp> {
+        self.shared.index().next_due(lane)
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.shared.index().next_deadline()
+    }
+
+    fn lanes(&self) -> Vec<Lane> {
+        self.shared.index().lanes()
+    }
+
+    fn gauges(&self, now: Timestamp) -> Gauges {
+        let mut gauges = Gauges::default();
+        self.shared.index().gauges(&mut gauges, now);
+        gauges.outbox = self.shared.outbox().len();
+        gauges.orphans = self
+            .shared
+            .orphans
+            .load(Ordering::Relaxed)
+            .max(0)
+            .unsigned_abs();
+        gauges.disk_bytes = self.kv.disk_bytes();
+        gauges
+    }
+
+    fn unhealthy(&self) -> Option<String> {
+        self.shared.broken()
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.prune_some(now).await
+    }
+
+    async fn close(&self) {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(writer) = writer {
+            let _ = writer.await;
+        }
+        let kv = self.kv.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || kv.sync()).await {
+            tracing::error!(%error, "store_last_sync_failed");
+        }
+    }
+}
+
+impl<K: Kv> Embedded<K> {
+    /// Leases what is due, in memory: a crash forgets it, and the messages are due again.
+    fn claim_now(
+        &self,
+        lane: &Lane,
+        by: &Claimant,
+        limit: usize,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Claimed {
+        let mut index = self.shared.index();
+        let mut messages = Vec::new();
+        while messages.len() < limit {
+            let Some(id) = index.pop(lane, now) else {
+                break;
+            };
+            // Read under the lock, so that nobody can withdraw it between the look and the lease.
+            let mut message = match self.read_live(id) {
+                Ok(message) => message,
+                Err(error) => {
+                    tracing::error!(message_id = %id, %error, "claim_of_unreadable_record");
+                    continue;
+                }
+            };
+            let State::Waiting { due_at, .. } = message.state else {
+                continue;
+            };
+            let lease = Lease {
+                account: by.account.clone(),
+                channel: by.channel.clone(),
+                until: by.until,
+                due_at,
+            };
+            let waiting = message.clone();
+            // One that is past its validity stays out of the order; the reaper ends it.
+            if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
+                index.remove(&waiting);
+                index.add(&message);
+                messages.push(message);
+            }
+        }
+        Claimed {
+            messages,
+            next_due: index.next_due(lane),
+        }
+    }
+}
+
+/// Runs a read that may touch many records off the runtime's own threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Err(StoreError::Unavailable(
+            "the storage engine panicked".to_owned(),
+        ))
+    })
+}

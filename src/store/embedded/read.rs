@@ -1,0 +1,161 @@
+//! Reads: one message, pages of messages and of what handsets sent.
+
+use super::{Embedded, Shared};
+use crate::domain::id::{InboundId, MessageId, Tenant};
+use crate::domain::inbound::Inbound;
+use crate::domain::message::Message;
+use crate::store::codec::decode;
+use crate::store::keys::{self, KeySpace};
+use crate::store::kv::{Kv, KvError, Pair};
+use crate::store::{Page, Query, StoreError};
+
+/// Most records that one page looks at; a page that finds less than asked for says where to go on.
+const LOOKED_AT: usize = 20_000;
+
+impl<K: Kv> Embedded<K> {
+    /// A message as it is now: a leased one from memory, else from the disk.
+    pub(super) fn read_message(
+        &self,
+        tenant: &Tenant,
+        id: MessageId,
+    ) -> Result<Message, StoreError> {
+        let leased = self.shared.index().leased(id).cloned();
+        let message = match leased {
+            Some(message) => message,
+            None => read_stored(&*self.kv, id)?,
+        };
+        // Another tenant's message answers as an unknown one.
+        if message.tenant == *tenant {
+            Ok(message)
+        } else {
+            Err(StoreError::NotFound)
+        }
+    }
+
+    /// A live message's record.
+    pub(super) fn read_live(&self, id: MessageId) -> Result<Message, StoreError> {
+        let key = keys::live(id);
+        decode(&key, &self.kv.get(&key)?.ok_or(StoreError::NotFound)?)
+    }
+}
+
+/// A message's record. It moves from the live ones to the history in one batch, so that looking
+/// there second, and once more among the live ones, always finds it.
+fn read_stored<K: Kv>(kv: &K, id: MessageId) -> Result<Message, StoreError> {
+    for key in [keys::live(id), keys::history(id), keys::live(id)] {
+        if let Some(octets) = kv.get(&key)? {
+            return decode(&key, &octets);
+        }
+    }
+    Err(StoreError::NotFound)
+}
+
+/// A page of messages, newest first.
+pub(super) fn find<K: Kv>(
+    kv: &K,
+    shared: &Shared,
+    query: &Query,
+) -> Result<Page<Message>, StoreError> {
+    let mut items = Vec::new();
+    let mut last = None;
+    let ids: Box<dyn Iterator<Item = Result<MessageId, KvError>>> = match query.to {
+        Some(to) => Box::new(
+            kv.scan(keys::recipient_range(to, query.before), true)
+                .map(id_of),
+        ),
+        None => Box::new(merged(kv, query.before)),
+    };
+    for (looked_at, id) in ids.enumerate() {
+        if items.len() >= query.limit || looked_at >= LOOKED_AT {
+            return Ok(Page { items, next: last });
+        }
+        let id = id?;
+        last = Some(id.0);
+        let leased = shared.index().leased(id).cloned();
+        let message = match leased.map_or_else(|| read_stored(kv, id), Ok) {
+            Ok(message) => message,
+            // Pruned since the key was read.
+            Err(StoreError::NotFound) => continue,
+            Err(error) => return Err(error),
+        };
+        // Ids sort by creation, so everything further back is older still.
+        if query.since.is_some_and(|since| message.created_at < since) {
+            break;
+        }
+        if matches(query, &message) {
+            items.push(message);
+        }
+    }
+    Ok(Page { items, next: None })
+}
+
+fn matches(query: &Query, message: &Message) -> bool {
+    message.tenant == query.tenant
+        && query.status.is_none_or(|status| message.status() == status)
+        && query.to.is_none_or(|to| message.to == to)
+        && query.until.is_none_or(|until| message.created_at < until)
+        && query
+            .updated_since
+            .is_none_or(|since| message.updated_at >= since)
+        && query
+            .reference
+            .as_ref()
+            .is_none_or(|wanted| message.reference.as_ref() == Some(wanted))
+        && query
+            .kind
+            .as_ref()
+            .is_none_or(|wanted| message.kind.as_ref() == Some(wanted))
+}
+
+fn id_of(pair: Result<Pair, KvError>) -> Result<MessageId, KvError> {
+    let (key, _) = pair?;
+    keys::trailing_id(&key)
+        .map(|octets| MessageId(uuid::Uuid::from_bytes(octets)))
+        .ok_or_else(|| KvError("a key without an id".to_owned()))
+}
+
+/// The ids of live and final messages, newest first.
+fn merged<K: Kv>(
+    kv: &K,
+    before: Option<MessageId>,
+) -> impl Iterator<Item = Result<MessageId, KvError>> + '_ {
+    let range = |space: KeySpace| {
+        let (from, to) = space.range();
+        let to = before.map_or(to, |id| [&[space.octet()], id.bytes().as_slice()].concat());
+        kv.scan((from, to), true).map(id_of)
+    };
+    let mut live = range(KeySpace::Live).peekable();
+    let mut history = range(KeySpace::History).peekable();
+    std::iter::from_fn(move || match (live.peek(), history.peek()) {
+        (Some(Ok(a)), Some(Ok(b))) => match a.cmp(b) {
+            std::cmp::Ordering::Greater => live.next(),
+            std::cmp::Ordering::Less => history.next(),
+            // It moved between the two looks.
+            std::cmp::Ordering::Equal => {
+                history.next();
+                live.next()
+            }
+        },
+        (Some(_), _) => live.next(),
+        (None, _) => history.next(),
+    })
+}
+
+/// A page of what handsets sent to a tenant, newest first.
+pub(super) fn inbound<K: Kv>(
+    kv: &K,
+    tenant: &Tenant,
+    before: Option<InboundId>,
+    limit: usize,
+) -> Result<Page<Inbound>, StoreError> {
+    let mut items: Vec<Inbound> = Vec::new();
+    for pair in kv.scan(keys::inbound_range(tenant, before), true) {
+        if items.len() >= limit {
+            let next = items.last().map(|inbound| inbound.id.0);
+            return Ok(Page { items, next });
+        }
+        let (key, octets) = pair?;
+        items.push(decode(&key, &octets)?);
+    }
+    Ok(Page { items, next: None })
+}

@@ -1,0 +1,179 @@
+//! The only start path: reads the live records and repairs what a crash left.
+//!
+//! A message whose batch has no seal was never promised and goes. A message whose lease was
+//! durable when the process died may or may not have left: it is doubtful, by the rule of its
+//! operator. Everything else is as it was; leases that only memory held are forgotten, and their
+//! messages are due again.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::Shared;
+use crate::domain::event::Event;
+use crate::domain::id::BatchId;
+use crate::domain::message::{Message, State};
+use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
+use crate::store::StoreError;
+use crate::store::codec::{LAYOUT, Layout, Outgoing, decode, encode};
+use crate::store::index::Index;
+use crate::store::keys::{self, KeySpace};
+use crate::store::kv::{Kv, Write};
+use crate::store::outbox::Outbox;
+
+/// Why a store cannot be used.
+#[derive(Debug, Error)]
+pub enum RecoverError {
+    /// A newer program wrote it.
+    #[error("layout {0} is newer than this program")]
+    Newer(u32),
+    /// It cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<crate::store::kv::KvError> for RecoverError {
+    fn from(error: crate::store::kv::KvError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Repairs per engine batch.
+const PIECE: usize = 128;
+
+pub(super) fn recover<K: Kv>(
+    kv: &K,
+    policy: watch::Receiver<Arc<Policy>>,
+    retention: Duration,
+    now: Timestamp,
+) -> Result<Shared, RecoverError> {
+    check_layout(kv)?;
+    let rules = policy.borrow().clone();
+    let mut index = Index::default();
+    let mut repairs: Vec<Write> = Vec::new();
+    let mut sealed: HashSet<BatchId> = HashSet::new();
+    let mut unreadable = 0_u64;
+    for pair in kv.scan(KeySpace::Live.range(), false) {
+        let (key, octets) = pair?;
+        let mut message: Message = match decode(&key, &octets) {
+            Ok(message) => message,
+            Err(error) => {
+                // Left where it is for fsck; the rest of the queue must go on.
+                tracing::error!(%error, "live_record_unreadable");
+                unreadable += 1;
+                continue;
+            }
+        };
+        if let Some(batch) = message.batch
+            && !sealed.contains(&batch)
+        {
+            if kv.get(&keys::batch(batch))?.is_none() {
+                repairs.push((key, None));
+                repairs.push((keys::recipient(message.to, message.id), None));
+                apply_pieces(kv, &mut repairs, PIECE)?;
+                continue;
+            }
+            sealed.insert(batch);
+        }
+        if matches!(message.state, State::Leased(_)) {
+            let _ = message.apply(&Event::LeaseLost, &rules, now);
+            let record = encode(&message)?;
+            if message.status().is_final() {
+                repairs.push((key, None));
+                repairs.push((keys::history(message.id), Some(record)));
+            } else {
+                repairs.push((key, Some(record)));
+            }
+            apply_pieces(kv, &mut repairs, PIECE)?;
+        }
+        index.add(&message);
+    }
+    apply_pieces(kv, &mut repairs, 1)?;
+    kv.sync()?;
+    let (outbox, next_seq) = read_outbox(kv)?;
+    let orphans = kv.scan(KeySpace::Orphan.range(), false).count();
+    let live = index.live();
+    tracing::info!(live, webhooks = outbox.len(), unreadable, "store_ready");
+    Ok(Shared {
+        policy,
+        index: Mutex::new(index),
+        outbox: Mutex::new(outbox),
+        outbox_seq: AtomicU64::new(next_seq),
+        webhooks: RwLock::new(read_all(kv, KeySpace::Webhook)?),
+        keys: RwLock::new(
+            read_all(kv, KeySpace::ApiKey)?
+                .into_iter()
+                .map(Arc::new)
+                .collect(),
+        ),
+        orphans: AtomicI64::new(i64::try_from(orphans).unwrap_or(i64::MAX)),
+        retention,
+        prune_cursors: Mutex::default(),
+        broken: AtomicBool::new(false),
+        problem: Mutex::new(None),
+    })
+}
+
+fn check_layout<K: Kv>(kv: &K) -> Result<(), RecoverError> {
+    let key = keys::version();
+    match kv.get(&key)? {
+        Some(octets) => {
+            let layout: Layout = decode(&key, &octets)?;
+            if layout.version > LAYOUT.version {
+                return Err(RecoverError::Newer(layout.version));
+            }
+        }
+        None => kv.apply(&[(key, Some(encode(&LAYOUT)?))])?,
+    }
+    Ok(())
+}
+
+/// Applies repairs once there are `at_least` of them.
+fn apply_pieces<K: Kv>(
+    kv: &K,
+    repairs: &mut Vec<Write>,
+    at_least: usize,
+) -> Result<(), RecoverError> {
+    if repairs.len() >= at_least {
+        kv.apply(repairs)?;
+        repairs.clear();
+    }
+    Ok(())
+}
+
+fn read_outbox<K: Kv>(kv: &K) -> Result<(Outbox, u64), RecoverError> {
+    let mut outbox = Outbox::default();
+    let mut next_seq = 0;
+    for pair in kv.scan(KeySpace::Outbox.range(), false) {
+        let (key, octets) = pair?;
+        let Some(seq) = key
+            .last_chunk::<8>()
+            .map(|octets| u64::from_be_bytes(*octets))
+        else {
+            continue;
+        };
+        next_seq = seq + 1;
+        match decode::<Outgoing>(&key, &octets) {
+            Ok(outgoing) => outbox.add(seq, &outgoing),
+            Err(error) => tracing::error!(%error, "webhook_record_unreadable"),
+        }
+    }
+    Ok((outbox, next_seq))
+}
+
+fn read_all<K: Kv, R: crate::store::codec::Record>(
+    kv: &K,
+    space: KeySpace,
+) -> Result<Vec<R>, RecoverError> {
+    let mut records = Vec::new();
+    for pair in kv.scan(space.range(), false) {
+        let (key, octets) = pair?;
+        records.push(decode(&key, &octets)?);
+    }
+    Ok(records)
+}

@@ -1,0 +1,619 @@
+//! The writer's unit of work: the verbs, over the engine as it is plus what this group has written.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::Shared;
+use crate::domain::apply::{Refused, Transition};
+use crate::domain::event::{Event, Sending};
+use crate::domain::id::{Account, MessageId, Tenant};
+use crate::domain::inbound::Inbound;
+use crate::domain::message::Message;
+use crate::domain::policy::Policy;
+use crate::domain::receipt::{canonical_reference, reference_forms};
+use crate::domain::time::Timestamp;
+use crate::store::codec::{Bound, Idempotent, Orphans, Outgoing, Record, decode, encode};
+use crate::store::index::Index;
+use crate::store::kv::{Kv, Write};
+use crate::store::{
+    Accepted, Batch, Change, FINAL_EVENTS, Idempotency, OutboxEvent, ReceiptReport, Receiving,
+    Report, Settled, StoreError, Submission, keys,
+};
+
+/// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
+/// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
+const PIECE: usize = 64;
+
+/// Most receipts kept under one unknown reference.
+const ORPHANS_PER_REFERENCE: usize = 16;
+
+/// A record that the writer has in hand.
+struct Held {
+    message: Message,
+    /// Where its record stands on the disk now, if anywhere.
+    stored_final: bool,
+    dirty: bool,
+}
+
+/// The unit of work of one group of jobs.
+pub(super) struct Txn<'a, K> {
+    kv: &'a K,
+    shared: &'a Shared,
+    policy: Arc<Policy>,
+    writes: Vec<Write>,
+    positions: HashMap<Vec<u8>, usize>,
+    held: HashMap<MessageId, Held>,
+    /// Messages of this group that no record existed for.
+    fresh: Vec<Message>,
+    outgoing: Vec<(u64, Outgoing)>,
+    settled: Vec<(u64, Settled)>,
+    /// How many of `outgoing` the engine has.
+    outgoing_written: usize,
+    orphans: i64,
+}
+
+impl<'a, K: Kv> Txn<'a, K> {
+    pub(super) fn new(kv: &'a K, shared: &'a Shared) -> Self {
+        Self {
+            kv,
+            shared,
+            policy: shared.policy.borrow().clone(),
+            writes: Vec::new(),
+            positions: HashMap::new(),
+            held: HashMap::new(),
+            fresh: Vec::new(),
+            outgoing: Vec::new(),
+            settled: Vec::new(),
+            outgoing_written: 0,
+            orphans: 0,
+        }
+    }
+
+    /// Number of writes in hand.
+    pub(super) fn size(&self) -> usize {
+        self.writes.len() + self.held.values().filter(|held| held.dirty).count()
+    }
+
+    fn index(&self) -> MutexGuard<'a, Index> {
+        self.shared
+            .index
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- the engine, with this group's writes over it
+
+    fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        let octets = match self.positions.get(key) {
+            Some(position) => self.writes[*position].1.clone(),
+            None => self.kv.get(key)?,
+        };
+        octets.map(|octets| decode(key, &octets)).transpose()
+    }
+
+    fn put<R: Record>(&mut self, key: Vec<u8>, record: &R) -> Result<(), StoreError> {
+        let octets = encode(record)?;
+        self.write(key, Some(octets));
+        Ok(())
+    }
+
+    fn write(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        if let Some(position) = self.positions.get(&key) {
+            self.writes[*position].1 = value;
+        } else {
+            self.positions.insert(key.clone(), self.writes.len());
+            self.writes.push((key, value));
+        }
+    }
+
+    /// Stores a small record as it is.
+    pub(super) fn put_record<R: Record>(
+        &mut self,
+        key: Vec<u8>,
+        record: &R,
+    ) -> Result<(), StoreError> {
+        self.put(key, record)
+    }
+
+    /// Removes a record; `NotFound` if there is none.
+    pub(super) fn remove_record(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
+        let there = match self.positions.get(&key) {
+            Some(position) => self.writes[*position].1.is_some(),
+            None => self.kv.get(&key)?.is_some(),
+        };
+        if !there {
+            return Err(StoreError::NotFound);
+        }
+        self.write(key, None);
+        Ok(())
+    }
+
+    // ---- messages in hand
+
+    /// Takes a record in hand: from now until the commit no claim can see it.
+    fn hold(&mut self, id: MessageId) -> Result<&mut Held, StoreError> {
+        if !self.held.contains_key(&id) {
+            let mut index = self.index();
+            let held = if let Some(leased) = index.leased(id) {
+                Held {
+                    message: leased.clone(),
+                    stored_final: false,
+                    dirty: false,
+                }
+            } else {
+                let key = keys::live(id);
+                match self.kv.get(&key)? {
+                    Some(octets) => Held {
+                        message: decode(&key, &octets)?,
+                        stored_final: false,
+                        dirty: false,
+                    },
+                    None => {
+                        let key = keys::history(id);
+                        let octets = self.kv.get(&key)?.ok_or(StoreError::NotFound)?;
+                        Held {
+                            message: decode(&key, &octets)?,
+                            stored_final: true,
+                            dirty: false,
+                        }
+                    }
+                }
+            };
+            index.remove(&held.message);
+            drop(index);
+            self.held.insert(id, held);
+        }
+        self.held.get_mut(&id).ok_or(StoreError::NotFound)
+    }
+
+    /// Applies an event to a message. A refusal is a `None`, not an error of the store.
+    fn apply(
+        &mut self,
+        id: MessageId,
+        event: &Event,
+        now: Timestamp,
+    ) -> Result<Result<Change, Refused>, StoreError> {
+        let policy = self.policy.clone();
+        let held = self.hold(id)?;
+        let transition = match held.message.apply(event, &policy, now) {
+            Ok(transition) => transition,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        held.dirty = true;
+        let message = Arc::new(held.message.clone());
+        if transition.status_changed() {
+            self.tell(
+                &OutboxEvent::Message(Box::new((*message).clone())),
+                &message.tenant,
+                message.webhook_url.as_deref(),
+                now,
+            );
+        }
+        Ok(Ok(Change {
+            message,
+            transition,
+        }))
+    }
+
+    /// Decides the webhook deliveries of an event, in the same commit as what caused it.
+    fn tell(
+        &mut self,
+        event: &OutboxEvent,
+        tenant: &Tenant,
+        own_url: Option<&str>,
+        now: Timestamp,
+    ) {
+        let kind = event.kind();
+        let mut targets = Vec::new();
+        if let Some(url) = own_url.filter(|_| FINAL_EVENTS.contains(&kind)) {
+            targets.push((url.to_owned(), None));
+        }
+        let webhooks = self
+            .shared
+            .webhooks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        for webhook in webhooks
+            .iter()
+            .filter(|webhook| webhook.tenant == *tenant && webhook.wants(kind))
+        {
+            targets.push((webhook.url.clone(), Some(webhook.id.clone())));
+        }
+        drop(webhooks);
+        for (url, webhook) in targets {
+            let seq = self.shared.outbox_seq.fetch_add(1, Ordering::Relaxed);
+            let outgoing = Outgoing {
+                url,
+                webhook,
+                tenant: tenant.clone(),
+                event: event.clone(),
+                created_at: now,
+                due_at: now,
+                tries: 0,
+            };
+            self.outgoing.push((seq, outgoing));
+        }
+    }
+
+    // ---- the verbs
+
+    pub(super) fn accept(&mut self, submission: Submission) -> Result<Accepted, StoreError> {
+        let Submission {
+            tenant,
+            idempotency,
+            batch,
+            messages,
+            max_live,
+            now,
+        } = submission;
+        if let Some(Idempotency { key, body }) = idempotency
+            && let Some(known) = self.get::<Idempotent>(&keys::idempotency(&key))?
+        {
+            return if known.body == body {
+                Ok(Accepted::Repeated {
+                    batch: known.batch,
+                    messages: known.messages,
+                })
+            } else {
+                Err(StoreError::Conflict)
+            };
+        }
+        let live = usize::try_from(self.index().live()).unwrap_or(usize::MAX);
+        if live.saturating_add(self.fresh.len() + messages.len()) > max_live {
+            return Err(StoreError::Full);
+        }
+        let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+        let large = messages.len() > PIECE;
+        for (count, message) in messages.into_iter().enumerate() {
+            if large && count % PIECE == 0 {
+                self.flush_piece()?;
+            }
+            self.put(keys::live(message.id), &message)?;
+            self.write(keys::recipient(message.to, message.id), Some(Vec::new()));
+            self.fresh.push(message);
+        }
+        // The seal: written last, so that recovery can tell a whole batch from a torn one.
+        if let Some(id) = batch {
+            self.put(
+                keys::batch(id),
+                &Batch {
+                    id,
+                    tenant,
+                    messages: ids.clone(),
+                    created_at: now,
+                },
+            )?;
+        }
+        if let Some(Idempotency { key, body }) = idempotency {
+            let record = Idempotent {
+                body,
+                batch,
+                messages: ids.clone(),
+                at: now,
+            };
+            self.put(keys::idempotency(&key), &record)?;
+        }
+        Ok(Accepted::New(ids))
+    }
+
+    pub(super) fn persist(&mut self, message: &Message) -> Result<(), StoreError> {
+        self.put(keys::live(message.id), message)
+    }
+
+    pub(super) fn report(
+        &mut self,
+        report: &Report,
+        now: Timestamp,
+    ) -> Result<Option<Change>, StoreError> {
+        let token = report.token();
+        let mut change = match self.apply(token.message, &report.event(), now) {
+            Ok(applied) => applied.ok(),
+            Err(StoreError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if let Report::Accepted {
+            account,
+            segment,
+            reference,
+            ..
+        } = report
+        {
+            let by = Sending {
+                attempt: token.attempt,
+                claim: token.claim,
+            };
+            // Bind before merging: the receipt may already be parked under this reference.
+            if let Some(merged) = self.bind(account, reference, token.message, by, *segment, now)? {
+                change = Some(match change {
+                    // Two steps in one commit are one change to whoever watches.
+                    Some(first) => Change {
+                        transition: Transition {
+                            from: first.transition.from,
+                            to: merged.transition.to,
+                        },
+                        message: merged.message,
+                    },
+                    None => merged,
+                });
+            }
+        }
+        Ok(change)
+    }
+
+    fn bind(
+        &mut self,
+        account: &Account,
+        reference: &str,
+        id: MessageId,
+        by: Sending,
+        segment: u16,
+        now: Timestamp,
+    ) -> Result<Option<Change>, StoreError> {
+        let to = self.hold(id)?.message.to;
+        let canonical = canonical_reference(reference);
+        let bound = Bound {
+            id,
+            attempt: by.attempt,
+            segment,
+            to,
+        };
+        self.put(keys::reference(account, &canonical), &bound)?;
+        if self.shared.orphans.load(Ordering::Relaxed) + self.orphans <= 0 {
+            return Ok(None);
+        }
+        let mut merged = None::<Change>;
+        for form in reference_forms(reference) {
+            let key = keys::orphan(account, &form);
+            let Some(orphans) = self.get::<Orphans>(&key)? else {
+                continue;
+            };
+            let (mine, others): (Vec<_>, Vec<_>) =
+                orphans.receipts.into_iter().partition(|report| {
+                    report.handset.is_none_or(|handset| handset == to) || (form == canonical)
+                });
+            if mine.is_empty() {
+                continue;
+            }
+            if others.is_empty() {
+                self.write(key, None);
+                self.orphans -= 1;
+            } else {
+                self.put(
+                    key,
+                    &Orphans {
+                        receipts: others,
+                        since: orphans.since,
+                    },
+                )?;
+            }
+            for report in mine {
+                let event = Event::Receipt {
+                    attempt: by.attempt,
+                    segment,
+                    receipt: report.receipt,
+                };
+                if let Ok(change) = self.apply(id, &event, now)? {
+                    merged = Some(change);
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        report: ReceiptReport,
+        now: Timestamp,
+    ) -> Result<Receiving, StoreError> {
+        let Some(bound) = self.lookup(&report)? else {
+            let key = keys::orphan(&report.account, &canonical_reference(&report.reference));
+            let known = self.get::<Orphans>(&key)?;
+            if known.is_none() {
+                self.orphans += 1;
+            }
+            let mut orphans = known.unwrap_or(Orphans {
+                receipts: Vec::new(),
+                since: now,
+            });
+            if orphans.receipts.contains(&report) || orphans.receipts.len() >= ORPHANS_PER_REFERENCE
+            {
+                return Ok(Receiving::Duplicate);
+            }
+            orphans.receipts.push(report);
+            self.put(key, &orphans)?;
+            return Ok(Receiving::Parked);
+        };
+        let event = Event::Receipt {
+            attempt: bound.attempt,
+            segment: bound.segment,
+            receipt: report.receipt,
+        };
+        match self.apply(bound.id, &event, now) {
+            Ok(Ok(change)) => Ok(Receiving::Matched(change)),
+            Ok(Err(_)) | Err(StoreError::NotFound) => Ok(Receiving::Duplicate),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The segment that a receipt is for. Carriers report in another writing than they answered in,
+    /// so every form is looked up; among several the recipient's number decides.
+    fn lookup(&self, report: &ReceiptReport) -> Result<Option<Bound>, StoreError> {
+        let mut second_choice = None;
+        for (position, form) in reference_forms(&report.reference).iter().enumerate() {
+            let Some(bound) = self.get::<Bound>(&keys::reference(&report.account, form))? else {
+                continue;
+            };
+            if report.handset.is_none_or(|handset| handset == bound.to) {
+                return Ok(Some(bound));
+            }
+            // The same writing with another number: some carriers rewrite numbers on the way back.
+            if position == 0 {
+                second_choice = Some(bound);
+            }
+        }
+        Ok(second_choice)
+    }
+
+    pub(super) fn time_out(
+        &mut self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        let overdue = self.index().overdue(now, limit);
+        let mut changes = Vec::with_capacity(overdue.len());
+        for place in overdue {
+            match self.apply(place.1, &Event::DeadlinePassed, now) {
+                Ok(Ok(change)) => changes.push(change),
+                Ok(Err(_)) => {}
+                Err(error) => {
+                    // One record that cannot be read must not hold up the others.
+                    tracing::error!(message_id = %place.1, %error, "deadline_of_unreadable_record");
+                    self.index().drop_deadline(place);
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        tenant: &Tenant,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Change, StoreError> {
+        if self.hold(id)?.message.tenant != *tenant {
+            return Err(StoreError::NotFound);
+        }
+        self.apply(id, &Event::Cancelled, now)?
+            .map_err(StoreError::from)
+    }
+
+    pub(super) fn take_in(&mut self, inbound: &Inbound) -> Result<(), StoreError> {
+        let key = keys::inbound(&inbound.tenant, inbound.id);
+        if self.get::<Inbound>(&key)?.is_none() {
+            self.put(key, inbound)?;
+            self.tell(
+                &OutboxEvent::Inbound(inbound.clone()),
+                &inbound.tenant,
+                None,
+                inbound.received_at,
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn outbox_settle(&mut self, seq: u64, settled: Settled) -> Result<(), StoreError> {
+        let key = keys::outbox(seq);
+        match settled {
+            Settled::Done | Settled::GivenUp => self.write(key, None),
+            Settled::Retry(due_at) => {
+                let Some(mut outgoing) = self.get::<Outgoing>(&key)? else {
+                    return Ok(());
+                };
+                outgoing.due_at = due_at;
+                outgoing.tries += 1;
+                self.put(key, &outgoing)?;
+            }
+        }
+        self.settled.push((seq, settled));
+        Ok(())
+    }
+
+    /// Removes a final message and everything that points at it.
+    pub(super) fn forget(&mut self, message: &Message) {
+        self.write(keys::history(message.id), None);
+        self.write(keys::recipient(message.to, message.id), None);
+        for attempt in &message.attempts {
+            for reference in attempt
+                .segments
+                .iter()
+                .flat_map(|segment| &segment.references)
+            {
+                let key = keys::reference(&attempt.account, &canonical_reference(reference));
+                self.write(key, None);
+            }
+        }
+    }
+
+    /// Removes receipts that nobody claimed.
+    pub(super) fn forget_orphan(&mut self, key: Vec<u8>) {
+        self.write(key, None);
+        self.orphans -= 1;
+    }
+
+    /// Removes a record without asking whether it is there.
+    pub(super) fn forget_record(&mut self, key: Vec<u8>) {
+        self.write(key, None);
+    }
+
+    // ---- the commit
+
+    /// Hands what is in hand to the engine as one atomic batch, not yet durable.
+    pub(super) fn flush_piece(&mut self) -> Result<(), StoreError> {
+        for (seq, outgoing) in &self.outgoing[self.outgoing_written..] {
+            self.writes
+                .push((keys::outbox(*seq), Some(encode(outgoing)?)));
+        }
+        self.outgoing_written = self.outgoing.len();
+        let mut moved = Vec::new();
+        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.dirty) {
+            held.dirty = false;
+            let is_final = held.message.status().is_final();
+            let octets = encode(&held.message)?;
+            if is_final {
+                moved.push((keys::history(*id), Some(octets)));
+                if !held.stored_final {
+                    moved.push((keys::live(*id), None));
+                }
+            } else {
+                moved.push((keys::live(*id), Some(octets)));
+                if held.stored_final {
+                    moved.push((keys::history(*id), None));
+                }
+            }
+            held.stored_final = is_final;
+        }
+        for (key, value) in moved {
+            self.write(key, value);
+        }
+        if !self.writes.is_empty() {
+            self.kv.apply(&self.writes)?;
+            self.writes.clear();
+            self.positions.clear();
+        }
+        Ok(())
+    }
+
+    /// Lets the rest of the program see what is now durable.
+    pub(super) fn publish(self) {
+        let mut index = self
+            .shared
+            .index
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for message in &self.fresh {
+            index.add(message);
+        }
+        for held in self.held.values() {
+            index.add(&held.message);
+        }
+        drop(index);
+        if !self.outgoing.is_empty() || !self.settled.is_empty() {
+            let mut outbox = self
+                .shared
+                .outbox
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            for (seq, outgoing) in &self.outgoing {
+                outbox.add(*seq, outgoing);
+            }
+            for (seq, settled) in &self.settled {
+                outbox.settle(*seq, *settled);
+            }
+        }
+        self.shared
+            .orphans
+            .fetch_add(self.orphans, Ordering::Relaxed);
+    }
+}

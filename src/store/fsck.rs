@@ -1,0 +1,203 @@
+//! Checks a closed store: every record can be read, and everything that follows from a record is
+//! there, and nothing else.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::codec::{Bound, Idempotent, Layout, Orphans, Outgoing, Record, decode, encode, hex};
+use super::keys::{self, KeySpace};
+use super::kv::{Kv, KvError};
+use super::{ApiKey, Batch, Webhook};
+use crate::domain::id::MessageId;
+use crate::domain::inbound::Inbound;
+use crate::domain::message::Message;
+use crate::domain::receipt::canonical_reference;
+
+/// Most problems that are listed; the rest are counted.
+const LISTED: usize = 100;
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Records by key space.
+    pub records: BTreeMap<KeySpace, u64>,
+    /// The first problems, in words that name the key.
+    pub problems: Vec<String>,
+    /// All problems.
+    pub problem_count: u64,
+}
+
+impl Findings {
+    /// True if nothing is wrong.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.problem_count == 0
+    }
+
+    fn problem(&mut self, text: String) {
+        self.problem_count += 1;
+        if self.problems.len() < LISTED {
+            self.problems.push(text);
+        }
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (space, count) in &self.records {
+            writeln!(f, "{space:?}: {count}")?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "! {problem}")?;
+        }
+        write!(f, "{} problems", self.problem_count)
+    }
+}
+
+/// Reads everything once.
+///
+/// # Errors
+/// The engine's own; what is wrong with records is in the findings.
+pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
+    let mut findings = Findings::default();
+    for pair in kv.scan((Vec::new(), vec![0xFF]), false) {
+        let (key, octets) = pair?;
+        let Some(space) = KeySpace::of(&key) else {
+            findings.problem(format!("{}: no key space has this octet", hex(&key)));
+            continue;
+        };
+        *findings.records.entry(space).or_default() += 1;
+        match space {
+            KeySpace::Live | KeySpace::History => message(kv, space, &key, &octets, &mut findings)?,
+            KeySpace::Recipient => recipient(kv, &key, &mut findings)?,
+            KeySpace::Reference => reference(kv, &key, &octets, &mut findings)?,
+            KeySpace::Batch => readable::<Batch>(&key, &octets, &mut findings),
+            KeySpace::Orphan => readable::<Orphans>(&key, &octets, &mut findings),
+            KeySpace::Inbound => readable::<Inbound>(&key, &octets, &mut findings),
+            KeySpace::Idempotency => readable::<Idempotent>(&key, &octets, &mut findings),
+            KeySpace::Outbox => readable::<Outgoing>(&key, &octets, &mut findings),
+            KeySpace::Version => readable::<Layout>(&key, &octets, &mut findings),
+            KeySpace::Webhook => readable::<Webhook>(&key, &octets, &mut findings),
+            KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
+        }
+    }
+    Ok(findings)
+}
+
+/// A record that can be read, and is written down as it stands.
+fn readable<R: Record>(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    match decode::<R>(key, octets) {
+        Ok(record) => {
+            if octets.first() == Some(&R::VERSION)
+                && encode(&record).ok().as_deref() != Some(octets)
+            {
+                findings.problem(format!("{}: octets follow the record", hex(key)));
+            }
+        }
+        Err(error) => findings.problem(error.to_string()),
+    }
+}
+
+fn message<K: Kv>(
+    kv: &K,
+    space: KeySpace,
+    key: &[u8],
+    octets: &[u8],
+    findings: &mut Findings,
+) -> Result<(), KvError> {
+    let message: Message = match decode(key, octets) {
+        Ok(message) => message,
+        Err(error) => {
+            findings.problem(error.to_string());
+            return Ok(());
+        }
+    };
+    let id = message.id;
+    if keys::trailing_id(key) != Some(*id.bytes()) {
+        findings.problem(format!("message {id} stands under another id"));
+    }
+    if message.status().is_final() != (space == KeySpace::History) {
+        findings.problem(format!(
+            "message {id} is {} but stands in {space:?}",
+            message.status().word()
+        ));
+    }
+    if space == KeySpace::Live && kv.get(&keys::history(id))?.is_some() {
+        findings.problem(format!(
+            "message {id} stands among the live and in the history"
+        ));
+    }
+    if kv.get(&keys::recipient(message.to, id))?.is_none() {
+        findings.problem(format!("message {id} is not listed under its recipient"));
+    }
+    for attempt in &message.attempts {
+        for wire in attempt
+            .segments
+            .iter()
+            .flat_map(|segment| &segment.references)
+        {
+            let key = keys::reference(&attempt.account, &canonical_reference(wire));
+            if kv.get(&key)?.is_none() {
+                findings.problem(format!("a carrier reference of message {id} is not bound"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn stored<K: Kv>(kv: &K, id: MessageId) -> Result<Option<Message>, KvError> {
+    for key in [keys::live(id), keys::history(id)] {
+        if let Some(octets) = kv.get(&key)? {
+            return Ok(decode(&key, &octets).ok());
+        }
+    }
+    Ok(None)
+}
+
+fn recipient<K: Kv>(kv: &K, key: &[u8], findings: &mut Findings) -> Result<(), KvError> {
+    let id = keys::trailing_id(key).map(|octets| MessageId(uuid::Uuid::from_bytes(octets)));
+    let message = match id {
+        Some(id) => stored(kv, id)?,
+        None => None,
+    };
+    if message.is_none_or(|message| keys::recipient(message.to, message.id) != key) {
+        findings.problem(format!(
+            "{}: a recipient's entry without its message",
+            hex(key)
+        ));
+    }
+    Ok(())
+}
+
+fn reference<K: Kv>(
+    kv: &K,
+    key: &[u8],
+    octets: &[u8],
+    findings: &mut Findings,
+) -> Result<(), KvError> {
+    let bound: Bound = match decode(key, octets) {
+        Ok(bound) => bound,
+        Err(error) => {
+            findings.problem(error.to_string());
+            return Ok(());
+        }
+    };
+    let known = stored(kv, bound.id)?.is_some_and(|message| {
+        message
+            .attempts
+            .get(usize::from(bound.attempt))
+            .and_then(|attempt| Some((attempt, attempt.segments.get(usize::from(bound.segment))?)))
+            .is_some_and(|(attempt, segment)| {
+                segment.references.iter().any(|wire| {
+                    keys::reference(&attempt.account, &canonical_reference(wire)) == key
+                })
+            })
+    });
+    if !known {
+        findings.problem(format!(
+            "{}: bound to a segment that does not carry it",
+            hex(key)
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! Keys of the embedded engines: the first octet is the key space, integers are big-endian, ids are
+//! UUIDv7, so that key order is creation order. An octet once assigned is never reused.
+
+use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
+use crate::domain::msisdn::Msisdn;
+
+/// The key spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum KeySpace {
+    /// API keys, by public prefix.
+    ApiKey = b'a',
+    /// Batches: written last, so that a batch without its record was never acknowledged.
+    Batch = b'b',
+    /// Carrier references → message, attempt, segment.
+    Reference = b'c',
+    /// Receipts whose reference is not bound yet.
+    Orphan = b'g',
+    /// Messages that are final.
+    History = b'h',
+    /// What handsets sent, by tenant.
+    Inbound = b'i',
+    /// Idempotency keys.
+    Idempotency = b'k',
+    /// Messages that are live: a start reads these alone.
+    Live = b'm',
+    /// Webhook deliveries not yet made.
+    Outbox = b'o',
+    /// Messages by recipient.
+    Recipient = b'r',
+    /// Version of the layout.
+    Version = b'v',
+    /// Webhook subscriptions, by tenant.
+    Webhook = b'w',
+}
+
+impl KeySpace {
+    /// Every key space.
+    pub const ALL: [Self; 12] = [
+        Self::ApiKey,
+        Self::Batch,
+        Self::Reference,
+        Self::Orphan,
+        Self::History,
+        Self::Inbound,
+        Self::Idempotency,
+        Self::Live,
+        Self::Outbox,
+        Self::Recipient,
+        Self::Version,
+        Self::Webhook,
+    ];
+
+    /// The key space of a key.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|space| key.first() == Some(&space.octet()))
+    }
+
+    /// Its octet.
+    #[must_use]
+    pub const fn octet(self) -> u8 {
+        self as u8
+    }
+
+    /// Half-open range of every key in it.
+    #[must_use]
+    pub fn range(self) -> (Vec<u8>, Vec<u8>) {
+        (vec![self.octet()], vec![self.octet() + 1])
+    }
+}
+
+fn key(space: KeySpace, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(space.octet());
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// A live message.
+#[must_use]
+pub fn live(id: MessageId) -> Vec<u8> {
+    key(KeySpace::Live, &[id.bytes()])
+}
+
+/// A final message.
+#[must_use]
+pub fn history(id: MessageId) -> Vec<u8> {
+    key(KeySpace::History, &[id.bytes()])
+}
+
+/// One of a recipient's messages.
+#[must_use]
+pub fn recipient(to: Msisdn, id: MessageId) -> Vec<u8> {
+    key(
+        KeySpace::Recipient,
+        &[&to.as_u64().to_be_bytes(), id.bytes()],
+    )
+}
+
+/// Range of all messages of a recipient, up to but without `before`.
+#[must_use]
+pub fn recipient_range(to: Msisdn, before: Option<MessageId>) -> (Vec<u8>, Vec<u8>) {
+    let number = to.as_u64().to_be_bytes();
+    let end = match before {
+        Some(id) => key(KeySpace::Recipient, &[&number, id.bytes()]),
+        None => key(KeySpace::Recipient, &[&(to.as_u64() + 1).to_be_bytes()]),
+    };
+    (key(KeySpace::Recipient, &[&number]), end)
+}
+
+/// A bound carrier reference. Account names hold no NUL (the configuration sees to it).
+#[must_use]
+pub fn reference(account: &Account, canonical: &str) -> Vec<u8> {
+    key(
+        KeySpace::Reference,
+        &[account.as_str().as_bytes(), &[0], canonical.as_bytes()],
+    )
+}
+
+/// Receipts under a reference that is not bound.
+#[must_use]
+pub fn orphan(account: &Account, canonical: &str) -> Vec<u8> {
+    key(
+        KeySpace::Orphan,
+        &[account.as_str().as_bytes(), &[0], canonical.as_bytes()],
+    )
+}
+
+/// A batch.
+#[must_use]
+pub fn batch(id: BatchId) -> Vec<u8> {
+    key(KeySpace::Batch, &[id.bytes()])
+}
+
+/// An idempotency key.
+#[must_use]
+pub fn idempotency(hash: &[u8; 16]) -> Vec<u8> {
+    key(KeySpace::Idempotency, &[hash])
+}
+
+/// A webhook delivery.
+#[must_use]
+pub fn outbox(seq: u64) -> Vec<u8> {
+    key(KeySpace::Outbox, &[&seq.to_be_bytes()])
+}
+
+/// A tenant's inbound message.
+#[must_use]
+pub fn inbound(tenant: &Tenant, id: InboundId) -> Vec<u8> {
+    key(
+        KeySpace::Inbound,
+        &[tenant.as_str().as_bytes(), &[0], id.bytes()],
+    )
+}
+
+/// Range of a tenant's inbound messages, up to but without `before`.
+#[must_use]
+pub fn inbound_range(tenant: &Tenant, before: Option<InboundId>) -> (Vec<u8>, Vec<u8>) {
+    let name = tenant.as_str().as_bytes();
+    let end = match before {
+        Some(id) => key(KeySpace::Inbound, &[name, &[0], id.bytes()]),
+        None => key(KeySpace::Inbound, &[name, &[1]]),
+    };
+    (key(KeySpace::Inbound, &[name, &[0]]), end)
+}
+
+/// A tenant's webhook.
+#[must_use]
+pub fn webhook(tenant: &Tenant, id: &str) -> Vec<u8> {
+    key(
+        KeySpace::Webhook,
+        &[tenant.as_str().as_bytes(), &[0], id.as_bytes()],
+    )
+}
+
+/// An API key.
+#[must_use]
+pub fn api_key(prefix: &str) -> Vec<u8> {
+    key(KeySpace::ApiKey, &[prefix.as_bytes()])
+}
+
+/// The version of the layout.
+#[must_use]
+pub fn version() -> Vec<u8> {
+    key(KeySpace::Version, &[])
+}
+
+/// The id at the end of a key.
+#[must_use]
+pub fn trailing_id(key: &[u8]) -> Option<[u8; 16]> {
+    key.last_chunk::<16>().copied().filter(|_| key.len() > 16)
+}
