@@ -186,14 +186,14 @@ pub(super) enum Sim {
     /// A scripted SMSC on a TCP port
     #[command(after_help = "Examples:
   relais sim smsc --listen 127.0.0.1:2775
-  relais sim smsc --listen 127.0.0.1:0 --script throttle.json
+  relais sim smsc --listen 127.0.0.1:0 --script throttle.toml
 
 The first line of output is its address; then one line that counts what it sees.")]
     Smsc {
-        /// Address and port; port 0 lets the system choose
-        #[arg(long, default_value = "127.0.0.1:2775")]
-        listen: SocketAddr,
-        /// How it behaves, as JSON: answers, delays, receipts, faults
+        /// Address and port instead of the script's (127.0.0.1:2775); port 0 lets the system choose
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
+        /// How it behaves, as TOML: answers, delays, receipts, faults
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,
     },

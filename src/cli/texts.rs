@@ -136,18 +136,29 @@ impl Lang {
         }
     }
 
-    pub(super) fn store_sound(self, records: u64) -> String {
+    pub(super) fn no_store(self, folder: &str) -> String {
         match self {
-            Fr => format!("stockage sain : {records} enregistrements"),
-            En => format!("store is sound: {records} records"),
+            Fr => format!("il n'y a pas de stockage dans {folder}"),
+            En => format!("there is no store in {folder}"),
         }
     }
 
-    pub(super) fn store_compacted(self, before: u64, after: u64) -> String {
+    pub(super) fn store_sound(self) -> String {
+        self.pick("Le stockage est sain.", "The store is sound.")
+    }
+
+    pub(super) fn store_problems(self, count: u64) -> String {
+        match self {
+            Fr => format!("problèmes dans le stockage : {count}"),
+            En => format!("problems in the store: {count}"),
+        }
+    }
+
+    pub(super) fn store_compacted(self, records: u64, before: u64, after: u64) -> String {
         let (before, after) = (mebibytes(before), mebibytes(after));
         match self {
-            Fr => format!("compacté : {before} Mio → {after} Mio"),
-            En => format!("compacted: {before} MiB → {after} MiB"),
+            Fr => format!("{records} enregistrements copiés : {before} Mio → {after} Mio"),
+            En => format!("{records} records copied: {before} MiB → {after} MiB"),
         }
     }
 
@@ -183,8 +194,20 @@ impl Lang {
         }
     }
 
-    pub(super) fn demo_waiting(self) -> String {
-        self.pick("dans la file de l'opérateur", "in the carrier's queue")
+    /// The French word of a status, with the English one beside it for those who need it.
+    pub(super) fn with_gloss(self, label: &str, status: &str) -> String {
+        match self {
+            Fr => label.to_owned(),
+            En => format!("{label} ({status})"),
+        }
+    }
+
+    /// Columns of the longest label.
+    pub(super) const fn label_width(self) -> usize {
+        match self {
+            Fr => "En attente".len(),
+            En => "En attente (pending)".len(),
+        }
     }
 
     pub(super) fn demo_ended(self, status: &str) -> String {
