@@ -38,7 +38,7 @@ use crate::{engine, http};
 const EVENTS_WAITING: usize = 4096;
 
 /// How long each step of stopping may take. Together they stay below the 90 s that systemd waits.
-const HTTP_DEADLINE: Duration = Duration::from_secs(5);
+const HTTP_DEADLINE: Duration = Duration::from_secs(15);
 const CHANNEL_DEADLINE: Duration = Duration::from_secs(30);
 const ENGINE_DEADLINE: Duration = Duration::from_secs(15);
 const STORE_DEADLINE: Duration = Duration::from_secs(30);
@@ -334,9 +334,7 @@ fn start_http(
     admin_key: &SecretString,
     stops: &Stops,
 ) -> JoinHandle<()> {
-    let settings = http::Settings {
-        admin_key: admin_key.clone(),
-    };
+    let settings = http::Settings::new(admin_key.clone());
     let serving = http::serve(listener, engine.clone(), settings, stops.listening.clone());
     tokio::spawn(async move {
         if let Err(error) = serving.await {
