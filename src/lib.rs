@@ -37,7 +37,10 @@
 //! 10. The words for people are in [`domain::status`] and the views alone.
 
 pub mod channel;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod engine;
 pub mod http;
