@@ -1,1 +1,5 @@
-fn main() {}
+//! `relais`: see [`relais::cli`].
+
+fn main() -> std::process::ExitCode {
+    relais::cli::main()
+}

@@ -1,0 +1,210 @@
+//! The command line as clap understands it; what each command does stands in its own file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+
+use super::texts::Lang;
+use crate::config;
+
+/// Relais, a self-hosted SMS gateway.
+#[derive(Parser, Debug)]
+#[command(name = "relais", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  relais demo                                  see it work, without a carrier
+  relais check --config config/relais.toml     is this configuration right?
+  relais serve --config /etc/relais/relais.toml
+  relais send +33612345678 'Votre colis est arrivé'
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
+pub(super) struct Cli {
+    /// Language of the output; by default as LC_ALL, LC_MESSAGES and LANG say
+    #[arg(long, global = true, value_enum)]
+    pub(super) lang: Option<Lang>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Show the whole gateway at work with a simulated carrier, then go on serving
+    #[command(after_help = "Examples:
+  relais demo
+  relais demo --once        exits after the account, for scripts
+  NO_COLOR=1 relais demo")]
+    Demo(Demo),
+    /// Run the daemon
+    #[command(after_help = "Examples:
+  relais serve
+  relais serve --config config/relais.toml
+  RELAIS_ADMIN_KEY=… RUST_LOG=relais=debug relais serve --config relais.toml
+
+SIGTERM or SIGINT: finish what is under way and stop; a second one exits at once.
+SIGHUP: validate the configuration again (a change takes effect at the next start).")]
+    Serve(ConfigFile),
+    /// Validate the configuration and print the effective policy
+    #[command(after_help = "Examples:
+  relais check
+  relais check --config config/relais.toml
+
+Errors are file:line: key: what is wrong, one a line, on standard error; exit code 2.")]
+    Check(ConfigFile),
+    /// Send a message through a running daemon
+    #[command(after_help = "Examples:
+  relais send +33612345678 'Votre colis est arrivé'
+  relais send '06 12 34 56 78' 'Code : 4271' --from MAIRIE --wait
+  relais send +33612345678 Bonjour --url http://sms.intranet:8775 --key rk_…")]
+    Send(Send),
+    /// Show what became of a message
+    #[command(after_help = "Examples:
+  relais status 0198f2c5-7c00-7000-8000-000000000000
+  relais status 0198f2c5-7c00-7000-8000-000000000000 --json")]
+    Status(Status),
+    /// Make, list and revoke API keys of a running daemon
+    #[command(subcommand)]
+    Key(Key),
+    /// Run a simulator as a process of its own
+    #[command(subcommand)]
+    Sim(Sim),
+    /// Verify the store of a stopped daemon
+    #[command(after_help = "Examples:
+  relais fsck
+  relais fsck --data-dir /var/lib/relais
+
+Exit code 0: sound. 1: problems, one a line.")]
+    Fsck(StoreOf),
+    /// Rewrite the store of a stopped daemon without its gaps
+    #[command(after_help = "Examples:
+  relais compact
+  relais compact --config config/relais.toml")]
+    Compact(StoreOf),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Demo {
+    /// Exit after the account instead of serving on
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Address and port of the API; port 0 lets the system choose
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(super) listen: SocketAddr,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ConfigFile {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    pub(super) config: PathBuf,
+}
+
+/// How a running daemon is reached.
+#[derive(Args, Debug)]
+pub(super) struct Reach {
+    /// Address of the daemon
+    #[arg(long, env = "RELAIS_URL", default_value = "http://127.0.0.1:8775")]
+    pub(super) url: String,
+    /// API key; by default the admin key of the configuration's data_dir, where it can be read
+    #[arg(long, env = "RELAIS_KEY", hide_env_values = true)]
+    pub(super) key: Option<SecretString>,
+    /// The configuration whose admin key is used
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    pub(super) config: PathBuf,
+    /// Print the daemon's answer as it is
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Send {
+    /// Recipient, in any usual writing
+    #[arg(value_name = "TO")]
+    pub(super) to: String,
+    /// The text
+    #[arg(value_name = "TEXT")]
+    pub(super) text: String,
+    /// Sender: a name of 11 characters, a short code or a number
+    #[arg(long)]
+    pub(super) from: Option<String>,
+    /// Wait until its status is final
+    #[arg(long)]
+    pub(super) wait: bool,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Status {
+    /// The message's id
+    #[arg(value_name = "ID")]
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Key {
+    /// Make a key; it is shown once
+    #[command(after_help = "Examples:
+  relais key create --tenant mairie --name portail
+  relais key create --tenant mairie --name tableau-de-bord --scopes read")]
+    Create {
+        /// Whose messages it sends and sees
+        #[arg(long)]
+        tenant: String,
+        /// What it is for
+        #[arg(long)]
+        name: String,
+        /// What it may do: send, read, admin
+        #[arg(long, value_delimiter = ',', default_value = "send,read")]
+        scopes: Vec<String>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// List keys, without their secrets
+    #[command(after_help = "Example:
+  relais key list")]
+    List {
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Revoke a key, at once and for good
+    #[command(after_help = "Example:
+  relais key revoke 1f2e3d4c5b")]
+    Revoke {
+        /// The key's prefix, as `key list` shows it
+        #[arg(value_name = "PREFIX")]
+        prefix: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Sim {
+    /// A scripted SMSC on a TCP port
+    #[command(after_help = "Examples:
+  relais sim smsc --listen 127.0.0.1:2775
+  relais sim smsc --listen 127.0.0.1:0 --script throttle.toml
+
+The first line of output is its address; then one line that counts what it sees.")]
+    Smsc {
+        /// Address and port instead of the script's (127.0.0.1:2775); port 0 lets the system choose
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
+        /// How it behaves, as TOML: answers, delays, receipts, faults
+        #[arg(long, value_name = "FILE")]
+        script: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct StoreOf {
+    /// The configuration whose data_dir is meant
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    pub(super) config: PathBuf,
+    /// The data folder itself, instead of a configuration
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(super) data_dir: Option<PathBuf>,
+}

@@ -1,0 +1,99 @@
+//! The command line: one binary, one file a command.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. What a command says goes to standard
+//! output, what is wrong to standard error; see `texts` for the words and `out` for the pipes.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{Config, ConfigErrors};
+use args::{Cli, Command, ConfigFile, Sim};
+use texts::Lang;
+
+mod args;
+mod client;
+mod demo;
+mod log;
+mod maintain;
+mod out;
+mod serve;
+mod sim;
+mod texts;
+
+/// Why a command ends with another code than 0.
+#[derive(Debug)]
+enum Failure {
+    /// Wrong usage or configuration: 2.
+    Usage(String),
+    /// It could not be done: 1.
+    Failed(String),
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Usage(errors.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Does what the arguments of the process ask for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let lang = cli.lang.unwrap_or_else(Lang::of_environment);
+    match run(cli.command, lang) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Mistakes of a configuration are printed bare: editors and scripts read file:line.
+        Err(Failure::Usage(what)) => {
+            out::complain(&what);
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(what)) => {
+            out::complain(&lang.error(&what));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, lang: Lang) -> Result<(), Failure> {
+    match command {
+        Command::Check(file) => check(&file, lang),
+        Command::Serve(file) => serve::run(&file.config),
+        Command::Demo(demo) => demo::run(&demo, lang),
+        Command::Send(send) => client::send(&send, lang),
+        Command::Status(status) => client::status(&status, lang),
+        Command::Key(key) => client::key(&key, lang),
+        Command::Sim(Sim::Smsc { listen, script }) => sim::run(listen, script.as_deref(), lang),
+        Command::Fsck(store) => maintain::fsck(&store, lang),
+        Command::Compact(store) => maintain::compact(&store, lang),
+    }
+}
+
+fn check(file: &ConfigFile, lang: Lang) -> Result<(), Failure> {
+    let config = crate::config::load(&file.config)?;
+    warn(&config, lang);
+    out::write(&config.effective())?;
+    out::line("")?;
+    out::line(&lang.config_is_valid(&file.config.display().to_string()))?;
+    Ok(())
+}
+
+/// Tells what a configuration deserves a word for.
+fn warn(config: &Config, lang: Lang) {
+    for warning in &config.warnings {
+        out::complain(&lang.warning(&warning.to_string()));
+    }
+}
+
+/// A runtime for commands that serve: one worker a core.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?)
+}

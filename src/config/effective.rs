@@ -1,0 +1,178 @@
+//! What is in force, defaults included, as text for people: the output of `relais check`.
+
+use std::fmt::Write;
+
+use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
+use crate::domain::policy::{OnDoubt, Operator};
+
+impl Config {
+    /// The effective policy, one setting a line; secrets are not shown.
+    #[must_use]
+    pub fn effective(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_effective(&mut out);
+        out
+    }
+
+    fn write_effective(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "data          {}", self.data_dir.display())?;
+        writeln!(out, "time zone     {}", self.timezone.name())?;
+        writeln!(
+            out,
+            "country       {} (national numbers are read as its own)",
+            self.default_country
+        )?;
+        writeln!(out, "http          {}", self.http.listen)?;
+        let backend = match self.store.backend {
+            Backend::Sled => "sled",
+            Backend::Memory => "memory (nothing survives a stop)",
+        };
+        let promise = match (self.store.backend, self.store.durability) {
+            (Backend::Memory, _) => "a 202 promises nothing",
+            (Backend::Sled, Durability::Power) => "a 202 survives a power cut",
+            (Backend::Sled, Durability::Process) => "a 202 survives kill -9, not a power cut",
+        };
+        writeln!(
+            out,
+            "store         {backend}, {promise}, cache {} MiB, kept {}",
+            self.store.cache_bytes >> 20,
+            duration::write(self.store.retention)
+        )?;
+        let format = match self.log.format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        writeln!(out, "log           {}, {format}", self.log.level)?;
+        let limits = &self.policy.limits;
+        writeln!(
+            out,
+            "limits        {} parts a message, {} recipients a call, {} live messages",
+            limits.max_parts, limits.max_recipients, limits.max_live_messages
+        )?;
+        writeln!(
+            out,
+            "delivery      receipts awaited {} past validity, doubtful submissions rest {}",
+            duration::write(self.policy.receipt_grace),
+            duration::write(self.policy.in_doubt_grace)
+        )?;
+        let allow: Vec<_> = self
+            .policy
+            .webhook_allow
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        writeln!(
+            out,
+            "webhooks      public addresses over https{}",
+            if allow.is_empty() {
+                String::new()
+            } else {
+                format!(", and {}", allow.join(", "))
+            }
+        )?;
+        for account in &self.smpp {
+            writeln!(out)?;
+            write_account(out, account)?;
+        }
+        for operator in &self.policy.operators {
+            writeln!(out)?;
+            write_operator(out, operator)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
+    writeln!(out, "account {}", account.name)?;
+    writeln!(
+        out,
+        "  smsc        {}:{} as {}, password ****",
+        account.host, account.port, account.system_id
+    )?;
+    writeln!(
+        out,
+        "  sessions    {} × {}, window {}",
+        account.binds,
+        account.bind.as_str(),
+        account.window
+    )?;
+    let rate = match account.rate {
+        0 => "no limit".to_owned(),
+        rate => format!("{rate} parts/s"),
+    };
+    writeln!(out, "  rate        {rate}")?;
+    writeln!(
+        out,
+        "  timing      answer {}, enquire_link {}, reconnect {}..{}",
+        duration::write(account.response_timeout),
+        duration::write(account.enquire_link),
+        duration::write(account.reconnect.0),
+        duration::write(account.reconnect.1)
+    )?;
+    let by_form = |number: Option<u8>| number.map_or("by form".to_owned(), |n| n.to_string());
+    writeln!(
+        out,
+        "  sender      {}, ton {}, npi {}",
+        account
+            .sender
+            .as_ref()
+            .map_or("the carrier's own".to_owned(), ToString::to_string),
+        by_form(account.source_ton),
+        by_form(account.source_npi)
+    )?;
+    writeln!(
+        out,
+        "  recipients  ton {}, npi {}",
+        account.dest_ton, account.dest_npi
+    )?;
+    writeln!(
+        out,
+        "  types       system_type {:?}, service_type {:?}, data_coding {}",
+        account.system_type, account.service_type, account.data_coding_gsm
+    )
+}
+
+fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {
+    writeln!(out, "operator {}", operator.name)?;
+    let prefixes: Vec<_> = operator.prefixes.iter().map(|p| format!("+{p}")).collect();
+    writeln!(
+        out,
+        "  prefixes    {}",
+        if prefixes.is_empty() {
+            "every number that no prefix names".to_owned()
+        } else {
+            prefixes.join(" ")
+        }
+    )?;
+    let steps: Vec<_> = operator
+        .route
+        .iter()
+        .map(|step| {
+            let names: Vec<_> = step.iter().map(ToString::to_string).collect();
+            names.join("|")
+        })
+        .collect();
+    writeln!(out, "  route       {}", steps.join(" → "))?;
+    writeln!(out, "  validity    {}", duration::write(operator.validity))?;
+    let waits: Vec<_> = operator
+        .retry
+        .0
+        .iter()
+        .map(|w| duration::write(*w))
+        .collect();
+    writeln!(
+        out,
+        "  retry       {}",
+        if waits.is_empty() {
+            "never".to_owned()
+        } else {
+            waits.join(" ")
+        }
+    )?;
+    let on_doubt = match operator.on_doubt {
+        OnDoubt::Resend => "resend (at least once)",
+        OnDoubt::Fail => "fail (at most once)",
+    };
+    writeln!(out, "  on doubt    {on_doubt}")
+}

@@ -1,0 +1,227 @@
+//! `[operators.NAME]`: where messages go, how long and how often they are tried.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::duration;
+use super::raw::{Placed, Reader, Section, Value};
+use crate::domain::id::Account;
+use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::retry::RetrySchedule;
+
+/// Most steps of a route, most waits of a schedule.
+const MOST_STEPS: usize = 16;
+const MOST_RETRIES: usize = 64;
+
+/// Name of the operator that rules the numbers no prefix names.
+const DEFAULT: &str = "default";
+
+/// Reads every operator: the default one, and the others in the order of the file.
+pub(super) fn read<'a>(
+    reader: &mut Reader<'a>,
+    root: &mut Section<'a>,
+    accounts: &[Account],
+) -> Option<(Operator, Vec<Operator>)> {
+    let mut sections = reader.named_tables(root, "operators");
+    let default_at = sections.iter().position(|(name, _)| name == DEFAULT);
+    let default = default_at.map(|at| sections.remove(at).1);
+    let mut prefixes = HashMap::new();
+
+    let default = match default {
+        // A route that is wrong has been noted; the default one must not be asked for on top.
+        Some(section) if section.has("route") => {
+            Some(one(reader, DEFAULT, section, accounts, &mut prefixes))
+        }
+        Some(section) => {
+            let line = section.line;
+            let default = one(reader, DEFAULT, section, accounts, &mut prefixes);
+            with_only_account(reader, default, line, accounts)
+        }
+        None => with_only_account(reader, Operator::named(DEFAULT, Vec::new()), 0, accounts),
+    };
+    let others = sections
+        .into_iter()
+        .map(|(name, section)| {
+            let mut operator = one(reader, &name, section, accounts, &mut prefixes);
+            if operator.route.is_empty()
+                && let Some(default) = &default
+            {
+                operator.route = default.route.clone();
+            }
+            operator
+        })
+        .collect();
+    default.map(|default| (default, others))
+}
+
+/// The default operator, routed to the only account there is; an error if there are several. `line`
+/// is that of its table, 0 if it has none.
+fn with_only_account(
+    reader: &mut Reader<'_>,
+    mut default: Operator,
+    line: usize,
+    accounts: &[Account],
+) -> Option<Operator> {
+    let names: Vec<_> = accounts.iter().map(Account::as_str).collect();
+    match accounts {
+        [] => None,
+        [only] => {
+            default.route = vec![vec![only.clone()]];
+            Some(default)
+        }
+        [first, ..] => {
+            let table = if line == 0 {
+                "the table [operators.default] with "
+            } else {
+                ""
+            };
+            reader.error(
+                line,
+                "operators.default",
+                format!(
+                    "add {table}route = [\"{first}\"], for the numbers that no prefix names \
+                     (accounts: {})",
+                    names.join(", ")
+                ),
+            );
+            None
+        }
+    }
+}
+
+fn one<'a>(
+    reader: &mut Reader<'a>,
+    name: &str,
+    mut section: Section<'a>,
+    accounts: &[Account],
+    taken: &mut HashMap<String, String>,
+) -> Operator {
+    let s = &mut section;
+    let mut operator = Operator::named(name, Vec::new());
+
+    if let Some(prefixes) = reader.list(s, "prefixes", |v| prefix(&v)) {
+        if name == DEFAULT && !prefixes.value.is_empty() {
+            reader.error(
+                prefixes.line,
+                &prefixes.path,
+                "the default operator rules the numbers that no prefix names; remove this key",
+            );
+        }
+        for prefix in prefixes.value {
+            match taken.insert(prefix.value.clone(), name.to_owned()) {
+                Some(other) => reader.error(
+                    prefix.line,
+                    &prefix.path,
+                    format!("+{} is already a prefix of {other}", prefix.value),
+                ),
+                None => operator.prefixes.push(prefix.value),
+            }
+        }
+    }
+    if let Some(route) = reader.list(s, "route", |v| step(&v, accounts)) {
+        check_route(reader, &route, name);
+        operator.route = route.value.into_iter().map(|step| step.value).collect();
+    }
+    let validity = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+    if let Some(validity) = reader.take(s, "validity", |v| v.duration(validity)) {
+        operator.validity = validity.value;
+    }
+    let wait = Duration::from_millis(100)..=Duration::from_hours(7 * 24);
+    if let Some(retry) = reader.list(s, "retry", |v| v.duration(wait.clone())) {
+        check_retry(reader, &retry);
+        operator.retry = RetrySchedule(retry.value.into_iter().map(|wait| wait.value).collect());
+    }
+    let words = [("resend", OnDoubt::Resend), ("fail", OnDoubt::Fail)];
+    if let Some(on_doubt) = reader.take(s, "on_doubt", |v| v.word(&words)) {
+        operator.on_doubt = on_doubt.value;
+    }
+    reader.close(section);
+    operator
+}
+
+fn check_route(reader: &mut Reader<'_>, route: &Placed<Vec<Placed<Vec<Account>>>>, name: &str) {
+    match route.value.len() {
+        0 => reader.error(
+            route.line,
+            &route.path,
+            "the route is empty; name at least one account",
+        ),
+        1 => {}
+        many if many > MOST_STEPS => reader.error(
+            route.line,
+            &route.path,
+            format!("{many} steps; at most {MOST_STEPS} are allowed"),
+        ),
+        _ => reader.warn(
+            route.line,
+            &route.path,
+            format!("this version uses the first step of {name}'s route only"),
+        ),
+    }
+}
+
+fn check_retry(reader: &mut Reader<'_>, retry: &Placed<Vec<Placed<Duration>>>) {
+    if retry.value.len() > MOST_RETRIES {
+        reader.error(
+            retry.line,
+            &retry.path,
+            format!("more than {MOST_RETRIES} waits"),
+        );
+    }
+    for pair in retry.value.windows(2) {
+        if let [before, wait] = pair
+            && wait.value < before.value
+        {
+            reader.error(
+                wait.line,
+                &wait.path,
+                format!(
+                    "{} is shorter than the one before ({})",
+                    duration::write(wait.value),
+                    duration::write(before.value)
+                ),
+            );
+        }
+    }
+}
+
+/// `+33607`: digits of an international number's beginning.
+fn prefix(value: &Value<'_, '_>) -> Result<String, String> {
+    let text = value.text()?;
+    let digits = text.strip_prefix('+').unwrap_or("");
+    let valid = (1..=15).contains(&digits.len())
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !digits.starts_with('0');
+    if valid {
+        Ok(digits.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is no prefix; write + and the country code, like \"+33607\""
+        ))
+    }
+}
+
+/// `orange`, or `orange|sfr` for a step that several accounts share.
+fn step(value: &Value<'_, '_>, accounts: &[Account]) -> Result<Vec<Account>, String> {
+    let text = value.text()?;
+    let mut step: Vec<Account> = Vec::new();
+    for name in text.split('|').map(str::trim) {
+        let account: Account = name.into();
+        if !accounts.contains(&account) {
+            let known: Vec<_> = accounts.iter().map(Account::as_str).collect();
+            return Err(format!(
+                "there is no account {name:?}; accounts: {}",
+                if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                }
+            ));
+        }
+        if step.contains(&account) {
+            return Err(format!("{name} is named twice"));
+        }
+        step.push(account);
+    }
+    Ok(step)
+}

@@ -1,0 +1,549 @@
+//! The file as it is written: tables whose keys are taken one by one, each mistake kept with its
+//! line and the reading gone on with, so that one run of `check` shows them all.
+//!
+//! Every key must be asked for by name; what nobody asked for is an unknown key, and an error. The
+//! reader remembers the names, so that a test can hold the annotated reference to them.
+
+use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::duration;
+use super::{ConfigError, ConfigErrors};
+
+/// Where `${NAME}` is looked up: the environment, or a test's own.
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Collects what is wrong while sections are read.
+pub(super) struct Reader<'a> {
+    source: &'a str,
+    text: &'a str,
+    environment: Environment<'a>,
+    errors: Vec<ConfigError>,
+    /// What is accepted but deserves a word.
+    pub(super) warnings: Vec<ConfigError>,
+    /// Every key asked for, `*` standing for names that the file gives.
+    pub(super) asked: BTreeSet<String>,
+}
+
+/// A table of the file, with the keys that nobody has taken yet.
+pub(super) struct Section<'i> {
+    /// Dotted path, empty for the whole file.
+    pub(super) path: String,
+    /// The same, with `*` for names that the file gives.
+    pattern: String,
+    /// Line of its header, 0 if the file has none.
+    pub(super) line: usize,
+    entries: Vec<Field<'i>>,
+    known: Vec<&'static str>,
+}
+
+struct Field<'i> {
+    key: String,
+    line: usize,
+    value: Spanned<DeValue<'i>>,
+}
+
+/// A value with its place in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) path: String,
+    pub(super) line: usize,
+}
+
+/// One value about to be understood.
+pub(super) struct Value<'v, 'i> {
+    value: &'v DeValue<'i>,
+    environment: Environment<'v>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(source: &'a str, text: &'a str, environment: Environment<'a>) -> Self {
+        Self {
+            source,
+            text,
+            environment,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            asked: BTreeSet::new(),
+        }
+    }
+
+    /// The whole file as a section; what is not TOML is noted with its line.
+    pub(super) fn root(&mut self) -> Section<'a> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            let line = error.span().map_or(0, |span| self.line(&span));
+            self.errors
+                .push(self.wrong(line, "", format!("not TOML: {}", error.message())));
+        }
+        self.section(table.into_inner(), String::new(), String::new(), 1)
+    }
+
+    /// True if nothing was wrong so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// Notes a mistake.
+    pub(super) fn error(&mut self, line: usize, key: &str, problem: impl Into<String>) {
+        let error = self.wrong(line, key, problem.into());
+        self.errors.push(error);
+    }
+
+    /// Notes what deserves a word.
+    pub(super) fn warn(&mut self, line: usize, key: &str, problem: impl Into<String>) {
+        let warning = self.wrong(line, key, problem.into());
+        self.warnings.push(warning);
+    }
+
+    /// The mistakes in the order of the file, if there are any.
+    pub(super) fn finish(mut self) -> Result<Vec<ConfigError>, ConfigErrors> {
+        self.warnings.sort_by_key(|warning| warning.line);
+        if self.errors.is_empty() {
+            return Ok(self.warnings);
+        }
+        self.errors.sort_by_key(|error| error.line);
+        Err(ConfigErrors(self.errors))
+    }
+
+    fn wrong(&self, line: usize, key: &str, problem: String) -> ConfigError {
+        ConfigError {
+            source: self.source.to_owned(),
+            line,
+            key: key.to_owned(),
+            problem,
+        }
+    }
+
+    fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        1 + before.bytes().filter(|byte| *byte == b'\n').count()
+    }
+
+    fn section(
+        &self,
+        table: DeTable<'a>,
+        path: String,
+        pattern: String,
+        line: usize,
+    ) -> Section<'a> {
+        let mut keys: Vec<_> = table.into_iter().collect();
+        keys.sort_by_key(|(key, _)| key.span().start);
+        let entries = keys
+            .into_iter()
+            .map(|(key, value)| Field {
+                line: self.line(&key.span()),
+                key: key.into_inner().into_owned(),
+                value,
+            })
+            .collect();
+        Section {
+            path,
+            pattern,
+            line,
+            entries,
+            known: Vec::new(),
+        }
+    }
+
+    /// The table under `key`; an empty one if the file has none.
+    pub(super) fn table(&mut self, parent: &mut Section<'a>, key: &'static str) -> Section<'a> {
+        let pattern = parent.pattern_of(key);
+        match self.field(parent, key) {
+            Some(field) => self.as_table(field, parent.path_of(key), pattern),
+            None => self.section(DeTable::new(), parent.path_of(key), pattern, 0),
+        }
+    }
+
+    /// The tables under the names that the file gives in `[key.NAME]`, in the order of the file.
+    pub(super) fn named_tables(
+        &mut self,
+        parent: &mut Section<'a>,
+        key: &'static str,
+    ) -> Vec<(String, Section<'a>)> {
+        let section = self.table(parent, key);
+        let pattern = format!("{}.*", section.pattern);
+        let path = section.path;
+        let mut tables = Vec::new();
+        for field in section.entries {
+            let name = field.key.clone();
+            let path = format!("{path}.{name}");
+            if !is_name(&name) {
+                self.error(
+                    field.line,
+                    &path,
+                    "a name is made of letters, digits, - and _, 32 at most",
+                );
+            }
+            let table = self.as_table(field, path, pattern.clone());
+            tables.push((name, table));
+        }
+        tables
+    }
+
+    fn as_table(&mut self, field: Field<'a>, path: String, pattern: String) -> Section<'a> {
+        let line = field.line;
+        match field.value.into_inner() {
+            DeValue::Table(table) => self.section(table, path, pattern, line),
+            other => {
+                self.error(
+                    line,
+                    &path,
+                    format!("a table [{path}] is expected, not {}", a_type(&other)),
+                );
+                self.section(DeTable::new(), path, pattern, line)
+            }
+        }
+    }
+
+    fn field(&mut self, section: &mut Section<'a>, key: &'static str) -> Option<Field<'a>> {
+        self.asked.insert(section.pattern_of(key));
+        section.known.push(key);
+        let at = section.entries.iter().position(|field| field.key == key)?;
+        Some(section.entries.remove(at))
+    }
+
+    /// Takes a key and understands its value; `None` if it is absent, or wrong and noted.
+    pub(super) fn take<T>(
+        &mut self,
+        section: &mut Section<'a>,
+        key: &'static str,
+        read: impl FnOnce(Value<'_, 'a>) -> Result<T, String>,
+    ) -> Option<Placed<T>> {
+        let field = self.field(section, key)?;
+        let path = section.path_of(key);
+        let value = Value {
+            value: field.value.get_ref(),
+            environment: self.environment,
+        };
+        match read(value) {
+            Ok(value) => Some(Placed {
+                value,
+                path,
+                line: field.line,
+            }),
+            Err(problem) => {
+                self.error(field.line, &path, problem);
+                None
+            }
+        }
+    }
+
+    /// Takes a key that must be there.
+    pub(super) fn need<T>(
+        &mut self,
+        section: &mut Section<'a>,
+        key: &'static str,
+        what: &str,
+        read: impl FnOnce(Value<'_, 'a>) -> Result<T, String>,
+    ) -> Option<Placed<T>> {
+        if !section.entries.iter().any(|field| field.key == key) {
+            self.asked.insert(section.pattern_of(key));
+            section.known.push(key);
+            self.error(
+                section.line,
+                &section.path.clone(),
+                format!("{key} is missing: {what}"),
+            );
+            return None;
+        }
+        self.take(section, key, read)
+    }
+
+    /// Takes a key whose value is a list; each item that is wrong is noted by its index. `None` if it
+    /// is absent or wrong.
+    pub(super) fn list<T>(
+        &mut self,
+        section: &mut Section<'a>,
+        key: &'static str,
+        read: impl Fn(Value<'_, 'a>) -> Result<T, String>,
+    ) -> Option<Placed<Vec<Placed<T>>>> {
+        let field = self.field(section, key)?;
+        let path = section.path_of(key);
+        let DeValue::Array(array) = field.value.into_inner() else {
+            self.error(field.line, &path, "a list [\"…\", \"…\"] is expected");
+            return None;
+        };
+        let mut items = Vec::new();
+        let count = array.len();
+        for (index, item) in array.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let line = self.line(&item.span());
+            let value = Value {
+                value: item.get_ref(),
+                environment: self.environment,
+            };
+            match read(value) {
+                Ok(value) => items.push(Placed { value, path, line }),
+                Err(problem) => self.error(line, &path, problem),
+            }
+        }
+        (items.len() == count).then_some(Placed {
+            value: items,
+            path,
+            line: field.line,
+        })
+    }
+
+    /// Takes a secret: `key` in place or as `${NAME}`, or the first line of the file that `file_key`
+    /// names.
+    pub(super) fn secret(
+        &mut self,
+        section: &mut Section<'a>,
+        key: &'static str,
+        file_key: &'static str,
+    ) -> Option<Placed<SecretString>> {
+        let in_place = self.take(section, key, |value| value.text());
+        let from_file = self.take(section, file_key, |value| value.text());
+        match (in_place, from_file) {
+            (Some(_), Some(file)) => {
+                self.error(
+                    file.line,
+                    &file.path,
+                    format!("{key} is given as well; keep one of the two"),
+                );
+                None
+            }
+            (Some(secret), None) => Some(secret.map(SecretString::from)),
+            (None, Some(file)) => {
+                let path = self.beside(&file.value);
+                match std::fs::read_to_string(&path) {
+                    Ok(text) => {
+                        if let Some(problem) = too_open(&path) {
+                            self.warn(file.line, &file.path, problem);
+                        }
+                        let line = text.lines().next().unwrap_or("").trim().to_owned();
+                        Some(file.map(|_| SecretString::from(line)))
+                    }
+                    Err(error) => {
+                        self.error(
+                            file.line,
+                            &file.path,
+                            format!("{} cannot be read: {error}", path.display()),
+                        );
+                        None
+                    }
+                }
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// A path of the file: relative ones start at the folder that the file is in.
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        match Path::new(self.source).parent() {
+            Some(folder) => folder.join(path),
+            None => PathBuf::from(path),
+        }
+    }
+
+    /// Notes every key that nobody took.
+    pub(super) fn close(&mut self, section: Section<'a>) {
+        for field in section.entries {
+            let path = join(&section.path, &field.key);
+            let advice = match nearest(&field.key, &section.known) {
+                Some(known) => format!("unknown key; did you mean {known}?"),
+                None => format!("unknown key; known here: {}", section.known.join(", ")),
+            };
+            self.error(field.line, &path, advice);
+        }
+    }
+}
+
+impl Section<'_> {
+    pub(super) fn path_of(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+
+    fn pattern_of(&self, key: &str) -> String {
+        join(&self.pattern, key)
+    }
+
+    /// True if the file says something under this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|field| field.key == key)
+    }
+}
+
+impl<T> Placed<T> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Placed<U> {
+        Placed {
+            value: change(self.value),
+            path: self.path,
+            line: self.line,
+        }
+    }
+}
+
+impl Value<'_, '_> {
+    /// A text; `"${NAME}"` is replaced by the environment variable.
+    pub(super) fn text(&self) -> Result<String, String> {
+        let DeValue::String(text) = self.value else {
+            return Err(format!("a text is expected, not {}", a_type(self.value)));
+        };
+        let name = text.strip_prefix("${").and_then(|t| t.strip_suffix('}'));
+        match name {
+            Some(name) => (self.environment)(name)
+                .ok_or_else(|| format!("the environment variable {name} is not set")),
+            None => Ok(text.clone().into_owned()),
+        }
+    }
+
+    /// A whole number within a range.
+    pub(super) fn integer<N: TryFrom<i64> + Copy + Into<i64>>(
+        &self,
+        range: RangeInclusive<N>,
+    ) -> Result<N, String> {
+        let DeValue::Integer(integer) = self.value else {
+            return Err(format!(
+                "a whole number is expected, not {}",
+                a_type(self.value)
+            ));
+        };
+        let (least, most) = ((*range.start()).into(), (*range.end()).into());
+        i64::from_str_radix(integer.as_str(), integer.radix())
+            .ok()
+            .filter(|number| (least..=most).contains(number))
+            .and_then(|number| N::try_from(number).ok())
+            .ok_or_else(|| format!("{} is outside {least} to {most}", integer.as_str()))
+    }
+
+    /// True or false.
+    pub(super) fn boolean(&self) -> Result<bool, String> {
+        self.value
+            .as_bool()
+            .ok_or_else(|| format!("true or false is expected, not {}", a_type(self.value)))
+    }
+
+    /// A duration within a range.
+    pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+        let text = self.duration_text()?;
+        let duration = duration::parse(&text).ok_or_else(|| {
+            format!("{text:?} is no duration; write it like \"48h\", \"1m30s\" or \"250ms\"")
+        })?;
+        in_range(duration, &range)
+    }
+
+    /// A duration, or two with `..` between them, the first not longer than the second.
+    pub(super) fn duration_range(
+        &self,
+        range: RangeInclusive<Duration>,
+    ) -> Result<(Duration, Duration), String> {
+        let text = self.duration_text()?;
+        let (least, most) = duration::parse_range(&text).ok_or_else(|| {
+            format!("{text:?} is no range of durations; write it like \"1s..30s\"")
+        })?;
+        if least > most {
+            return Err(format!("{text:?} begins with the longer one"));
+        }
+        Ok((in_range(least, &range)?, in_range(most, &range)?))
+    }
+
+    fn duration_text(&self) -> Result<String, String> {
+        if let DeValue::Integer(number) = self.value {
+            return Err(format!(
+                "{} has no unit; write it like \"{}s\"",
+                number.as_str(),
+                number.as_str()
+            ));
+        }
+        self.text()
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Clone>(&self, words: &[(&str, T)]) -> Result<T, String> {
+        let text = self.text()?;
+        match words.iter().find(|(word, _)| *word == text) {
+            Some((_, meaning)) => Ok(meaning.clone()),
+            None => {
+                let known: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+                Err(format!("{text:?} is not one of {}", known.join(", ")))
+            }
+        }
+    }
+}
+
+fn in_range(duration: Duration, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    if range.contains(&duration) {
+        return Ok(duration);
+    }
+    Err(format!(
+        "{} is outside {} to {}",
+        duration::write(duration),
+        duration::write(*range.start()),
+        duration::write(*range.end())
+    ))
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+fn a_type(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Names become labels of metrics and parts of channel names such as `orange#1`.
+fn is_name(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// The known key that differs by at most two letters, the nearest first.
+fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    known
+        .iter()
+        .map(|candidate| (distance(key, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.len())
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance, one row at a time.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// What is wrong with a secret's file if others than its owner can read it.
+pub(super) fn too_open(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        format!(
+            "{} holds a secret and others can read it (mode {mode:04o}); chmod 600 it",
+            path.display()
+        )
+    })
+}

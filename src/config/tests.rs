@@ -1,0 +1,410 @@
+//! What the configuration promises: exact messages with exact lines, and a reference that holds.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::domain::policy::OnDoubt;
+
+const REFERENCE: &str = include_str!("../../config/relais.toml");
+const MINIMAL: &str = include_str!("../../config/examples/minimal.toml");
+const TOWN_HALL: &str = include_str!("../../config/examples/town-hall.toml");
+
+fn read_text(text: &str) -> Result<Config, ConfigErrors> {
+    parse_in(text, "r.toml", &|name| {
+        (name == "SET").then(|| "from-env".to_owned())
+    })
+}
+
+fn errors(text: &str) -> Vec<String> {
+    match read_text(text) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+const ACCOUNT: &str = "[smpp.a]\nhost = \"127.0.0.1\"\nsystem_id = \"me\"\npassword = \"secret\"\n";
+
+#[test]
+fn every_mistake_is_told_with_its_line_and_key() {
+    let account = |more: &str| format!("{ACCOUNT}{more}");
+    for (text, expected) in [
+        (
+            account("hots = 1\n"),
+            "r.toml:5: smpp.a.hots: unknown key; did you mean host?",
+        ),
+        (
+            account("[http]\nbananas = 1\n"),
+            "r.toml:6: http.bananas: unknown key; known here: listen",
+        ),
+        (
+            account("[htp]\n"),
+            "r.toml:5: htp: unknown key; did you mean http?",
+        ),
+        (
+            account("window = 0\n"),
+            "r.toml:5: smpp.a.window: 0 is outside 1 to 1000",
+        ),
+        (
+            account("window = \"10\"\n"),
+            "r.toml:5: smpp.a.window: a whole number is expected, not a text",
+        ),
+        (
+            account("port = 70000\n"),
+            "r.toml:5: smpp.a.port: 70000 is outside 1 to 65535",
+        ),
+        (
+            account("binds = 99\n"),
+            "r.toml:5: smpp.a.binds: 99 is outside 1 to 32",
+        ),
+        (
+            account("rate = -1\n"),
+            "r.toml:5: smpp.a.rate: -1 is outside 0 to 100000",
+        ),
+        (
+            account("bind = \"receiver\"\n"),
+            "r.toml:5: smpp.a.bind: \"receiver\" is not one of \"transceiver\", \"transmitter+receiver\"",
+        ),
+        (
+            account("response_timeout = 60\n"),
+            "r.toml:5: smpp.a.response_timeout: 60 has no unit; write it like \"60s\"",
+        ),
+        (
+            account("enquire_link = \"soon\"\n"),
+            "r.toml:5: smpp.a.enquire_link: \"soon\" is no duration; write it like \"48h\", \"1m30s\" or \"250ms\"",
+        ),
+        (
+            account("reconnect = \"30s..1s\"\n"),
+            "r.toml:5: smpp.a.reconnect: \"30s..1s\" begins with the longer one",
+        ),
+        (
+            account("response_timeout = \"2h\"\n"),
+            "r.toml:5: smpp.a.response_timeout: 2h is outside 100ms to 1h",
+        ),
+        (
+            account("tls = true\n"),
+            "r.toml:5: smpp.a.tls: TLS towards carriers is not in this version; use a tunnel (stunnel, VPN) and tls = false",
+        ),
+        (
+            account("sender = \"TWELVECHARS!\"\n"),
+            "r.toml:5: smpp.a.sender: the sender has 12 characters; an alphanumeric sender has at most 11",
+        ),
+        (
+            account("password_file = \"x\"\n"),
+            "r.toml:5: smpp.a.password_file: password is given as well; keep one of the two",
+        ),
+        (
+            ACCOUNT.replace("\"secret\"", "\"${UNSET}\""),
+            "r.toml:4: smpp.a.password: the environment variable UNSET is not set",
+        ),
+        (
+            ACCOUNT.replace("\"secret\"", "\"ninechars\""),
+            "r.toml:4: smpp.a.password: the password is longer than the 8 characters that SMPP 3.4 allows",
+        ),
+        (
+            ACCOUNT.replace("127.0.0.1", "smsc.example.net"),
+            "r.toml:4: smpp.a.password: this is the password of an example; put the carrier's own",
+        ),
+        (
+            ACCOUNT.replace("password = \"secret\"\n", ""),
+            "r.toml:1: smpp.a: password is missing: give password_file = \"…\" or password = \"${NAME}\"",
+        ),
+        (
+            ACCOUNT.replace(
+                "password = \"secret\"",
+                "password_file = \"/nonexistent/p\"",
+            ),
+            "r.toml:4: smpp.a.password_file: /nonexistent/p cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            ACCOUNT.replace("host = \"127.0.0.1\"\n", ""),
+            "r.toml:1: smpp.a: host is missing: the carrier's host name or address",
+        ),
+        (
+            ACCOUNT.replace("smpp.a", "smpp.\"a b\""),
+            "r.toml:1: smpp.a b: a name is made of letters, digits, - and _, 32 at most",
+        ),
+        (
+            "timezone = \"Europe/Paris\"\n".to_owned(),
+            "r.toml: smpp: there is no carrier account; add a table [smpp.NAME] with host, port, system_id and password",
+        ),
+        (
+            format!("timezone = \"Europe/Pari\"\n{ACCOUNT}"),
+            "r.toml:1: timezone: \"Europe/Pari\" is no time zone of the tz database, like \"Europe/Paris\"",
+        ),
+        (
+            format!("default_country = \"Frankreich\"\n{ACCOUNT}"),
+            "r.toml:1: default_country: \"Frankreich\" is no country code of two letters, like \"FR\"",
+        ),
+        (
+            account("[http]\nlisten = \"8775\"\n"),
+            "r.toml:6: http.listen: \"8775\" is no address and port, like \"127.0.0.1:8775\"",
+        ),
+        (
+            account("[store]\nbackend = \"redb\"\n"),
+            "r.toml:6: store.backend: \"redb\" is not in this version; use \"sled\"",
+        ),
+        (
+            account("[store]\ndurability = \"none\"\n"),
+            "r.toml:6: store.durability: \"none\" is not one of \"power\", \"process\"",
+        ),
+        (
+            account("[store]\ncache = \"64\"\n"),
+            "r.toml:6: store.cache: \"64\" is no size from \"1 MiB\" to \"64 GiB\"",
+        ),
+        (
+            account("[log]\nlevel = \"loud\"\n"),
+            "r.toml:6: log.level: \"loud\" is no level (error, warn, info, debug, trace) nor a list of target=level",
+        ),
+        (
+            account("[webhooks]\nallow = [\"127.0.0.1\"]\n"),
+            "r.toml:6: webhooks.allow[0]: \"127.0.0.1\" is no network, like \"10.0.0.0/8\" or \"127.0.0.1/32\"",
+        ),
+        (
+            account("[modem.sim1]\npin = \"0000\"\n"),
+            "r.toml:5: modem: GSM modems are not in this version; remove the [modem.…] tables and their names from routes",
+        ),
+        (
+            account("[operators.default]\nroute = []\n"),
+            "r.toml:6: operators.default.route: the route is empty; name at least one account",
+        ),
+        (
+            account("[operators.default]\nroute = [\"a\", \"b\"]\n"),
+            "r.toml:6: operators.default.route[1]: there is no account \"b\"; accounts: a",
+        ),
+        (
+            account("[operators.default]\nroute = [\"a|a\"]\n"),
+            "r.toml:6: operators.default.route[0]: a is named twice",
+        ),
+        (
+            account("[operators.default]\nprefixes = [\"+33\"]\n"),
+            "r.toml:6: operators.default.prefixes: the default operator rules the numbers that no prefix names; remove this key",
+        ),
+        (
+            account("[operators.x]\nprefixes = [\"0607\"]\n"),
+            "r.toml:6: operators.x.prefixes[0]: \"0607\" is no prefix; write + and the country code, like \"+33607\"",
+        ),
+        (
+            account(
+                "[operators.x]\nprefixes = [\"+33\"]\n[operators.y]\nprefixes = [\n  \"+44\",\n  \"+33\"\n]\n",
+            ),
+            "r.toml:10: operators.y.prefixes[1]: +33 is already a prefix of x",
+        ),
+        (
+            account("[operators.sfr]\nretry = [\"1m\", \"5m\", \"1h\", \"20m\"]\n"),
+            "r.toml:6: operators.sfr.retry[3]: 20m is shorter than the one before (1h)",
+        ),
+        (
+            account("[operators.x]\nvalidity = \"99d\"\n"),
+            "r.toml:6: operators.x.validity: 99d is outside 1s to 30d",
+        ),
+        (
+            account("[operators.x]\non_doubt = \"maybe\"\n"),
+            "r.toml:6: operators.x.on_doubt: \"maybe\" is not one of \"resend\", \"fail\"",
+        ),
+        (
+            format!("operators = 3\n{ACCOUNT}"),
+            "r.toml:1: operators: a table [operators] is expected, not a whole number",
+        ),
+        (
+            format!("{ACCOUNT}{}", ACCOUNT.replace("smpp.a", "smpp.b")),
+            "r.toml: operators.default: add the table [operators.default] with route = [\"a\"], for the numbers that no prefix names (accounts: a, b)",
+        ),
+        (
+            format!(
+                "{ACCOUNT}{}[operators.default]\nvalidity = \"1h\"\n",
+                ACCOUNT.replace("smpp.a", "smpp.b")
+            ),
+            "r.toml:9: operators.default: add route = [\"a\"], for the numbers that no prefix names (accounts: a, b)",
+        ),
+    ] {
+        assert_eq!(errors(&text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_line() {
+    let found = errors("data_dir = \"/x\"\n[http\nlisten = 3\n");
+    assert!(found[0].starts_with("r.toml:2: not TOML: "), "{found:?}");
+    let found = errors(&format!("{ACCOUNT}port = 1\nport = 2\n"));
+    assert_eq!(found, ["r.toml:6: not TOML: duplicate key"]);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    let text = "timezone = 3\n[http]\nlisten = \"x\"\n[smpp.a]\nhost = \"h\"\nwindow = 0\n";
+    let lines: Vec<_> = read_text(text)
+        .unwrap_err()
+        .0
+        .iter()
+        .map(|e| e.line)
+        .collect();
+    assert_eq!(lines, [1, 3, 4, 4, 6]);
+}
+
+#[test]
+fn secrets_come_from_the_environment_or_a_file_and_are_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("p"), "hush\nsecond line\n").unwrap();
+    let source = folder.path().join("r.toml").display().to_string();
+    let text = ACCOUNT.replace("password = \"secret\"", "password_file = \"p\"");
+    let config = parse(&text, &source).unwrap();
+    assert_eq!(exposed(&config), "hush");
+    assert!(
+        config.warnings[0].problem.contains("chmod 600"),
+        "{:?}",
+        config.warnings
+    );
+
+    let config = read_text(&ACCOUNT.replace("\"secret\"", "\"${SET}\"")).unwrap();
+    assert_eq!(exposed(&config), "from-env");
+    assert!(!config.effective().contains("from-env"));
+    assert!(!format!("{config:?}").contains("from-env"));
+}
+
+fn exposed(config: &Config) -> &str {
+    use secrecy::ExposeSecret;
+    config.smpp[0].password.expose_secret()
+}
+
+#[test]
+fn a_file_with_a_secret_that_others_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.toml");
+    std::fs::write(&path, ACCOUNT).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    let warnings = load(&path).unwrap().warnings;
+    assert_eq!((warnings.len(), warnings[0].line), (1, 4), "{warnings:?}");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(load(&path).unwrap().warnings, []);
+}
+
+#[test]
+fn one_account_needs_no_operators_and_an_operator_without_a_route_follows_the_default() {
+    let config = read_text(&format!("{ACCOUNT}[operators.x]\nprefixes = [\"+336\"]\n")).unwrap();
+    let routes: Vec<_> = config
+        .policy
+        .operators
+        .iter()
+        .map(|operator| (operator.name.as_str(), operator.route[0][0].as_str()))
+        .collect();
+    assert_eq!(routes, [("default", "a"), ("x", "a")]);
+}
+
+#[test]
+fn a_route_of_several_steps_is_accepted_with_a_warning() {
+    let second = ACCOUNT.replace("smpp.a", "smpp.b");
+    let text = format!("{ACCOUNT}{second}[operators.default]\nroute = [\"a\", \"b\"]\n");
+    let config = read_text(&text).unwrap();
+    assert_eq!(config.policy.operators[0].route.len(), 2);
+    assert_eq!(
+        config.warnings[0].to_string(),
+        "r.toml:10: operators.default.route: this version uses the first step of default's route only"
+    );
+}
+
+#[test]
+fn the_examples_are_valid_and_mean_what_they_say() {
+    let config = read_text(MINIMAL).unwrap();
+    assert_eq!(config.policy.operators[0].on_doubt, OnDoubt::Resend);
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8775");
+    assert_eq!(config.store.durability, Durability::Power);
+    let config = read_text(TOWN_HALL).unwrap();
+    assert_eq!(config.policy.operators.len(), 3);
+    assert_eq!(config.smpp[1].bind, Bind::TransmitterReceiver);
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    let nowhere = |_: &str| None;
+    let mut reader = Reader::new("r.toml", REFERENCE, &nowhere);
+    assert!(everything(&mut reader).is_some());
+    let mut table = String::new();
+    let mut named = std::collections::BTreeSet::new();
+    for line in REFERENCE.lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if let Some(header) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
+            table = match header.0.split_once('.') {
+                Some((kind, _)) => format!("{kind}.*."),
+                None => format!("{}.", header.0),
+            };
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && !key.contains(' ')
+        {
+            named.insert(format!("{table}{key}"));
+        }
+    }
+    let missing: Vec<_> = reader
+        .asked
+        .iter()
+        .filter(|key| !named.contains(*key) && !REFERENCE.contains(&format!("[{key}")))
+        .collect();
+    assert!(missing.is_empty(), "not in config/relais.toml: {missing:?}");
+    let unknown: Vec<_> = named.difference(&reader.asked).collect();
+    assert!(
+        unknown.is_empty(),
+        "in config/relais.toml only: {unknown:?}"
+    );
+}
+
+#[test]
+fn the_defaults_that_the_reference_shows_are_the_defaults() {
+    let shown: String = REFERENCE
+        .lines()
+        .map(|line| {
+            let is_key = line.strip_prefix("# ").filter(|key| {
+                key.split_once(" = ")
+                    .is_some_and(|(name, _)| !name.contains(' '))
+                    && !key.contains("# default:")
+                    && !key.starts_with("password_file")
+            });
+            format!("{}\n", is_key.unwrap_or(line))
+        })
+        .collect();
+    let (plain, shown) = (read_text(REFERENCE).unwrap(), read_text(&shown).unwrap());
+    assert_eq!(plain.effective(), shown.effective());
+}
+
+#[test]
+fn the_effective_policy_shows_defaults_and_hides_secrets() {
+    let text = format!(
+        "data_dir = \"/srv/relais\"\n{ACCOUNT}rate = 20\n\
+         [operators.x]\nprefixes = [\"+336\", \"+337\"]\nretry = []\non_doubt = \"fail\"\n"
+    );
+    let expected = "\
+data          /srv/relais
+time zone     Europe/Paris
+country       FR (national numbers are read as its own)
+http          127.0.0.1:8775
+store         sled, a 202 survives a power cut, cache 64 MiB, kept 395d
+log           info, text
+limits        10 parts a message, 1000 recipients a call, 5000000 live messages
+delivery      receipts awaited 1h past validity, doubtful submissions rest 10s
+webhooks      public addresses over https
+
+account a
+  smsc        127.0.0.1:2775 as me, password ****
+  sessions    1 × transceiver, window 10
+  rate        20 parts/s
+  timing      answer 1m, enquire_link 30s, reconnect 1s..15s
+  sender      the carrier's own, ton by form, npi by form
+  recipients  ton 1, npi 1
+  types       system_type \"\", service_type \"\", data_coding 0
+
+operator default
+  prefixes    every number that no prefix names
+  route       a
+  validity    48h
+  retry       1m 5m 15m 1h 4h 8h 8h 12h 12h
+  on doubt    resend (at least once)
+
+operator x
+  prefixes    +336 +337
+  route       a
+  validity    48h
+  retry       never
+  on doubt    fail (at most once)
+";
+    assert_eq!(read_text(&text).unwrap().effective(), expected);
+}

@@ -1,0 +1,506 @@
+//! Wiring: builds every part of the daemon, and owns the order of starting and stopping.
+//!
+//! Starting goes upwards: data folder and lock, store, admin key, carriers, engine, listener; a
+//! client can connect only once everything below works. Stopping goes downwards, so that nothing is
+//! asked of a part that has gone: listener, claiming, carriers (their windows drain), engine (what
+//! the drivers reported is committed), store. Every step has a deadline, and missing one is safe:
+//! restarting after `kill -9` is the same path as any start.
+//!
+//! Nothing here is global: two daemons can run in one process, each with its own clock.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::channel::smpp::{self, BindMode, SmppConfig};
+use crate::channel::{ChannelEvent, ChannelHandle};
+use crate::clock::{Clock, Random};
+use crate::config::{Backend, Bind, Config, Durability, SmppAccount};
+use crate::domain::id::ChannelId;
+use crate::domain::policy::Policy;
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::store::{self, Store};
+use crate::{engine, http};
+
+/// Events that channels may have handed up and the engine has not yet taken.
+const EVENTS_WAITING: usize = 4096;
+
+/// How long each step of stopping may take. Together they stay below the 90 s that systemd waits.
+const HTTP_DEADLINE: Duration = Duration::from_secs(15);
+const CHANNEL_DEADLINE: Duration = Duration::from_secs(30);
+const ENGINE_DEADLINE: Duration = Duration::from_secs(15);
+const STORE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Between two runs of the metrics' upkeep, which bounds the memory of histograms nobody reads.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What a daemon is given besides its configuration.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Time.
+    pub clock: Clock,
+    /// Chance.
+    pub random: Random,
+    /// Instead of the key in `<data_dir>/admin.key`.
+    pub admin_key: Option<SecretString>,
+}
+
+impl Parts {
+    /// The machine's clock and chance, and `RELAIS_ADMIN_KEY`.
+    #[must_use]
+    pub fn system() -> Self {
+        let key = std::env::var("RELAIS_ADMIN_KEY").ok();
+        Self {
+            clock: Clock::system(),
+            random: Random::system(),
+            admin_key: key.filter(|key| !key.is_empty()).map(SecretString::from),
+        }
+    }
+}
+
+/// Why the daemon did not start. Nothing is left running.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data folder cannot be made or used.
+    #[error("data_dir {}: {source}; it must be a folder that this user can write", folder.display())]
+    DataDir {
+        /// Which.
+        folder: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// Another daemon uses the data folder.
+    #[error("data_dir {} is in use by another relais; stop it, or give this one a folder of its own", .0.display())]
+    Locked(PathBuf),
+    /// The store cannot be opened; says what to do.
+    #[error("store: {0}")]
+    Store(#[from] store::OpenError),
+    /// The store in memory cannot be made.
+    #[error("store: {0}")]
+    Memory(#[from] store::RecoverError),
+    /// The admin key cannot be read or made.
+    #[error("admin key {}: {source}", file.display())]
+    AdminKey {
+        /// Its file.
+        file: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("http.listen {at}: {source}; is another program there?")]
+    Listen {
+        /// Which.
+        at: SocketAddr,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+/// The daemon before it runs.
+#[derive(Debug)]
+pub struct Daemon;
+
+/// A daemon that runs until [`stop`](Self::stop).
+pub struct Running {
+    /// Where it listens.
+    pub http_addr: SocketAddr,
+    /// The key with every scope on tenant `default`.
+    pub admin_key: SecretString,
+    /// The engine, for those who live in the same process.
+    pub engine: Arc<Engine>,
+    /// Kept so that the rules in force have an owner.
+    _policy: watch::Sender<Arc<Policy>>,
+    stops: Stops,
+    http: JoinHandle<()>,
+    channels: Vec<(ChannelId, JoinHandle<()>)>,
+    engine_tasks: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
+    _lock: Lock,
+}
+
+/// What is told to stop, in this order.
+#[derive(Clone, Debug, Default)]
+struct Stops {
+    listening: CancellationToken,
+    claiming: CancellationToken,
+    channels: CancellationToken,
+    working: CancellationToken,
+}
+
+impl Daemon {
+    /// Starts everything; when this returns, the daemon accepts messages. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The first thing that is in the way, and what to do about it.
+    pub async fn start(config: Config, parts: Parts) -> Result<Running, StartError> {
+        install_crypto();
+        let Parts {
+            clock,
+            random,
+            admin_key,
+        } = parts;
+        make_data_dir(&config.data_dir)?;
+        let lock = Lock::take(&config.data_dir)?;
+        // Bound before anything is opened: a port in use is found out before there is work to undo.
+        let at = config.http.listen;
+        let listener = TcpListener::bind(at)
+            .await
+            .map_err(|source| StartError::Listen { at, source })?;
+        let http_addr = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { at, source })?;
+        let admin_key = match admin_key {
+            Some(key) => key,
+            None => admin_key_of(&config.data_dir, &random)?,
+        };
+
+        let (policy, rules) = watch::channel(Arc::new(config.policy.clone()));
+        let store = open_store(&config, rules.clone(), &clock)?;
+        let stops = Stops::default();
+        let (events, reported) = mpsc::channel(EVENTS_WAITING);
+        let (handles, channels) = start_channels(&config, &clock, &random, &events, &stops);
+        // From here on only the drivers hold a sender: when they have ended, the engine knows.
+        drop(events);
+
+        let metrics = Arc::new(Metrics::new());
+        let engine = Arc::new(Engine::new(
+            store,
+            rules,
+            clock,
+            random,
+            metrics.clone(),
+            handles,
+        ));
+        let engine_tasks = start_engine(&engine, reported, &stops);
+        let upkeep = tokio::spawn(keep_up(metrics, stops.working.clone()));
+        let http = start_http(listener, &engine, &admin_key, &stops);
+        tracing::info!(%http_addr, data_dir = %config.data_dir.display(), "started");
+        Ok(Running {
+            http_addr,
+            admin_key,
+            engine,
+            _policy: policy,
+            stops,
+            http,
+            channels,
+            engine_tasks,
+            upkeep,
+            _lock: lock,
+        })
+    }
+}
+
+impl Running {
+    /// Finishes what is under way and stops, each step within its deadline.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        self.stops.listening.cancel();
+        ended("http", self.http, HTTP_DEADLINE).await;
+        self.stops.claiming.cancel();
+        self.stops.channels.cancel();
+        for (id, task) in self.channels {
+            // All of them drain at once; whoever is asked last has had the longest time.
+            ended(id.as_str(), task, CHANNEL_DEADLINE).await;
+        }
+        self.stops.working.cancel();
+        ended("engine", self.engine_tasks, ENGINE_DEADLINE).await;
+        ended("metrics", self.upkeep, ENGINE_DEADLINE).await;
+        let closed = tokio::time::timeout(STORE_DEADLINE, self.engine.store.close()).await;
+        if closed.is_err() {
+            tracing::warn!(what = "store", "not stopped in time");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Waits for a task, and ends it by force past its deadline.
+async fn ended(what: &str, mut task: JoinHandle<()>, deadline: Duration) {
+    match tokio::time::timeout(deadline, &mut task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(what, %error, "task ended badly"),
+        Err(_) => {
+            tracing::warn!(what, "not stopped in time");
+            task.abort();
+        }
+    }
+}
+
+fn open_store(
+    config: &Config,
+    rules: watch::Receiver<Arc<Policy>>,
+    clock: &Clock,
+) -> Result<Arc<dyn Store>, StartError> {
+    let options = store::Options {
+        durability: match config.store.durability {
+            Durability::Power => store::Durability::Power,
+            Durability::Process => store::Durability::Process,
+        },
+        cache_bytes: config.store.cache_bytes,
+        retention: config.store.retention,
+    };
+    Ok(match config.store.backend {
+        Backend::Sled => store::open(&store_path(&config.data_dir), &options, rules, clock.now())?,
+        Backend::Memory => store::memory(rules, clock.now())?,
+    })
+}
+
+type Channels = (Vec<ChannelHandle>, Vec<(ChannelId, JoinHandle<()>)>);
+
+fn start_channels(
+    config: &Config,
+    clock: &Clock,
+    random: &Random,
+    events: &mpsc::Sender<ChannelEvent>,
+    stops: &Stops,
+) -> Channels {
+    config
+        .smpp
+        .iter()
+        .flat_map(|account| {
+            let account = Arc::new(smpp_config(account));
+            smpp::start(account, clock, random, events, &stops.channels)
+        })
+        .map(|(handle, task)| {
+            let id = handle.id.clone();
+            (handle, (id, task))
+        })
+        .unzip()
+}
+
+/// The session's settings of a configured account.
+fn smpp_config(account: &SmppAccount) -> SmppConfig {
+    SmppConfig {
+        account: account.name.clone(),
+        host: account.host.clone(),
+        port: account.port,
+        system_id: account.system_id.clone(),
+        password: account.password.clone(),
+        system_type: account.system_type.clone(),
+        bind: match account.bind {
+            Bind::Transceiver => BindMode::Transceiver,
+            Bind::TransmitterReceiver => BindMode::TransmitterReceiver,
+        },
+        binds: usize::from(account.binds),
+        window: account.window,
+        response_timeout: account.response_timeout,
+        enquire_link: account.enquire_link,
+        reconnect_min: account.reconnect.0,
+        reconnect_max: account.reconnect.1,
+        sender: account.sender.clone(),
+        source_ton: account.source_ton,
+        source_npi: account.source_npi,
+        dest_ton: Some(account.dest_ton),
+        dest_npi: Some(account.dest_npi),
+        service_type: account.service_type.clone(),
+        data_coding_gsm: account.data_coding_gsm,
+    }
+}
+
+fn start_engine(
+    engine: &Arc<Engine>,
+    reported: mpsc::Receiver<ChannelEvent>,
+    stops: &Stops,
+) -> JoinHandle<()> {
+    let mut tasks = engine::run(
+        engine.clone(),
+        reported,
+        stops.claiming.clone(),
+        stops.working.clone(),
+    );
+    tokio::spawn(async move {
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "engine task ended badly");
+            }
+        }
+    })
+}
+
+fn start_http(
+    listener: TcpListener,
+    engine: &Arc<Engine>,
+    admin_key: &SecretString,
+    stops: &Stops,
+) -> JoinHandle<()> {
+    let settings = http::Settings::new(admin_key.clone());
+    let serving = http::serve(listener, engine.clone(), settings, stops.listening.clone());
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "http ended badly");
+        }
+    })
+}
+
+async fn keep_up(metrics: Arc<Metrics>, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(UPKEEP))
+        .await
+        .is_some()
+    {
+        metrics.upkeep();
+    }
+}
+
+/// Names the cryptography that TLS uses, for the whole process; a second call changes nothing.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Where the store is in a data folder.
+#[must_use]
+pub fn store_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("store")
+}
+
+/// Where the admin key is in a data folder.
+#[must_use]
+pub fn admin_key_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("admin.key")
+}
+
+/// The right to use a data folder, for one process at a time. Ends with its value or its process.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of a data folder.
+    ///
+    /// # Errors
+    /// `Locked` if another daemon has it, `DataDir` if there is no such folder.
+    pub fn take(data_dir: &Path) -> Result<Self, StartError> {
+        let wrong = |source| StartError::DataDir {
+            folder: data_dir.to_owned(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(data_dir.join("lock"))
+            .map_err(wrong)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => Err(StartError::Locked(data_dir.to_owned())),
+            Err(fs::TryLockError::Error(source)) => Err(wrong(source)),
+        }
+    }
+}
+
+fn make_data_dir(folder: &Path) -> Result<(), StartError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| StartError::DataDir {
+            folder: folder.to_owned(),
+            source,
+        })
+}
+
+/// Reads the admin key, or makes one.
+fn admin_key_of(data_dir: &Path, random: &Random) -> Result<SecretString, StartError> {
+    let file = admin_key_path(data_dir);
+    let wrong = |source| StartError::AdminKey {
+        file: file.clone(),
+        source,
+    };
+    match fs::read_to_string(&file) {
+        Ok(text) if text.trim().len() >= 16 => {
+            let mode = file.metadata().map_err(wrong)?.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                tracing::warn!(file = %file.display(), "others can read the admin key; chmod 600 it");
+            }
+            Ok(text.trim().to_owned().into())
+        }
+        Ok(_) => Err(wrong(io::Error::other(
+            "it holds fewer than 16 characters; remove it and a new one is made",
+        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = new_admin_key(random);
+            write_secret(&file, key.expose_secret()).map_err(wrong)?;
+            Ok(key)
+        }
+        Err(error) => Err(wrong(error)),
+    }
+}
+
+fn new_admin_key(random: &Random) -> SecretString {
+    let hex: String = random
+        .bytes::<32>()
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    format!("relais_admin_{hex}").into()
+}
+
+/// Writes aside, syncs, renames, syncs the folder: the key is there whole or not at all.
+fn write_secret(file: &Path, secret: &str) -> io::Result<()> {
+    let aside = file.with_extension("key.new");
+    let mut out = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)?;
+    // A file left by an earlier try keeps its mode, whatever it was.
+    out.set_permissions(fs::Permissions::from_mode(0o600))?;
+    writeln!(out, "{secret}")?;
+    out.sync_all()?;
+    fs::rename(&aside, file)?;
+    match file.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_admin_key_is_made_once_and_only_its_owner_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = admin_key_of(folder.path(), &Random::system()).unwrap();
+        let again = admin_key_of(folder.path(), &Random::system()).unwrap();
+        assert_eq!(key.expose_secret(), again.expose_secret());
+        assert_eq!(key.expose_secret().len(), "relais_admin_".len() + 64);
+        let file = admin_key_path(folder.path());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        fs::write(&file, "short\n").unwrap();
+        assert!(matches!(
+            admin_key_of(folder.path(), &Random::system()),
+            Err(StartError::AdminKey { .. })
+        ));
+    }
+
+    #[test]
+    fn a_data_folder_serves_one_daemon_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("a/b");
+        make_data_dir(&data_dir).unwrap();
+        assert_eq!(fs::metadata(&data_dir).unwrap().permissions().mode() & 0o777, 0o700);
+        let lock = Lock::take(&data_dir).unwrap();
+        let refused = Lock::take(&data_dir).unwrap_err();
+        assert!(matches!(refused, StartError::Locked(_)), "{refused}");
+        drop(lock);
+        Lock::take(&data_dir).unwrap();
+    }
+}
