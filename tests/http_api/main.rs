@@ -5,6 +5,7 @@
 
 mod access;
 mod client;
+mod connections;
 mod document;
 mod input;
 mod messages;
