@@ -307,6 +307,27 @@ impl<'a, K: Kv> Txn<'a, K> {
         now: Timestamp,
     ) -> Result<Option<Change>, StoreError> {
         let token = report.token();
+        if let Report::Accepted {
+            account, segment, ..
+        } = report
+        {
+            // A reference is bound only where the record will carry it.
+            let carries = match self.hold(token.message) {
+                Ok(held) => held
+                    .message
+                    .attempts
+                    .get(usize::from(token.attempt))
+                    .is_some_and(|attempt| {
+                        attempt.account == *account
+                            && usize::from(*segment) < attempt.segments.len()
+                    }),
+                Err(StoreError::NotFound) => false,
+                Err(error) => return Err(error),
+            };
+            if !carries {
+                return Ok(None);
+            }
+        }
         let mut change = match self.apply(token.message, &report.event(), now) {
             Ok(applied) => applied.ok(),
             Err(StoreError::NotFound) => return Ok(None),
