@@ -31,7 +31,7 @@ impl<K: Kv> Embedded<K> {
         }
         self.write(false, move |txn| {
             for message in &found.messages {
-                txn.forget(message);
+                txn.forget(message)?;
             }
             for key in found.orphans {
                 txn.forget_orphan(key);

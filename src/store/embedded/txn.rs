@@ -542,7 +542,10 @@ impl<'a, K: Kv> Txn<'a, K> {
     }
 
     /// Removes a final message and everything that points at it.
-    pub(super) fn forget(&mut self, message: &Message) {
+    ///
+    /// # Errors
+    /// The engine's own.
+    pub(super) fn forget(&mut self, message: &Message) -> Result<(), StoreError> {
         self.write(keys::history(message.id), None);
         self.write(keys::recipient(message.to, message.id), None);
         for attempt in &message.attempts {
@@ -552,9 +555,16 @@ impl<'a, K: Kv> Txn<'a, K> {
                 .flat_map(|segment| &segment.references)
             {
                 let key = keys::reference(&attempt.account, &canonical_reference(reference));
-                self.write(key, None);
+                // Carriers use their ids again (a modem counts to 255): it may be another's now.
+                if self
+                    .get::<Bound>(&key)?
+                    .is_some_and(|bound| bound.id == message.id)
+                {
+                    self.write(key, None);
+                }
             }
         }
+        Ok(())
     }
 
     /// Removes receipts that nobody claimed.
