@@ -1,5 +1,6 @@
 //! The writer's unit of work: the verbs, over the engine as it is plus what this group has written.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -51,6 +52,8 @@ pub(super) struct Txn<'a, K> {
     /// How many of `outgoing` the engine has.
     outgoing_written: usize,
     orphans: i64,
+    /// What the engine failed with: nothing more may be written then.
+    failure: OnceCell<StoreError>,
 }
 
 impl<'a, K: Kv> Txn<'a, K> {
@@ -67,7 +70,21 @@ impl<'a, K: Kv> Txn<'a, K> {
             settled: Vec::new(),
             outgoing_written: 0,
             orphans: 0,
+            failure: OnceCell::new(),
         }
+    }
+
+    /// A unit of work that may not write, because the engine has failed before.
+    pub(super) fn refusing(kv: &'a K, shared: &'a Shared, problem: &str) -> Self {
+        let txn = Self::new(kv, shared);
+        let _ = txn.failure.set(StoreError::Unavailable(problem.to_owned()));
+        txn
+    }
+
+    /// Whether the engine has failed under this group; whoever asked for the read or the piece that
+    /// failed has been told, but the rest of the group must not be committed after it.
+    pub(super) fn failed(&self) -> Result<(), StoreError> {
+        self.failure.get().cloned().map_or(Ok(()), Err)
     }
 
     /// Number of writes in hand.
@@ -84,10 +101,19 @@ impl<'a, K: Kv> Txn<'a, K> {
 
     // ---- the engine, with this group's writes over it
 
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.kv.get(key).map_err(|error| self.fail(error.into()))
+    }
+
+    fn fail(&self, error: StoreError) -> StoreError {
+        let _ = self.failure.set(error.clone());
+        error
+    }
+
     fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
         let octets = match self.positions.get(key) {
             Some(position) => self.writes[*position].1.clone(),
-            None => self.kv.get(key)?,
+            None => self.read(key)?,
         };
         octets.map(|octets| decode(key, &octets)).transpose()
     }
@@ -120,7 +146,7 @@ impl<'a, K: Kv> Txn<'a, K> {
     pub(super) fn remove_record(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
         let there = match self.positions.get(&key) {
             Some(position) => self.writes[*position].1.is_some(),
-            None => self.kv.get(&key)?.is_some(),
+            None => self.read(&key)?.is_some(),
         };
         if !there {
             return Err(StoreError::NotFound);
@@ -143,7 +169,7 @@ impl<'a, K: Kv> Txn<'a, K> {
                 }
             } else {
                 let key = keys::live(id);
-                match self.kv.get(&key)? {
+                match self.read(&key)? {
                     Some(octets) => Held {
                         message: decode(&key, &octets)?,
                         stored_final: false,
@@ -151,7 +177,7 @@ impl<'a, K: Kv> Txn<'a, K> {
                     },
                     None => {
                         let key = keys::history(id);
-                        let octets = self.kv.get(&key)?.ok_or(StoreError::NotFound)?;
+                        let octets = self.read(&key)?.ok_or(StoreError::NotFound)?;
                         Held {
                             message: decode(&key, &octets)?,
                             stored_final: true,
@@ -581,7 +607,16 @@ impl<'a, K: Kv> Txn<'a, K> {
     // ---- the commit
 
     /// Hands what is in hand to the engine as one atomic batch, not yet durable.
+    ///
+    /// # Errors
+    /// The engine's own, now or earlier in this group: the first failure is the last write.
     pub(super) fn flush_piece(&mut self) -> Result<(), StoreError> {
+        self.failed()?;
+        let flushed = self.apply_writes();
+        flushed.map_err(|error| self.fail(error))
+    }
+
+    fn apply_writes(&mut self) -> Result<(), StoreError> {
         for (seq, outgoing) in &self.outgoing[self.outgoing_written..] {
             self.writes
                 .push((keys::outbox(*seq), Some(encode(outgoing)?)));
