@@ -220,10 +220,7 @@ impl<K: Kv> Store for Embedded<K> {
         now: Timestamp,
     ) -> Result<Vec<Option<Change>>, StoreError> {
         self.write(true, move |txn| {
-            reports
-                .iter()
-                .map(|report| txn.report(report, now))
-                .collect()
+            txn.each(reports, |txn, report| txn.report(&report, now), || None)
         })
         .await
     }
@@ -234,10 +231,8 @@ impl<K: Kv> Store for Embedded<K> {
         now: Timestamp,
     ) -> Result<Vec<Receiving>, StoreError> {
         self.write(true, move |txn| {
-            receipts
-                .into_iter()
-                .map(|report| txn.receive(report, now))
-                .collect()
+            let receive = |txn: &mut Txn<'_, K>, report| txn.receive(report, now);
+            txn.each(receipts, receive, || Receiving::Duplicate)
         })
         .await
     }

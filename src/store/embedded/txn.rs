@@ -22,6 +22,8 @@ use crate::store::{
     Report, Settled, StoreError, Submission, keys,
 };
 
+mod commit;
+
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
 /// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
 const PIECE: usize = 64;
@@ -290,7 +292,8 @@ impl<'a, K: Kv> Txn<'a, K> {
             return Err(StoreError::Full);
         }
         let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
-        let large = messages.len() > PIECE;
+        // In pieces only where there is a seal to tell a whole submission from a torn one.
+        let large = batch.is_some() && messages.len() > PIECE;
         for (count, message) in messages.into_iter().enumerate() {
             if large && count % PIECE == 0 {
                 self.flush_piece()?;
@@ -325,6 +328,24 @@ impl<'a, K: Kv> Txn<'a, K> {
 
     pub(super) fn persist(&mut self, message: &Message) -> Result<(), StoreError> {
         self.put(keys::live(message.id), message)
+    }
+
+    /// Answers each of `all`. What a record that cannot be read makes impossible changes nothing: it
+    /// must not hold up the others, which a channel would bring again and again.
+    pub(super) fn each<T, R>(
+        &mut self,
+        all: Vec<T>,
+        mut one: impl FnMut(&mut Self, T) -> Result<R, StoreError>,
+        unreadable: impl Fn() -> R,
+    ) -> Result<Vec<R>, StoreError> {
+        let answer = |item| match one(self, item) {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%error, "report_on_unreadable_record");
+                Ok(unreadable())
+            }
+            other => other,
+        };
+        all.into_iter().map(answer).collect()
     }
 
     pub(super) fn report(
@@ -602,84 +623,5 @@ impl<'a, K: Kv> Txn<'a, K> {
     /// Removes a record without asking whether it is there.
     pub(super) fn forget_record(&mut self, key: Vec<u8>) {
         self.write(key, None);
-    }
-
-    // ---- the commit
-
-    /// Hands what is in hand to the engine as one atomic batch, not yet durable.
-    ///
-    /// # Errors
-    /// The engine's own, now or earlier in this group: the first failure is the last write.
-    pub(super) fn flush_piece(&mut self) -> Result<(), StoreError> {
-        self.failed()?;
-        let flushed = self.apply_writes();
-        flushed.map_err(|error| self.fail(error))
-    }
-
-    fn apply_writes(&mut self) -> Result<(), StoreError> {
-        for (seq, outgoing) in &self.outgoing[self.outgoing_written..] {
-            self.writes
-                .push((keys::outbox(*seq), Some(encode(outgoing)?)));
-        }
-        self.outgoing_written = self.outgoing.len();
-        let mut moved = Vec::new();
-        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.dirty) {
-            held.dirty = false;
-            let is_final = held.message.status().is_final();
-            let octets = encode(&held.message)?;
-            if is_final {
-                moved.push((keys::history(*id), Some(octets)));
-                if !held.stored_final {
-                    moved.push((keys::live(*id), None));
-                }
-            } else {
-                moved.push((keys::live(*id), Some(octets)));
-                if held.stored_final {
-                    moved.push((keys::history(*id), None));
-                }
-            }
-            held.stored_final = is_final;
-        }
-        for (key, value) in moved {
-            self.write(key, value);
-        }
-        if !self.writes.is_empty() {
-            self.kv.apply(&self.writes)?;
-            self.writes.clear();
-            self.positions.clear();
-        }
-        Ok(())
-    }
-
-    /// Lets the rest of the program see what is now durable.
-    pub(super) fn publish(self) {
-        let mut index = self
-            .shared
-            .index
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for message in &self.fresh {
-            index.add(message);
-        }
-        for held in self.held.values() {
-            index.add(&held.message);
-        }
-        drop(index);
-        if !self.outgoing.is_empty() || !self.settled.is_empty() {
-            let mut outbox = self
-                .shared
-                .outbox
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            for (seq, outgoing) in &self.outgoing {
-                outbox.add(*seq, outgoing);
-            }
-            for (seq, settled) in &self.settled {
-                outbox.settle(*seq, *settled);
-            }
-        }
-        self.shared
-            .orphans
-            .fetch_add(self.orphans, Ordering::Relaxed);
     }
 }
