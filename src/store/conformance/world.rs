@@ -1,5 +1,6 @@
 //! A place for a store that can be opened again, and the words that tests are told in.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::store::embedded::Embedded;
 use crate::store::kv::Kv;
 use crate::store::memory::MemoryKv;
-use crate::store::sled::{Durability, SledKv};
+use crate::store::sled::{Durability, OpenError, SledKv};
 use crate::store::{
     Accepted, Change, Claimant, Idempotency, Query, ReceiptReport, Receiving, Report, Store,
     Submission, fsck,
@@ -55,7 +56,7 @@ impl World {
     }
 
     fn sled_kv(folder: &TempDir) -> SledKv {
-        SledKv::open(folder.path(), Durability::Process, CACHE).unwrap()
+        opened(folder.path())
     }
 
     fn start<K: Kv>(&self, kv: K, now: Timestamp) -> Arc<dyn Store> {
@@ -111,6 +112,18 @@ impl World {
             Place::Sled(folder) => look(&(Box::new(Self::sled_kv(folder)) as Box<dyn Kv>)),
         }
     }
+}
+
+/// Opens an engine that this process has just closed: sled's own threads hold its lock for a moment
+/// longer than its handle lives.
+pub(in crate::store) fn opened(folder: &Path) -> SledKv {
+    for _ in 0..1_000_000 {
+        match SledKv::open(folder, Durability::Process, CACHE) {
+            Err(OpenError::InUse(_)) => std::thread::yield_now(),
+            other => return other.unwrap(),
+        }
+    }
+    panic!("{} stays in use", folder.display());
 }
 
 /// The tenant of every message that does not say otherwise.

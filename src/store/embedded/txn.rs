@@ -17,9 +17,10 @@ use crate::domain::time::Timestamp;
 use crate::store::codec::{Bound, Idempotent, Orphans, Outgoing, Record, decode, encode};
 use crate::store::index::Index;
 use crate::store::kv::{Kv, Write};
+use crate::store::outbox::deliveries;
 use crate::store::{
-    Accepted, Batch, Change, FINAL_EVENTS, Idempotency, OutboxEvent, ReceiptReport, Receiving,
-    Report, Settled, StoreError, Submission, keys,
+    Accepted, Batch, Change, Idempotency, OutboxEvent, ReceiptReport, Receiving, Report, Settled,
+    StoreError, Submission, keys,
 };
 
 mod commit;
@@ -232,34 +233,13 @@ impl<'a, K: Kv> Txn<'a, K> {
         own_url: Option<&str>,
         now: Timestamp,
     ) {
-        let kind = event.kind();
-        let mut targets = Vec::new();
-        if let Some(url) = own_url.filter(|_| FINAL_EVENTS.contains(&kind)) {
-            targets.push((url.to_owned(), None));
-        }
         let webhooks = self
             .shared
             .webhooks
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        for webhook in webhooks
-            .iter()
-            .filter(|webhook| webhook.tenant == *tenant && webhook.wants(kind))
-        {
-            targets.push((webhook.url.clone(), Some(webhook.id.clone())));
-        }
-        drop(webhooks);
-        for (url, webhook) in targets {
+        for outgoing in deliveries(event, tenant, own_url, &webhooks, now) {
             let seq = self.shared.outbox_seq.fetch_add(1, Ordering::Relaxed);
-            let outgoing = Outgoing {
-                url,
-                webhook,
-                tenant: tenant.clone(),
-                event: event.clone(),
-                created_at: now,
-                due_at: now,
-                tries: 0,
-            };
             self.outgoing.push((seq, outgoing));
         }
     }
