@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::{Embedded, Shared};
 use crate::domain::message::Message;
 use crate::domain::time::Timestamp;
-use crate::store::StoreError;
 use crate::store::codec::{Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Pair};
+use crate::store::{Batch, StoreError};
 
 /// Messages removed a turn.
 const TURN: usize = 64;
@@ -31,7 +31,7 @@ impl<K: Kv> Embedded<K> {
         }
         self.write(false, move |txn| {
             for message in &found.messages {
-                txn.forget(message);
+                txn.forget(message)?;
             }
             for key in found.orphans {
                 txn.forget_orphan(key);
@@ -68,11 +68,19 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
         }
     }
     for pair in kv.scan(KeySpace::Batch.range(), false).take(TURN) {
-        let (key, _) = pair?;
+        let (key, octets) = pair?;
         if now.since(created_at(&key)) < retention {
             break;
         }
-        old.others.push(key);
+        // It is the seal of its messages: without it a start would take them as never promised.
+        let batch: Batch = decode(&key, &octets)?;
+        let mut live = false;
+        for id in batch.messages {
+            live = live || kv.get(&keys::live(id))?.is_some();
+        }
+        if !live {
+            old.others.push(key);
+        }
     }
     // These sort by something else, so each turn goes on where the last one stopped.
     for (key, octets) in go_on(kv, shared, KeySpace::Orphan)? {
