@@ -47,15 +47,15 @@ pub(super) fn run(demo: &Demo, lang: Lang) -> Result<(), Failure> {
             () = signals.until_stop(None) => return Ok(()),
         };
         let told = tokio::select! {
-            told = stage.play() => told,
-            () = signals.until_stop(None) => Ok(()),
+            told = stage.play() => told.map(|()| !demo.once),
+            () = signals.until_stop(None) => Ok(false),
         };
-        if told.is_ok() && !demo.once {
+        if matches!(told, Ok(true)) {
             stage.invite()?;
             signals.until_stop(None).await;
         }
         stage.clear(signals).await;
-        told
+        told.map(drop)
     })
 }
 
