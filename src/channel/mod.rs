@@ -20,6 +20,7 @@ use crate::domain::receipt::Receipt;
 use crate::domain::sender::Sender;
 use crate::pdu::segment::Alphabet;
 
+pub mod limiter;
 pub mod smpp;
 
 /// What the engine holds of one connection that can submit.

@@ -128,15 +128,21 @@ impl Message {
         if now >= self.expires_at {
             return Err(Refused::Stale);
         }
+        self.maybe_duplicate |= self
+            .attempts
+            .iter()
+            .flat_map(|attempt| &attempt.segments)
+            .any(|segment| segment.progress == Progress::InDoubt);
+        // An attempt that nothing left over is no attempt: accounts that take turns while the
+        // carrier slows us down would else lengthen the record without end.
+        while self.attempts.last().is_some_and(|last| {
+            last.account != lease.account && last.segments.iter().all(|s| *s == Segment::default())
+        }) {
+            self.attempts.pop();
+        }
         match self.attempts.last_mut() {
             // The carrier keeps what it has accepted, so the same account goes on with the rest.
-            Some(last) if last.account == lease.account => {
-                self.maybe_duplicate |= last
-                    .segments
-                    .iter()
-                    .any(|segment| segment.progress == Progress::InDoubt);
-                last.channel = lease.channel.clone();
-            }
+            Some(last) if last.account == lease.account => last.channel = lease.channel.clone(),
             _ => self.attempts.push(Attempt {
                 account: lease.account.clone(),
                 channel: lease.channel.clone(),
@@ -175,10 +181,19 @@ impl Message {
             .segments
             .get_mut(usize::from(index))
             .ok_or(Refused::Stale)?;
-        if segment.references.iter().any(|known| known == reference) {
+        // Some carriers take a message and give it no id.
+        let named = !reference.trim().is_empty();
+        let known = if named {
+            segment.references.iter().any(|known| known == reference)
+        } else {
+            segment.progress == Progress::Accepted
+        };
+        if known {
             return Err(Refused::Stale);
         }
-        segment.references.push(reference.to_owned());
+        if named {
+            segment.references.push(reference.to_owned());
+        }
         segment.progress = Progress::Accepted;
         let complete = attempt
             .segments
@@ -294,7 +309,10 @@ impl Message {
             state: receipt.state,
             error: receipt.error.clone(),
         };
-        if self.events.iter().any(|happening| happening.what == what) {
+        // The history alone cannot tell a repetition: it does not say which account reported.
+        let tells_nothing =
+            segment.progress == Progress::Accepted && segment.known >= receipt.state.known();
+        if tells_nothing && self.events.iter().any(|happening| happening.what == what) {
             return Err(Refused::Stale);
         }
         // A receipt proves that the carrier has the segment, whatever became of the response.

@@ -26,6 +26,8 @@
 
 pub mod apply;
 pub mod event;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod id;
 pub mod inbound;
 pub mod message;

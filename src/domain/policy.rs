@@ -25,6 +25,8 @@ pub struct Policy {
     pub receipt_grace: Duration,
     /// How long a doubtful submission rests before it is sent again.
     pub in_doubt_grace: Duration,
+    /// Pace of each account, in parts per second; none or 0 means no limit.
+    pub rates: HashMap<Account, u32>,
     /// Limits on what one call may ask.
     pub limits: Limits,
     /// Networks that webhooks may reach although they are private, and without TLS.
@@ -110,6 +112,7 @@ impl Policy {
             default_country: default_country.to_owned(),
             receipt_grace: Duration::from_secs(3600),
             in_doubt_grace: Duration::from_secs(10),
+            rates: HashMap::new(),
             limits,
             webhook_allow: Vec::new(),
         }

@@ -12,7 +12,7 @@ use crate::domain::sender::Sender;
 use crate::domain::time::Timestamp;
 use crate::pdu::gsm7;
 use crate::pdu::segment::{self, Alphabet, Plan};
-use crate::store::{Accepted, Change, Idempotency, StoreError, Submission};
+use crate::store::{Accepted, Idempotency, StoreError, Submission};
 
 /// What a client asks to be sent to one recipient, not yet checked.
 #[derive(Clone, Debug, Default)]
@@ -159,7 +159,6 @@ impl Engine {
                     self.metrics.message(message);
                 }
                 self.bells.dispatcher.notify_one();
-                self.bells.reaper.notify_one();
                 Ok(Submitted {
                     batch,
                     messages: stored,
@@ -417,18 +416,5 @@ fn check_labels(draft: &Draft, errors: &mut Vec<FieldError>) {
             "metadata_too_large",
             format!("the metadata is larger than {METADATA_MAX} octets of JSON"),
         ));
-    }
-}
-
-/// A change that says that a message was stored, for listeners.
-#[must_use]
-pub fn accepted_change(message: &Arc<Message>) -> Change {
-    let status = message.status();
-    Change {
-        message: message.clone(),
-        transition: crate::domain::apply::Transition {
-            from: status,
-            to: status,
-        },
     }
 }

@@ -6,9 +6,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::channel::{ChannelHandle, ChannelStatus};
+use self::dispatcher::Throttles;
+use self::flights::Flights;
+use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::{Message, State};
@@ -18,10 +22,12 @@ use crate::metrics::Metrics;
 use crate::store::{Change, Store, StoreError};
 
 pub mod accept;
-pub mod dispatcher;
+mod dispatcher;
+mod flights;
 pub mod outbox;
-pub mod reaper;
-pub mod traffic;
+mod reaper;
+mod traffic;
+pub mod view;
 
 /// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
 pub struct Engine {
@@ -39,8 +45,32 @@ pub struct Engine {
     pub channels: Vec<ChannelHandle>,
     /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
     changes: broadcast::Sender<Change>,
-    /// Wakes the dispatcher, the reaper and the outbox.
-    pub(crate) bells: Bells,
+    /// Wakes the dispatcher and the outbox.
+    bells: Bells,
+    /// Messages under way.
+    flights: Flights,
+    /// Accounts that asked us to slow down.
+    throttles: Throttles,
+    /// The installation's own key, from which webhook secrets are derived.
+    signing_key: [u8; 32],
+}
+
+/// The parts that an [`Engine`] is put together from.
+pub struct Parts {
+    /// Durable state.
+    pub store: Arc<dyn Store>,
+    /// The rules in force.
+    pub policy: watch::Receiver<Arc<Policy>>,
+    /// Time.
+    pub clock: Clock,
+    /// Chance.
+    pub random: Random,
+    /// Counters and histograms.
+    pub metrics: Arc<Metrics>,
+    /// Connections to carriers.
+    pub channels: Vec<ChannelHandle>,
+    /// The installation's own key, from which webhook secrets are derived.
+    pub signing_key: [u8; 32],
 }
 
 /// Number of changes that a live listener may fall behind.
@@ -48,13 +78,11 @@ const CHANGES_KEPT: usize = 4096;
 
 /// What wakes the engine's tasks: they never poll.
 #[derive(Debug, Default)]
-pub(crate) struct Bells {
+struct Bells {
     /// Some lane may have work earlier than the dispatcher thinks.
-    pub(crate) dispatcher: tokio::sync::Notify,
-    /// Some deadline may be earlier than the reaper thinks.
-    pub(crate) reaper: tokio::sync::Notify,
+    dispatcher: Notify,
     /// The outbox may have something new.
-    pub(crate) outbox: tokio::sync::Notify,
+    outbox: Notify,
 }
 
 /// One connection as operators see it.
@@ -75,16 +103,18 @@ pub struct ChannelView {
 }
 
 impl Engine {
-    /// Puts the shared parts together; the tasks are started by the daemon.
+    /// Puts the shared parts together; [`run`] starts the tasks.
     #[must_use]
-    pub fn new(
-        store: Arc<dyn Store>,
-        policy: watch::Receiver<Arc<Policy>>,
-        clock: Clock,
-        random: Random,
-        metrics: Arc<Metrics>,
-        channels: Vec<ChannelHandle>,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            store,
+            policy,
+            clock,
+            random,
+            metrics,
+            channels,
+            signing_key,
+        } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         Self {
             store,
@@ -95,6 +125,9 @@ impl Engine {
             channels,
             changes,
             bells: Bells::default(),
+            flights: Flights::default(),
+            throttles: Throttles::default(),
+            signing_key,
         }
     }
 
@@ -118,6 +151,12 @@ impl Engine {
         let change = self.store.cancel(tenant, id, self.clock.now()).await?;
         self.publish(&change);
         Ok(change.message)
+    }
+
+    /// Messages that a channel has in hand.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.flights.len()
     }
 
     /// The connections, in the order of the configuration.
@@ -166,5 +205,45 @@ impl Engine {
             // Nobody listening is no error.
             let _ = self.changes.send(change.clone());
         }
+    }
+}
+
+/// How the engine's tasks are told to stop: taking work and working are two things.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Cancelled first: nothing more is claimed.
+    pub claiming: CancellationToken,
+    /// Cancelled once what was under way has landed: deadlines and webhooks rest.
+    pub working: CancellationToken,
+}
+
+/// Starts the engine's tasks. They end when told to, and the one that commits what channels report
+/// when the last channel is gone.
+pub fn run(engine: &Arc<Engine>, events: mpsc::Receiver<ChannelEvent>, stop: &Stop) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(traffic::run(engine.clone(), events));
+    tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
+    tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
+    tasks.spawn(outbox::run(engine.clone(), stop.working.clone()));
+    for handle in &engine.channels {
+        tasks.spawn(wake_on_change(
+            engine.clone(),
+            handle.clone(),
+            stop.claiming.clone(),
+        ));
+    }
+    tasks
+}
+
+/// A channel that comes up has work to take.
+async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: CancellationToken) {
+    let mut status = handle.status.clone();
+    loop {
+        tokio::select! {
+            () = claiming.cancelled() => return,
+            changed = status.changed() => if changed.is_err() { return },
+        }
+        tracing::info!(channel = %handle.id, status = ?*status.borrow_and_update(), "channel_status");
+        engine.bells.dispatcher.notify_one();
     }
 }

@@ -1,1 +1,79 @@
-//! To be written.
+//! Acts on what time alone decides: validity, leases, waits for receipts, retention.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use crate::domain::time::Timestamp;
+
+/// Most deadlines acted on in one commit.
+const GROUP: usize = 64;
+
+/// How often to look for what is past keeping.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+
+/// Runs until `working` is cancelled.
+///
+/// It needs no wake-up for new deadlines: none is less than a minute ahead when it is made, and no
+/// sleep is longer than a minute.
+pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
+    let mut prune_at = engine.clock.now() + PRUNE_EVERY;
+    loop {
+        let wake_at = engine
+            .store
+            .next_deadline()
+            .unwrap_or(Timestamp::NEVER)
+            .min(prune_at);
+        let sleep = engine.clock.sleep_until(wake_at);
+        tokio::select! {
+            () = working.cancelled() => return,
+            () = tokio::time::sleep(sleep) => {}
+        }
+        engine.act_on_deadlines().await;
+        if engine.clock.now() >= prune_at {
+            engine.prune().await;
+            prune_at = engine.clock.now() + PRUNE_EVERY;
+        }
+    }
+}
+
+impl Engine {
+    async fn act_on_deadlines(&self) {
+        loop {
+            let now = self.clock.now();
+            if self
+                .store
+                .next_deadline()
+                .is_none_or(|deadline| deadline > now)
+            {
+                return;
+            }
+            match self.store.time_out(now, GROUP).await {
+                Ok(changes) => {
+                    changes.iter().for_each(|change| self.publish(change));
+                    self.bells.dispatcher.notify_one();
+                }
+                Err(error) => {
+                    tracing::error!(%error, "deadlines_not_stored");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn prune(&self) {
+        loop {
+            match self.store.prune(self.clock.now()).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!(%error, "prune_failed");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -338,8 +338,6 @@ pub enum Report {
     Accepted {
         /// Which claim.
         token: Token,
-        /// Whose reference.
-        account: Account,
         /// Segment index, from 0.
         segment: u16,
         /// The carrier's id, as it wrote it.

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::Shared;
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::event::{Event, Sending};
-use crate::domain::id::{Account, MessageId, Tenant};
+use crate::domain::id::{MessageId, Tenant};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
 use crate::domain::policy::Policy;
@@ -313,10 +313,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             Err(error) => return Err(error),
         };
         if let Report::Accepted {
-            account,
-            segment,
-            reference,
-            ..
+            segment, reference, ..
         } = report
         {
             let by = Sending {
@@ -324,7 +321,7 @@ impl<'a, K: Kv> Txn<'a, K> {
                 claim: token.claim,
             };
             // Bind before merging: the receipt may already be parked under this reference.
-            if let Some(merged) = self.bind(account, reference, token.message, by, *segment, now)? {
+            if let Some(merged) = self.bind(reference, token.message, by, *segment, now)? {
                 change = Some(match change {
                     // Two steps in one commit are one change to whoever watches.
                     Some(first) => Change {
@@ -343,14 +340,21 @@ impl<'a, K: Kv> Txn<'a, K> {
 
     fn bind(
         &mut self,
-        account: &Account,
         reference: &str,
         id: MessageId,
         by: Sending,
         segment: u16,
         now: Timestamp,
     ) -> Result<Option<Change>, StoreError> {
-        let to = self.hold(id)?.message.to;
+        let message = &self.hold(id)?.message;
+        let Some(attempt) = message.attempts.get(usize::from(by.attempt)) else {
+            return Ok(None);
+        };
+        // Some carriers take a message and give it no id; nothing can ever be joined to that.
+        if reference.trim().is_empty() {
+            return Ok(None);
+        }
+        let (to, account) = (message.to, &attempt.account.clone());
         let canonical = canonical_reference(reference);
         let bound = Bound {
             id,

@@ -1,0 +1,188 @@
+//! Connecting and binding: from nothing to a bound session, or the reason why not.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusmpp::{Pdu, pdus, values::InterfaceVersion};
+use secrecy::ExposeSecret;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::encode::{EncodeError, c_string};
+use super::errors::{ESME_RINVBNDSTS, ESME_RINVPASWD, ESME_RINVSYSID, ESME_ROK, status_text};
+use super::link::{Closed, Link, LinkEvent, LinkTimers};
+use super::{BindMode, SmppConfig};
+use crate::clock::Clock;
+use crate::domain::message::Token;
+
+/// Longest wait for a connection: a host that answers at all does so sooner.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// What a session runs on.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Makes connections to one SMSC.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// A new connection.
+    ///
+    /// # Errors
+    /// Why there is none.
+    async fn connect(&self) -> io::Result<Box<dyn Stream>>;
+}
+
+/// Plain TCP.
+#[derive(Clone, Debug)]
+pub struct TcpConnector {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+#[async_trait]
+impl Connector for TcpConnector {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        // Small PDUs are written together by the link; waiting for more would only delay them.
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream))
+    }
+}
+
+/// What a request on our links is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tag {
+    Bind,
+    Submit { token: Token, segment: u16 },
+}
+
+pub(super) type EsmeLink = Link<Box<dyn Stream>, Tag>;
+
+/// The bound sessions of one channel.
+pub(super) struct Bound {
+    /// The one that submits: transceiver or transmitter.
+    pub(super) submit: EsmeLink,
+    /// A receiver of its own, where one was asked for.
+    pub(super) receive: Option<EsmeLink>,
+}
+
+/// Why there is no bound session.
+#[derive(Debug, Error)]
+pub(super) enum BindError {
+    #[error("connecting: {0}")]
+    Connect(#[from] io::Error),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("bind refused by SMSC: {}", status_text(*.0))]
+    Refused(u32),
+    #[error("bind: {0}")]
+    Closed(#[from] Closed),
+    #[error("bind: {0}")]
+    Config(#[from] EncodeError),
+}
+
+impl BindError {
+    /// True if trying again soon would only lock the account.
+    pub(super) const fn is_about_credentials(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(ESME_RINVPASWD | ESME_RINVSYSID) | Self::Config(_)
+        )
+    }
+
+    /// True if the SMSC was reached and said no.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Transceiver,
+    Transmitter,
+    Receiver,
+}
+
+/// Binds all sessions of one channel. If one of a pair fails, the other is closed again.
+pub(super) async fn bind(
+    connector: &Arc<dyn Connector>,
+    config: &SmppConfig,
+    clock: &Clock,
+) -> Result<Bound, BindError> {
+    match config.bind {
+        BindMode::Transceiver => {
+            let submit = open(connector, config, clock, Role::Transceiver).await?;
+            Ok(Bound {
+                submit,
+                receive: None,
+            })
+        }
+        BindMode::TransmitterReceiver => {
+            // The receiver first: there is then no moment in which a receipt finds nobody.
+            let receive = open(connector, config, clock, Role::Receiver).await?;
+            let submit = open(connector, config, clock, Role::Transmitter).await?;
+            Ok(Bound {
+                submit,
+                receive: Some(receive),
+            })
+        }
+    }
+}
+
+async fn open(
+    connector: &Arc<dyn Connector>,
+    config: &SmppConfig,
+    clock: &Clock,
+    role: Role,
+) -> Result<EsmeLink, BindError> {
+    let pdu = bind_pdu(config, role)?;
+    let limit = config.response_timeout;
+    let patience = limit.min(CONNECT);
+    let stream = tokio::time::timeout(patience, connector.connect())
+        .await
+        .map_err(|_| BindError::Timeout(patience))??;
+    let timers = LinkTimers {
+        response: limit,
+        enquire_link: Some(config.enquire_link),
+    };
+    let mut link = Link::new(stream, timers, clock.clone());
+    link.request(pdu, Tag::Bind);
+    loop {
+        match link.next().await {
+            LinkEvent::Answer {
+                status: ESME_ROK, ..
+            } => return Ok(link),
+            LinkEvent::Answer { status, .. } => return Err(BindError::Refused(status)),
+            LinkEvent::TimedOut { .. } => return Err(BindError::Timeout(limit)),
+            LinkEvent::Closed(why) => return Err(why.into()),
+            LinkEvent::Unbind { .. } | LinkEvent::Unbound => return Err(Closed::Peer.into()),
+            LinkEvent::Deliver { header, .. } | LinkEvent::Request { header, .. } => {
+                link.refuse(header, ESME_RINVBNDSTS);
+            }
+        }
+    }
+}
+
+fn bind_pdu(config: &SmppConfig, role: Role) -> Result<Pdu, EncodeError> {
+    macro_rules! build {
+        ($builder:expr) => {
+            $builder
+                .system_id(c_string(&config.system_id, "system_id")?)
+                .password(c_string(config.password.expose_secret(), "password")?)
+                .system_type(c_string(&config.system_type, "system_type")?)
+                .interface_version(InterfaceVersion::Smpp3_4)
+                .build()
+                .into()
+        };
+    }
+    Ok(match role {
+        Role::Transceiver => build!(pdus::BindTransceiver::builder()),
+        Role::Transmitter => build!(pdus::BindTransmitter::builder()),
+        Role::Receiver => build!(pdus::BindReceiver::builder()),
+    })
+}

@@ -1,0 +1,137 @@
+//! The task of one channel: bind, run the session, and again, until stopped.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::SmppConfig;
+use super::bind::{self, BindError, Connector};
+use super::session::{End, Session};
+use crate::channel::{ChannelEvent, ChannelStatus, SubmitRequest};
+use crate::clock::{Clock, Random};
+use crate::domain::id::ChannelId;
+
+/// Shortest wait after the SMSC refused a bind: it has seen us, and more haste does not help.
+const REFUSED_WAIT: Duration = Duration::from_secs(10);
+
+/// A session that lived this long was a good one: the next wait is the shortest again.
+const LASTED: Duration = Duration::from_secs(10);
+
+pub(super) struct Driver {
+    pub(super) id: ChannelId,
+    pub(super) config: Arc<SmppConfig>,
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) clock: Clock,
+    pub(super) random: Random,
+    pub(super) events: mpsc::Sender<ChannelEvent>,
+    pub(super) inbox: mpsc::Receiver<SubmitRequest>,
+    pub(super) status: watch::Sender<ChannelStatus>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Driver {
+    pub(super) async fn run(mut self) {
+        let mut failures = 0;
+        while !self.stop.is_cancelled() {
+            self.status.send_replace(ChannelStatus::Connecting);
+            let (connector, config, clock) = (
+                self.connector.clone(),
+                self.config.clone(),
+                self.clock.clone(),
+            );
+            let Some(bound) = self.away(bind::bind(&connector, &config, &clock)).await else {
+                break;
+            };
+            let (cause, wait) = match bound {
+                Ok(bound) => {
+                    tracing::info!(channel = %self.id, "bound");
+                    self.status.send_replace(ChannelStatus::Up);
+                    let since = self.clock.elapsed();
+                    let end = Session::new(bound, &mut self).run().await;
+                    if self.clock.elapsed().saturating_sub(since) >= LASTED {
+                        failures = 0;
+                    }
+                    match end {
+                        End::Stopped => break,
+                        End::Lost(cause) => {
+                            tracing::warn!(channel = %self.id, cause, "session lost");
+                            (cause, self.spread(self.backoff(failures)))
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.log(&error);
+                    let wait = match &error {
+                        error if error.is_about_credentials() => {
+                            self.config.reconnect_max.max(REFUSED_WAIT)
+                        }
+                        error if error.is_refusal() => self.backoff(failures).max(REFUSED_WAIT),
+                        _ => self.spread(self.backoff(failures)),
+                    };
+                    (error.to_string(), wait)
+                }
+            };
+            failures = failures.saturating_add(1);
+            self.status.send_replace(ChannelStatus::Down { cause });
+            if self.away(tokio::time::sleep(wait)).await.is_none() {
+                break;
+            }
+        }
+        self.inbox.close();
+        while let Some(request) = self.inbox.recv().await {
+            self.give_back(&request).await;
+        }
+        self.status.send_replace(ChannelStatus::Stopped);
+        tracing::info!(channel = %self.id, "stopped");
+    }
+
+    /// Waits for `work` while there is no session: requests are returned meanwhile. `None`: stopped.
+    async fn away<F: Future>(&mut self, work: F) -> Option<F::Output> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                Some(request) = self.inbox.recv() => self.give_back(&request).await,
+                output = &mut work => return Some(output),
+            }
+        }
+    }
+
+    pub(super) async fn give_back(&self, request: &SubmitRequest) {
+        self.tell(ChannelEvent::Returned {
+            token: request.token,
+        })
+        .await;
+    }
+
+    /// Hands an event to the engine. If the engine is gone there is nobody left to tell.
+    pub(super) async fn tell(&self, event: ChannelEvent) {
+        let _ = self.events.send(event).await;
+    }
+
+    fn backoff(&self, failures: u32) -> Duration {
+        let doubled = self
+            .config
+            .reconnect_min
+            .saturating_mul(2_u32.saturating_pow(failures));
+        doubled.min(self.config.reconnect_max)
+    }
+
+    /// Shortens a wait by up to a half: binds that were lost together must not all come back in
+    /// the same instant.
+    fn spread(&self, wait: Duration) -> Duration {
+        wait.mul_f64(0.5 + 0.5 * self.random.fraction())
+    }
+
+    fn log(&self, error: &BindError) {
+        if error.is_about_credentials() {
+            tracing::error!(channel = %self.id, %error, "cannot bind: check the account's credentials");
+        } else {
+            tracing::warn!(channel = %self.id, %error, "cannot bind");
+        }
+    }
+}

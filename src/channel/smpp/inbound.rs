@@ -1,0 +1,144 @@
+//! Messages from handsets (MO): addresses, text and place among parts.
+
+use super::deliver::{Address, Deliver, tag};
+use super::receipt::handset;
+use super::text;
+use crate::domain::inbound::Part;
+use crate::pdu::udh::{self, Reference};
+
+/// A message from a handset, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Who sent it; with `+` if it is an international number.
+    pub from: String,
+    /// What it was sent to; likewise.
+    pub to: String,
+    /// The text of this part.
+    pub text: String,
+    /// Its place, if it is a part of several.
+    pub part: Option<Part>,
+}
+
+/// Reads a message from a handset. Total: a damaged user data header is shown as text rather than
+/// lost.
+#[must_use]
+pub fn read(deliver: &Deliver) -> Received {
+    let mut part = sar(deliver);
+    let mut octets = &deliver.message[..];
+    if deliver.has_udh()
+        && let Ok((header, rest)) = udh::parse(octets)
+    {
+        octets = rest;
+        if let Some(concat) = header.concat {
+            let reference = match concat.reference {
+                Reference::Eight(reference) => u16::from(reference),
+                Reference::Sixteen(reference) => reference,
+            };
+            part = Some(Part {
+                reference,
+                total: concat.total,
+                index: concat.index,
+            });
+        }
+    }
+    Received {
+        from: written(&deliver.source),
+        to: written(&deliver.destination),
+        text: text::decode(deliver.data_coding, octets),
+        part: part.filter(|part| part.total > 1),
+    }
+}
+
+/// The place that the SAR TLVs give (SMPP 3.4 §5.3.2.22 to 24).
+fn sar(deliver: &Deliver) -> Option<Part> {
+    let number = |tag| deliver.tlv_number(tag);
+    let total = u8::try_from(number(tag::SAR_TOTAL_SEGMENTS)?).ok()?;
+    let index = u8::try_from(number(tag::SAR_SEGMENT_SEQNUM)?).ok()?;
+    let reference = number(tag::SAR_MSG_REF_NUM)?;
+    (1..=total).contains(&index).then_some(Part {
+        reference,
+        total,
+        index,
+    })
+}
+
+fn written(address: &Address) -> String {
+    handset(address).map_or_else(|| address.text.clone(), |number| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn deliver(data_coding: u8, esm_class: u8, message: &'static [u8]) -> Deliver {
+        Deliver {
+            source: Address {
+                ton: 1,
+                npi: 1,
+                text: "33612345678".into(),
+            },
+            destination: Address {
+                ton: 3,
+                npi: 0,
+                text: "36111".into(),
+            },
+            esm_class,
+            data_coding,
+            message: Bytes::from_static(message),
+            tlvs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_plain_message_has_its_numbers_and_text() {
+        let received = read(&deliver(0, 0, b"STOP"));
+        assert_eq!(
+            (received.from.as_str(), received.to.as_str()),
+            ("+33612345678", "36111")
+        );
+        assert_eq!((received.text.as_str(), received.part), ("STOP", None));
+    }
+
+    #[test]
+    fn a_part_is_placed_by_its_header_or_by_its_sar_tlvs() {
+        let received = read(&deliver(
+            8,
+            0x40,
+            b"\x06\x08\x04\x12\x34\x02\x01\xD8\x3D\xDE\x00",
+        ));
+        assert_eq!(received.text, "😀");
+        assert_eq!(
+            received.part,
+            Some(Part {
+                reference: 0x1234,
+                total: 2,
+                index: 1
+            })
+        );
+        let mut message = deliver(3, 0, b"\xE9t\xE9");
+        message.tlvs = vec![
+            (tag::SAR_MSG_REF_NUM, Bytes::from_static(&[0, 9])),
+            (tag::SAR_TOTAL_SEGMENTS, Bytes::from_static(&[3])),
+            (tag::SAR_SEGMENT_SEQNUM, Bytes::from_static(&[2])),
+        ];
+        let received = read(&message);
+        assert_eq!(received.text, "été");
+        assert_eq!(
+            received.part,
+            Some(Part {
+                reference: 9,
+                total: 3,
+                index: 2
+            })
+        );
+        message.tlvs[2].1 = Bytes::from_static(&[4]);
+        assert_eq!(read(&message).part, None);
+    }
+
+    #[test]
+    fn a_damaged_header_is_shown_and_not_lost() {
+        assert_eq!(read(&deliver(3, 0x40, b"\x50abc")).text, "Pabc");
+    }
+}

@@ -1,0 +1,441 @@
+//! A bound channel: requests under way, acknowledgements awaited, and how it ends.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::MAX_UNACKNOWLEDGED;
+use super::bind::{Bound, EsmeLink, Tag};
+use super::deliver::Deliver;
+use super::driver::Driver;
+use super::encode;
+use super::errors::{
+    ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RMSGQFUL, ESME_ROK, ESME_RX_T_APPN, rejection,
+};
+use super::frame::Header;
+use super::inbound;
+use super::link::{Closed, LinkEvent};
+use super::receipt;
+use crate::channel::{Ack, AckVerdict, ChannelEvent, ChannelStatus, SegmentOutcome, SubmitRequest};
+use crate::domain::event::Rejection;
+use crate::domain::message::{Doubt, Token};
+
+/// Longest wait for outstanding responses when stopping or when the SMSC wants to end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Longest wait for the engine's verdicts once nothing else is under way.
+const DRAIN_VERDICTS: Duration = Duration::from_secs(1);
+
+/// Longest wait for `unbind_resp` and for the last octets to be written.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// After this long without a verdict the engine has dropped the acknowledgement; its place is free
+/// again, and the SMSC has given up waiting too.
+const VERDICT_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How a session ended.
+pub(super) enum End {
+    /// We were told to stop.
+    Stopped,
+    /// For this reason.
+    Lost(String),
+}
+
+/// Why a session takes nothing new any more.
+#[derive(Clone, Copy)]
+enum Leaving {
+    /// We stop.
+    Stop,
+    /// The SMSC has sent an `unbind`, on the receiver of a pair if so said.
+    Unbind { sequence: u32, receiver: bool },
+}
+
+/// A request whose segment `at` is unanswered.
+struct UnderWay {
+    request: SubmitRequest,
+    at: usize,
+    since: Duration,
+}
+
+pub(super) struct Session<'a> {
+    driver: &'a mut Driver,
+    submit: EsmeLink,
+    receive: Option<EsmeLink>,
+    under_way: HashMap<Token, UnderWay>,
+    /// `deliver_sm` and `data_sm` without a verdict, by sequence number.
+    unacknowledged: HashMap<u32, Header>,
+    /// The same in order of arrival, to forget those that never get one.
+    arrivals: VecDeque<(Duration, u32)>,
+    /// Acknowledgements hold it weakly: they die with the session.
+    verdict_sender: mpsc::Sender<AckVerdict>,
+    leaving: Option<Leaving>,
+    leave_by: Duration,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(bound: Bound, driver: &'a mut Driver) -> Self {
+        // `run` replaces this sender; a session that never runs acknowledges nothing.
+        let (verdict_sender, _) = mpsc::channel(1);
+        Self {
+            driver,
+            submit: bound.submit,
+            receive: bound.receive,
+            under_way: HashMap::new(),
+            unacknowledged: HashMap::new(),
+            arrivals: VecDeque::new(),
+            verdict_sender,
+            leaving: None,
+            leave_by: Duration::MAX,
+        }
+    }
+
+    /// Runs until the session is over. Whatever was under way has been reported then.
+    pub(super) async fn run(mut self) -> End {
+        let (verdict_sender, mut verdicts) = mpsc::channel(MAX_UNACKNOWLEDGED);
+        self.verdict_sender = verdict_sender;
+        let closed = loop {
+            if self.leaving.is_some() && self.is_drained() {
+                break None;
+            }
+            let waits = self.leave_by.saturating_sub(self.driver.clock.elapsed());
+            // Verdicts and requests only append to what is to be written; it goes out in one
+            // write when the link is polled, which comes last for that reason.
+            tokio::select! {
+                biased;
+                () = self.driver.stop.cancelled(), if !matches!(self.leaving, Some(Leaving::Stop)) => {
+                    self.leave(Leaving::Stop);
+                }
+                Some(verdict) = verdicts.recv() => self.acknowledge(verdict),
+                Some(request) = self.driver.inbox.recv() => self.begin(request).await,
+                (event, receiver) = next(&mut self.submit, self.receive.as_mut()) => {
+                    if let LinkEvent::Closed(why) = event {
+                        break Some(why);
+                    }
+                    self.take(event, receiver).await;
+                }
+                () = tokio::time::sleep(waits), if self.leaving.is_some() => {}
+            }
+        };
+        self.doubt_what_is_under_way().await;
+        match (closed, self.leaving) {
+            (None, Some(Leaving::Unbind { sequence, receiver })) => {
+                tracing::info!(channel = %self.driver.id, "unbound by SMSC");
+                match (receiver, &mut self.receive) {
+                    (true, Some(link)) => link.respond_unbind(sequence),
+                    _ => self.submit.respond_unbind(sequence),
+                }
+                self.close(false).await;
+                End::Lost("unbound by SMSC".to_owned())
+            }
+            (None, _) => {
+                self.close(true).await;
+                End::Stopped
+            }
+            (Some(_), Some(Leaving::Stop)) => End::Stopped,
+            (Some(why), _) => {
+                if matches!(
+                    why,
+                    Closed::Malformed(_) | Closed::Frame(_) | Closed::Silent(_)
+                ) {
+                    self.close(false).await;
+                }
+                End::Lost(why.to_string())
+            }
+        }
+    }
+
+    /// Starts a request, or returns it if nothing new is taken.
+    async fn begin(&mut self, request: SubmitRequest) {
+        if self.leaving.is_some() || request.segments.is_empty() {
+            self.driver.give_back(&request).await;
+            return;
+        }
+        let token = request.token;
+        let since = self.driver.clock.elapsed();
+        self.under_way.insert(
+            token,
+            UnderWay {
+                request,
+                at: 0,
+                since,
+            },
+        );
+        self.submit_next(token).await;
+    }
+
+    /// Writes the `submit_sm` of the segment that a request stands at.
+    async fn submit_next(&mut self, token: Token) {
+        let Some(UnderWay { request, at, since }) = self.under_way.get(&token) else {
+            return;
+        };
+        let Some(segment) = request.segments.get(*at) else {
+            self.under_way.remove(&token);
+            return;
+        };
+        let waited = self.driver.clock.elapsed().saturating_sub(*since);
+        let validity = request.validity.saturating_sub(waited);
+        let segment_index = segment.index;
+        match encode::submit_sm(&self.driver.config, request, segment, validity) {
+            Ok(pdu) => self.submit.request(
+                pdu,
+                Tag::Submit {
+                    token,
+                    segment: segment_index,
+                },
+            ),
+            Err(error) => {
+                self.under_way.remove(&token);
+                let outcome = SegmentOutcome::Rejected(Rejection::Permanent(error.to_string()));
+                self.report(token, segment_index, outcome, Duration::ZERO)
+                    .await;
+            }
+        }
+    }
+
+    async fn take(&mut self, event: LinkEvent<Tag>, receiver: bool) {
+        match event {
+            LinkEvent::Answer {
+                tag: Tag::Submit { token, segment },
+                status,
+                id,
+                took,
+                late,
+            } => {
+                self.answered(token, segment, status, id, took, late).await;
+            }
+            LinkEvent::TimedOut {
+                tag: Tag::Submit { token, segment },
+                took,
+            } => {
+                self.under_way.remove(&token);
+                tracing::warn!(channel = %self.driver.id, message_id = %token.message, "submit_sm unanswered");
+                self.report(
+                    token,
+                    segment,
+                    SegmentOutcome::Unknown(Doubt::Timeout),
+                    took,
+                )
+                .await;
+            }
+            LinkEvent::Deliver { header, deliver } => {
+                self.deliver(header, &deliver, receiver).await
+            }
+            LinkEvent::Request { header, .. } => {
+                self.link(receiver).refuse(header, ESME_RINVCMDID);
+            }
+            LinkEvent::Unbind { sequence } => {
+                if self.leaving.is_none() {
+                    self.leave(Leaving::Unbind { sequence, receiver });
+                } else {
+                    self.link(receiver).respond_unbind(sequence);
+                }
+            }
+            LinkEvent::Answer { tag: Tag::Bind, .. }
+            | LinkEvent::TimedOut { tag: Tag::Bind, .. }
+            | LinkEvent::Unbound
+            | LinkEvent::Closed(_) => {}
+        }
+    }
+
+    async fn answered(
+        &mut self,
+        token: Token,
+        segment: u16,
+        status: u32,
+        id: String,
+        took: Duration,
+        late: bool,
+    ) {
+        if late {
+            // The request ended when it timed out. That it was taken after all is news; that it
+            // was refused is not: it counts as not sent already.
+            if status == ESME_ROK {
+                self.report(token, segment, SegmentOutcome::Accepted(id), took)
+                    .await;
+            }
+            return;
+        }
+        if status != ESME_ROK {
+            self.under_way.remove(&token);
+            let outcome = SegmentOutcome::Rejected(rejection(status));
+            self.report(token, segment, outcome, took).await;
+            return;
+        }
+        self.report(token, segment, SegmentOutcome::Accepted(id), took)
+            .await;
+        if let Some(under_way) = self.under_way.get_mut(&token) {
+            under_way.at += 1;
+            self.submit_next(token).await;
+        }
+    }
+
+    async fn report(
+        &mut self,
+        token: Token,
+        segment: u16,
+        outcome: SegmentOutcome,
+        took: Duration,
+    ) {
+        self.driver
+            .tell(ChannelEvent::Segment {
+                token,
+                segment,
+                outcome,
+                took,
+            })
+            .await;
+    }
+
+    async fn deliver(&mut self, header: Header, deliver: &Deliver, receiver: bool) {
+        if self.receive.is_some() && !receiver {
+            // A transmitter session receives nothing (SMPP 3.4 §2.2).
+            self.submit.refuse(header, ESME_RINVBNDSTS);
+            return;
+        }
+        self.forget_dropped();
+        if self.arrivals.len() >= MAX_UNACKNOWLEDGED {
+            self.link(receiver).refuse(header, ESME_RMSGQFUL);
+            return;
+        }
+        let ack = Ack::new(header.sequence, self.verdict_sender.downgrade());
+        let (channel, account) = (self.driver.id.clone(), self.driver.config.account.clone());
+        let event = if deliver.is_receipt() {
+            let reported = receipt::read(deliver);
+            let Some(reference) = reported.reference else {
+                // Nothing can ever be joined to it, so that sending it again would not help.
+                tracing::warn!(channel = %self.driver.id, "a receipt names no message");
+                self.link(receiver).refuse(header, ESME_ROK);
+                return;
+            };
+            let (handset, receipt) = (reported.handset, reported.receipt);
+            ChannelEvent::Receipt {
+                account,
+                channel,
+                reference,
+                handset,
+                receipt,
+                ack,
+            }
+        } else {
+            let inbound::Received {
+                from,
+                to,
+                text,
+                part,
+            } = inbound::read(deliver);
+            ChannelEvent::Inbound {
+                channel,
+                account,
+                from,
+                to,
+                text,
+                part,
+                ack,
+            }
+        };
+        self.unacknowledged.insert(header.sequence, header);
+        self.arrivals
+            .push_back((self.driver.clock.elapsed(), header.sequence));
+        self.driver.tell(event).await;
+    }
+
+    /// Answers a `deliver_sm` as the engine decided.
+    fn acknowledge(&mut self, verdict: AckVerdict) {
+        let Some(header) = self.unacknowledged.remove(&verdict.sequence) else {
+            return;
+        };
+        if self.unacknowledged.is_empty() {
+            self.arrivals.clear();
+        }
+        // A refusal that says "again later": what we could not store must come again.
+        let status = if verdict.taken {
+            ESME_ROK
+        } else {
+            ESME_RX_T_APPN
+        };
+        let receiver = self.receive.is_some();
+        self.link(receiver).refuse(header, status);
+    }
+
+    /// Frees the places of those that were answered, and of those that never will be.
+    fn forget_dropped(&mut self) {
+        let now = self.driver.clock.elapsed();
+        while let Some((arrived, sequence)) = self.arrivals.front().copied() {
+            if self.unacknowledged.contains_key(&sequence) {
+                if now.saturating_sub(arrived) < VERDICT_TIMEOUT {
+                    break;
+                }
+                self.unacknowledged.remove(&sequence);
+            }
+            self.arrivals.pop_front();
+        }
+        if self.arrivals.len() >= MAX_UNACKNOWLEDGED {
+            let open = &self.unacknowledged;
+            self.arrivals
+                .retain(|(_, sequence)| open.contains_key(sequence));
+        }
+    }
+
+    fn link(&mut self, receiver: bool) -> &mut EsmeLink {
+        match &mut self.receive {
+            Some(link) if receiver => link,
+            _ => &mut self.submit,
+        }
+    }
+
+    fn leave(&mut self, leaving: Leaving) {
+        // Said at once, so that nothing more is handed over only to be returned.
+        self.driver.status.send_replace(ChannelStatus::Draining);
+        self.leaving = Some(leaving);
+        self.leave_by =
+            self.driver.clock.elapsed() + DRAIN.min(self.driver.config.response_timeout);
+    }
+
+    /// True if nothing is left to wait for, or it has been waited for long enough.
+    fn is_drained(&mut self) -> bool {
+        let now = self.driver.clock.elapsed();
+        if self.under_way.is_empty() {
+            self.leave_by = self.leave_by.min(now + DRAIN_VERDICTS);
+        }
+        now >= self.leave_by || (self.under_way.is_empty() && self.unacknowledged.is_empty())
+    }
+
+    async fn doubt_what_is_under_way(&mut self) {
+        let now = self.driver.clock.elapsed();
+        self.submit.abandon();
+        for (token, under_way) in std::mem::take(&mut self.under_way) {
+            if let Some(segment) = under_way.request.segments.get(under_way.at) {
+                let took = now.saturating_sub(under_way.since);
+                let outcome = SegmentOutcome::Unknown(Doubt::Disconnected);
+                self.report(token, segment.index, outcome, took).await;
+            }
+        }
+    }
+
+    /// Ends the session politely within [`GOODBYE`]; with an `unbind` of ours if so said.
+    async fn close(self, unbind: bool) {
+        let links = [Some(self.submit), self.receive];
+        let _ = tokio::time::timeout(GOODBYE, async {
+            for mut link in links.into_iter().flatten() {
+                if unbind {
+                    link.unbind();
+                    while !matches!(link.next().await, LinkEvent::Unbound | LinkEvent::Closed(_)) {}
+                }
+                link.close().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// The next event of either link, and whether it is the receiver's.
+async fn next(submit: &mut EsmeLink, receive: Option<&mut EsmeLink>) -> (LinkEvent<Tag>, bool) {
+    match receive {
+        None => (submit.next().await, false),
+        Some(receive) => tokio::select! {
+            event = submit.next() => (event, false),
+            event = receive.next() => (event, true),
+        },
+    }
+}

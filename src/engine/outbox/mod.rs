@@ -1,0 +1,373 @@
+//! Webhooks: posts that were decided in the commit of what they tell, signed as Standard Webhooks
+//! does, in order per message, at least once, for 72 hours.
+//!
+//! A receiver that fails is left alone for a while, longer each time, and holds up nobody else.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Serialize;
+use sha2::Sha256;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use super::view::{InboundView, MessageView, message_view};
+use crate::domain::status::Language;
+use crate::domain::time::Timestamp;
+use crate::store::{Delivery, OutboxEvent, Settled};
+
+mod egress;
+
+pub use egress::{UrlRefused, check_url};
+
+/// Posts under way at once, over all receivers.
+const POSTS: usize = 64;
+/// Posts under way at once to one origin.
+const POSTS_PER_ORIGIN: usize = 32;
+/// How long one post may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Most of an answer that is read, so that the connection can be used again.
+const ANSWER_MAX: usize = 64 * 1024;
+/// How long a delivery is tried.
+const KEPT: Duration = Duration::from_hours(72);
+/// Waits between tries; the last one repeats.
+const WAITS: [Duration; 7] = [
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(1800),
+    Duration::from_secs(3600),
+    Duration::from_secs(7200),
+];
+/// How long a failing origin is left alone: from the first to the last, doubling.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The body of a webhook post.
+#[derive(Serialize)]
+struct Post<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    revision: u32,
+    created_at: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Message(Box<MessageView<'a>>),
+    Inbound(InboundView<'a>),
+}
+
+/// How a receiver has done lately.
+#[derive(Default)]
+struct Origin {
+    under_way: usize,
+    failures: u32,
+    paused_until: Option<Timestamp>,
+}
+
+/// One post's end.
+struct Outcome {
+    delivery: Delivery,
+    taken: Result<(), String>,
+}
+
+/// Runs until `working` is cancelled; posts under way are then given up and made again after the
+/// next start.
+pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
+    let client = match egress::client(engine.policy.clone(), TIMEOUT) {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::error!(%error, "webhooks_off");
+            return;
+        }
+    };
+    let (ended, mut endings) = mpsc::channel::<Outcome>(POSTS);
+    let mut origins: HashMap<Arc<str>, Origin> = HashMap::new();
+    let mut under_way = 0_usize;
+    loop {
+        let now = engine.clock.now();
+        let busy: Vec<_> = origins
+            .iter()
+            .filter(|(_, origin)| origin.is_busy(now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let mut wake_at = origins
+            .values()
+            .filter_map(|origin| origin.paused_until)
+            .filter(|at| *at > now)
+            .min();
+        let mut took_all = true;
+        if under_way < POSTS {
+            let limit = (POSTS - under_way).min(POSTS_PER_ORIGIN);
+            match engine.store.outbox_due(now, limit, &busy).await {
+                Ok(due) => {
+                    wake_at = [wake_at, due.next_due].into_iter().flatten().min();
+                    took_all = due.deliveries.len() < limit;
+                    for delivery in due.deliveries {
+                        under_way += 1;
+                        origins
+                            .entry(delivery.origin.clone())
+                            .or_default()
+                            .under_way += 1;
+                        tokio::spawn(post(
+                            engine.clone(),
+                            client.clone(),
+                            delivery,
+                            ended.clone(),
+                        ));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "outbox_unavailable");
+                    wake_at = Some(now + Duration::from_secs(1));
+                }
+            }
+        }
+        // With places left and more due, the next look is at once; else something has to happen.
+        if !took_all && under_way < POSTS && wake_at.is_some_and(|at| at <= now) {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let sleep = engine.clock.sleep_until(
+            wake_at
+                .filter(|_| under_way < POSTS)
+                .unwrap_or(Timestamp::NEVER),
+        );
+        let mut outcomes = Vec::with_capacity(POSTS);
+        tokio::select! {
+            () = working.cancelled() => return,
+            () = engine.bells.outbox.notified(), if under_way < POSTS => {}
+            _ = endings.recv_many(&mut outcomes, POSTS) => {}
+            () = tokio::time::sleep(sleep.max(Duration::from_millis(1))) => {}
+        }
+        if !outcomes.is_empty() {
+            under_way -= outcomes.len();
+            let settled = outcomes
+                .into_iter()
+                .map(|outcome| engine.settle(outcome, &mut origins))
+                .collect();
+            if let Err(error) = engine.store.outbox_settle(settled).await {
+                tracing::warn!(%error, "webhook_outcomes_not_stored");
+            }
+            origins.retain(|_, origin| origin.under_way > 0 || origin.failures > 0);
+        }
+    }
+}
+
+impl Origin {
+    fn is_busy(&self, now: Timestamp) -> bool {
+        // After a failure one post at a time finds out whether the receiver is back.
+        let places = if self.failures > 0 {
+            1
+        } else {
+            POSTS_PER_ORIGIN
+        };
+        self.under_way >= places || self.paused_until.is_some_and(|until| until > now)
+    }
+}
+
+impl Engine {
+    fn settle(&self, outcome: Outcome, origins: &mut HashMap<Arc<str>, Origin>) -> (u64, Settled) {
+        let Outcome { delivery, taken } = outcome;
+        let now = self.clock.now();
+        let origin = origins.entry(delivery.origin.clone()).or_default();
+        origin.under_way = origin.under_way.saturating_sub(1);
+        let settled = match taken {
+            Ok(()) => {
+                self.metrics.webhooks_delivered.increment(1);
+                *origin = Origin {
+                    under_way: origin.under_way,
+                    ..Origin::default()
+                };
+                Settled::Done
+            }
+            Err(problem) => {
+                origin.failures = origin.failures.saturating_add(1);
+                let pause = PAUSE
+                    .0
+                    .saturating_mul(1 << origin.failures.min(6).saturating_sub(1))
+                    .min(PAUSE.1);
+                origin.paused_until = Some(now + pause);
+                if now.since(delivery.created_at) >= KEPT {
+                    self.metrics.webhooks_dropped.increment(1);
+                    tracing::error!(origin = %delivery.origin, tries = delivery.tries, %problem, "webhook_dropped");
+                    Settled::GivenUp
+                } else {
+                    self.metrics.webhooks_retried.increment(1);
+                    tracing::warn!(origin = %delivery.origin, tries = delivery.tries, %problem, "webhook_failed");
+                    let index = usize::try_from(delivery.tries)
+                        .unwrap_or(usize::MAX)
+                        .min(WAITS.len() - 1);
+                    Settled::Retry(now + WAITS[index].mul_f64(1.0 + self.random.fraction() / 4.0))
+                }
+            }
+        };
+        (delivery.seq, settled)
+    }
+
+    /// The secret that signs a delivery, in octets.
+    fn secret(&self, delivery: &Delivery) -> Option<Vec<u8>> {
+        match &delivery.webhook {
+            Some(id) => {
+                let webhooks = self.store.webhooks(&delivery.tenant);
+                let webhook = webhooks.iter().find(|webhook| webhook.id == *id)?;
+                decode_secret(&webhook.secret)
+            }
+            None => decode_secret(&self.tenant_secret(&delivery.tenant)),
+        }
+    }
+}
+
+async fn post(
+    engine: Arc<Engine>,
+    client: reqwest::Client,
+    delivery: Delivery,
+    ended: mpsc::Sender<Outcome>,
+) {
+    let taken = try_post(&engine, &client, &delivery).await;
+    // The receiver is gone only when the daemon stops.
+    let _ = ended.send(Outcome { delivery, taken }).await;
+}
+
+/// Posts once. An error is words for the log: they hold no path, text or number.
+async fn try_post(
+    engine: &Engine,
+    client: &reqwest::Client,
+    delivery: &Delivery,
+) -> Result<(), String> {
+    let allow = &engine.rules().webhook_allow;
+    check_url(&delivery.url, allow).map_err(|refused| refused.to_string())?;
+    let Some(secret) = engine.secret(delivery) else {
+        // The subscription was deleted; what it was still owed goes with it.
+        return Ok(());
+    };
+    let (id, body) = body(delivery).map_err(|error| error.to_string())?;
+    let timestamp = (engine.clock.now().millis() / 1000).to_string();
+    let signature = sign(&secret, &id, &timestamp, &body);
+    let request = client
+        .post(&delivery.url)
+        .header("content-type", "application/json")
+        .header("webhook-id", &id)
+        .header("webhook-timestamp", &timestamp)
+        .header("webhook-signature", signature)
+        .body(body);
+    let mut response = request
+        .send()
+        .await
+        .map_err(|error| words(&error.without_url()))?;
+    let status = response.status();
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > ANSWER_MAX {
+            break;
+        }
+    }
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(format!("answered {}", status.as_u16()))
+    }
+}
+
+/// The innermost reason of a failed post.
+fn words(error: &reqwest::Error) -> String {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+fn body(delivery: &Delivery) -> Result<(String, Vec<u8>), serde_json::Error> {
+    let (id, revision, data) = match &delivery.event {
+        OutboxEvent::Message(message) => (
+            format!("{}-{}", message.id, message.revision),
+            message.revision,
+            Data::Message(Box::new(message_view(message, Language::Fr, None))),
+        ),
+        OutboxEvent::Inbound(inbound) => (
+            inbound.id.to_string(),
+            1,
+            Data::Inbound(InboundView::from(inbound)),
+        ),
+    };
+    let post = Post {
+        id: &id,
+        kind: delivery.event.kind(),
+        revision,
+        created_at: delivery.created_at.rfc3339(),
+        data,
+    };
+    let body = serde_json::to_vec(&post)?;
+    Ok((id, body))
+}
+
+/// `v1,` and the HMAC-SHA256 of id, timestamp and body, as Standard Webhooks 1.0 has it.
+fn sign(secret: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
+    use base64::Engine as _;
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
+        return String::new();
+    };
+    mac.update(id.as_bytes());
+    mac.update(b".");
+    mac.update(timestamp.as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
+    format!("v1,{signature}")
+}
+
+/// The octets of a `whsec_…` secret.
+fn decode_secret(secret: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(secret.strip_prefix("whsec_")?)
+        .ok()
+}
+
+impl Engine {
+    /// The secret that signs posts to the `webhook_url` of this tenant's messages, as
+    /// `whsec_…`. Derived, so that it needs no storing: it is the HMAC of the tenant's name under the
+    /// installation's own key.
+    #[must_use]
+    pub fn tenant_secret(&self, tenant: &crate::domain::id::Tenant) -> String {
+        use base64::Engine as _;
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.signing_key) else {
+            return String::new();
+        };
+        mac.update(b"webhook secret of tenant ");
+        mac.update(tenant.as_str().as_bytes());
+        let octets = mac.finalize().into_bytes();
+        format!(
+            "whsec_{}",
+            base64::engine::general_purpose::STANDARD.encode(octets)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_signature_is_that_of_the_standards_own_example() {
+        // The example in the Standard Webhooks specification, "Verifying signatures".
+        let secret = decode_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let signature = sign(
+            &secret,
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "1614265330",
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+}

@@ -1,0 +1,388 @@
+//! What the outside sees of records: the JSON of the contract, borrowed from the record.
+//!
+//! Webhooks, the HTTP interface and server-sent events render the same structures, so that a
+//! message looks the same wherever it is met. Nothing is decided here.
+
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use super::{ChannelView, Engine};
+use crate::channel::ChannelStatus;
+use crate::domain::inbound::Inbound;
+use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
+use crate::domain::receipt::ReceiptState;
+use crate::domain::status::Language;
+use crate::domain::time::Timestamp;
+use crate::pdu::segment::Alphabet;
+use crate::store::why_code;
+
+/// A message as clients read it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Message)]
+pub struct MessageView<'a> {
+    /// Its id (UUIDv7).
+    #[schema(value_type = String, format = "uuid")]
+    id: uuid::Uuid,
+    /// Recipient, E.164.
+    #[schema(example = "+33612345678")]
+    to: String,
+    /// Sender; null: the carrier account's own.
+    #[schema(required)]
+    from: Option<String>,
+    /// The text as it is sent.
+    text: &'a str,
+    /// `pending`, `sent`, `delivered`, `expired`, `failed` or `cancelled`.
+    status: &'static str,
+    /// The status for people, in the language of `Accept-Language`.
+    label: &'static str,
+    /// `scheduled`, `queued`, `submitting`, `submitted`, `delivered`, `expired`, `failed` or
+    /// `cancelled`.
+    state: &'static str,
+    /// Why it expired or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// What a pending message waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    /// Until when it waits, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    eta: Option<Rfc3339>,
+    /// `gsm` or `ucs2`.
+    encoding: &'static str,
+    /// Number of parts on the air.
+    parts: usize,
+    /// `transactional` or `commercial`.
+    class: &'static str,
+    /// The caller's label of the kind of message.
+    #[serde(rename = "type")]
+    #[schema(required)]
+    kind: Option<&'a str>,
+    /// The caller's own reference.
+    #[schema(required)]
+    reference: Option<&'a str>,
+    /// Whose it is.
+    tenant: &'a str,
+    /// The channel that it last went through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    /// Whose policy rules.
+    operator: &'a str,
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    created_at: Rfc3339,
+    /// When the caller wanted it sent, if later than its acceptance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    send_at: Option<Rfc3339>,
+    /// When a carrier had accepted every part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    sent_at: Option<Rfc3339>,
+    /// When the receipt that it is on the handset was taken in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    delivered_at: Option<Rfc3339>,
+    /// End of its validity.
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    expires_at: Rfc3339,
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    updated_at: Rfc3339,
+    /// Tries so far, the present one included.
+    attempts: u32,
+    /// True once it was, or may have been, sent a second time.
+    #[serde(skip_serializing_if = "is_false")]
+    maybe_duplicate: bool,
+    /// The batch that it came in with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    batch: Option<uuid::Uuid>,
+    /// The caller's metadata, given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<serde_json::Value>,
+    /// Number of changes of status so far: order webhooks by it.
+    revision: u32,
+    /// What happened, oldest first.
+    events: Vec<EventView<'a>>,
+}
+
+/// One line of a message's history.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MessageEvent)]
+pub struct EventView<'a> {
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    at: Rfc3339,
+    /// `accepted`, `submitted`, `refused`, `given_back`, `in_doubt`, `receipt`, `timed_out` or
+    /// `cancelled`.
+    event: &'static str,
+    /// The channel, the state that a receipt reports, or the reason, by `event`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// The carrier's own code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    /// Part number, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u16>,
+}
+
+/// A message from a handset, as clients read it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Inbound)]
+pub struct InboundView<'a> {
+    #[schema(value_type = String, format = "uuid")]
+    id: uuid::Uuid,
+    /// Who sent it.
+    from: &'a str,
+    /// The number or short code that it was sent to.
+    to: &'a str,
+    text: &'a str,
+    /// The bind or modem that brought it.
+    channel: &'a str,
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    received_at: Rfc3339,
+    /// Its place, if it is a part of a longer text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<PartView>,
+}
+
+/// Which part of a longer text.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InboundPart)]
+pub struct PartView {
+    /// Common to all parts.
+    reference: u16,
+    /// Number of parts.
+    total: u8,
+    /// This part's number, from 1.
+    index: u8,
+}
+
+/// A connection to a carrier, as operators read it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Channel)]
+pub struct ChannelJson {
+    /// For example `orange#1`.
+    name: String,
+    /// For example `orange`.
+    account: String,
+    /// `smpp`.
+    kind: &'static str,
+    /// True if it takes messages.
+    up: bool,
+    /// `connecting`, `up`, `down`, `draining` or `stopped`.
+    status: &'static str,
+    /// Why it is down, in the peer's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// Messages that may be under way at once.
+    window: usize,
+    /// Messages under way.
+    window_used: usize,
+}
+
+/// An instant that is written in RFC 3339, in UTC with milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Rfc3339(pub Timestamp);
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.rfc3339())
+    }
+}
+
+impl Engine {
+    /// The message as clients read it now.
+    #[must_use]
+    pub fn view<'a>(&self, message: &'a Message, language: Language) -> MessageView<'a> {
+        message_view(message, language, self.why(message))
+    }
+
+    /// The connections as operators read them.
+    #[must_use]
+    pub fn channels_json(&self) -> Vec<ChannelJson> {
+        self.channel_views()
+            .into_iter()
+            .map(ChannelJson::from)
+            .collect()
+    }
+}
+
+/// The message as clients read it; `why` is what [`Engine::why`] says of a pending one.
+#[must_use]
+pub fn message_view<'a>(
+    message: &'a Message,
+    language: Language,
+    why: Option<(&'static str, Option<Timestamp>)>,
+) -> MessageView<'a> {
+    let status = message.status();
+    let (why, eta) = why.map_or((None, None), |(why, eta)| (Some(why), eta));
+    MessageView {
+        id: message.id.0,
+        to: message.to.to_string(),
+        from: message.from.as_ref().map(ToString::to_string),
+        text: &message.text,
+        status: status.word(),
+        label: status.label(language),
+        state: state_word(&message.state, eta),
+        reason: message.reason().map(|cause| cause.code()),
+        why,
+        eta: eta.map(Rfc3339),
+        encoding: alphabet_word(message.plan.alphabet),
+        parts: message.parts(),
+        class: class_word(message.class),
+        kind: message.kind.as_deref(),
+        reference: message.reference.as_deref(),
+        tenant: message.tenant.as_str(),
+        channel: message.channel().map(|channel| channel.as_str()),
+        operator: message.lane.operator.as_str(),
+        created_at: Rfc3339(message.created_at),
+        send_at: message.send_at.map(Rfc3339),
+        sent_at: message.sent_at.map(Rfc3339),
+        delivered_at: message.delivered_at.map(Rfc3339),
+        expires_at: Rfc3339(message.expires_at),
+        updated_at: Rfc3339(message.updated_at),
+        attempts: message.tries,
+        maybe_duplicate: message.maybe_duplicate,
+        batch: message.batch.map(|batch| batch.0),
+        // It was stored from a JSON object, so that reading it back cannot fail.
+        metadata: message
+            .metadata
+            .as_deref()
+            .and_then(|json| serde_json::from_str(json).ok()),
+        revision: message.revision,
+        events: message.events.iter().map(EventView::from).collect(),
+    }
+}
+
+impl<'a> From<&'a Happening> for EventView<'a> {
+    fn from(happening: &'a Happening) -> Self {
+        let (event, detail, code, part) = match &happening.what {
+            What::Accepted => ("accepted", None, None, None),
+            What::Submitted(channel) => ("submitted", Some(channel.as_str()), None, None),
+            What::Refused(code) => ("refused", None, Some(code.as_str()), None),
+            What::GivenBack(why) => {
+                let code = match why {
+                    WaitReason::Backoff(code) => Some(code.as_str()),
+                    _ => None,
+                };
+                ("given_back", Some(why_code(why)), code, None)
+            }
+            What::Doubt(doubt) => ("in_doubt", Some(doubt_word(*doubt)), None, None),
+            What::Receipt { part, state, error } => (
+                "receipt",
+                Some(receipt_word(*state)),
+                error.as_deref(),
+                Some(*part),
+            ),
+            What::TimedOut(cause) => ("timed_out", Some(cause.code()), None, None),
+            What::Cancelled => ("cancelled", None, None, None),
+        };
+        Self {
+            at: Rfc3339(happening.at),
+            event,
+            detail,
+            code,
+            part,
+        }
+    }
+}
+
+impl<'a> From<&'a Inbound> for InboundView<'a> {
+    fn from(inbound: &'a Inbound) -> Self {
+        Self {
+            id: inbound.id.0,
+            from: &inbound.from,
+            to: &inbound.to,
+            text: &inbound.text,
+            channel: inbound.channel.as_str(),
+            received_at: Rfc3339(inbound.received_at),
+            part: inbound.part.map(|part| PartView {
+                reference: part.reference,
+                total: part.total,
+                index: part.index,
+            }),
+        }
+    }
+}
+
+impl From<ChannelView> for ChannelJson {
+    fn from(view: ChannelView) -> Self {
+        let up = view.status.is_up();
+        let (status, cause) = match view.status {
+            ChannelStatus::Connecting => ("connecting", None),
+            ChannelStatus::Up => ("up", None),
+            ChannelStatus::Down { cause } => ("down", Some(cause)),
+            ChannelStatus::Draining => ("draining", None),
+            ChannelStatus::Stopped => ("stopped", None),
+        };
+        Self {
+            name: view.name,
+            account: view.account,
+            kind: view.kind,
+            up,
+            status,
+            cause,
+            window: view.window,
+            window_used: view.window_used,
+        }
+    }
+}
+
+/// The word of an alphabet.
+#[must_use]
+pub const fn alphabet_word(alphabet: Alphabet) -> &'static str {
+    match alphabet {
+        Alphabet::Gsm7 => "gsm",
+        Alphabet::Ucs2 => "ucs2",
+    }
+}
+
+const fn state_word(state: &State, eta: Option<Timestamp>) -> &'static str {
+    match state {
+        // Scheduled and queued are one state read at two times.
+        State::Waiting { .. } if eta.is_some() => "scheduled",
+        State::Waiting { .. } => "queued",
+        State::Leased(_) => "submitting",
+        State::Submitted { .. } => "submitted",
+        State::Final(Outcome::Delivered) => "delivered",
+        State::Final(Outcome::Expired(_)) => "expired",
+        State::Final(Outcome::Failed(_)) => "failed",
+        State::Final(Outcome::Cancelled) => "cancelled",
+    }
+}
+
+const fn class_word(class: Class) -> &'static str {
+    match class {
+        Class::Transactional => "transactional",
+        Class::Commercial => "commercial",
+    }
+}
+
+const fn doubt_word(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::Timeout => "timeout",
+        Doubt::Disconnected => "disconnected",
+        Doubt::LeaseLost => "lease_lost",
+    }
+}
+
+const fn receipt_word(state: ReceiptState) -> &'static str {
+    match state {
+        ReceiptState::Scheduled => "scheduled",
+        ReceiptState::Enroute => "enroute",
+        ReceiptState::Delivered => "delivered",
+        ReceiptState::Expired => "expired",
+        ReceiptState::Deleted => "deleted",
+        ReceiptState::Undeliverable => "undeliverable",
+        ReceiptState::Accepted => "accepted",
+        ReceiptState::Unknown => "unknown",
+        ReceiptState::Rejected => "rejected",
+        ReceiptState::Skipped => "skipped",
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}

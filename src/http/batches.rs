@@ -1,0 +1,317 @@
+//! `/v1/batches`: several messages in one call, stored all together.
+//!
+//! Items that fail a check are reported one by one and the rest is accepted; if none passes, the
+//! call is refused as a whole.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{Allowed, ToRead, ToSend};
+use super::body::{Incoming, Named};
+use super::draft::{self, Batch, BatchError, ERRORS_MAX, NewMessage};
+use super::messages::{REPLAYED, check};
+use super::problem::{InputError, Problem};
+use super::{App, json};
+use crate::domain::id::BatchId;
+use crate::domain::message::Message;
+use crate::domain::status::Status;
+use crate::engine::accept::Checked;
+use crate::engine::view::Rfc3339;
+use crate::store::StoreError;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(read))
+}
+
+/// The body of `POST /v1/batches`: either shape.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum NewBatch {
+    /// Each message with its own text.
+    Messages {
+        /// The messages.
+        messages: Vec<NewMessage>,
+    },
+    /// One text for several recipients; beside `to`, the members of a message.
+    Recipients {
+        /// The recipients.
+        to: Vec<String>,
+        /// The text.
+        text: String,
+    },
+}
+
+/// What became of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+struct BatchResult {
+    /// The batch's id; null only where the first answer's batch is past keeping.
+    #[schema(required, value_type = Option<String>, format = "uuid")]
+    id: Option<uuid::Uuid>,
+    /// Number of items accepted.
+    accepted: usize,
+    /// Number of items refused.
+    rejected: usize,
+    /// One entry an item, in the order of the request.
+    results: Vec<ItemResult>,
+}
+
+/// What became of one item.
+#[derive(Debug, Serialize, ToSchema)]
+struct ItemResult {
+    /// Place in the request, from 0.
+    index: usize,
+    /// True if it is stored.
+    accepted: bool,
+    /// The message's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    id: Option<uuid::Uuid>,
+    /// Recipient, E.164.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    /// The message's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    /// Number of parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<usize>,
+    /// What is wrong with it; pointers are into the whole body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<InputError>,
+}
+
+impl ItemResult {
+    fn refused(index: usize, errors: Vec<InputError>) -> Self {
+        Self {
+            index,
+            accepted: false,
+            id: None,
+            to: None,
+            status: None,
+            parts: None,
+            errors,
+        }
+    }
+
+    fn stored(index: usize, message: &Message) -> Self {
+        Self {
+            index,
+            accepted: true,
+            id: Some(message.id.0),
+            to: Some(message.to.to_string()),
+            status: Some(message.status().word()),
+            parts: Some(message.parts()),
+            errors: Vec::new(),
+        }
+    }
+}
+
+/// Takes several messages; those that are accepted are durable when the answer is 202.
+#[utoipa::path(
+    post, path = "/v1/batches", tag = "batches", operation_id = "send_batch",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again")),
+    request_body = NewBatch,
+    responses(
+        (status = 202, description = "At least one is accepted and durable", body = BatchResult),
+        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The idempotency key was used with another body", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "None is accepted, or there are too many", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many messages are waiting", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Nothing can be stored now", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn create(
+    State(app): State<Arc<App>>,
+    caller: Allowed<ToSend>,
+    incoming: Incoming<true>,
+) -> Result<Response, Problem> {
+    let engine = &app.engine;
+    let limit = engine.rules().limits.max_recipients;
+    let batch = draft::batch(&incoming.body, limit).map_err(|error| match error {
+        BatchError::Json(error) => Problem::malformed_json(&error),
+        BatchError::Input(errors) => Problem::invalid_fields(errors),
+        BatchError::TooMany(count) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "too_many_recipients",
+            "There are too many recipients",
+            format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
+        ),
+    })?;
+    let items = judge(&app, batch);
+    if items.iter().all(Result::is_err) {
+        return Err(all_refused(items));
+    }
+    let mut accepted = Vec::with_capacity(items.len());
+    let mut results = Vec::with_capacity(items.len());
+    let mut places = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        match item {
+            Ok(checked) => {
+                accepted.push(checked);
+                places.push(index);
+            }
+            Err(errors) => results.push(ItemResult::refused(index, errors)),
+        }
+    }
+    let idempotency = incoming.idempotency(&caller.tenant, "/v1/batches");
+    let submitted = engine
+        .submit(&caller.tenant, accepted, true, idempotency)
+        .await?;
+    let rejected = results.len();
+    for (index, message) in places.into_iter().zip(&submitted.messages) {
+        results.push(ItemResult::stored(index, message));
+    }
+    results.sort_by_key(|result| result.index);
+    let mut response = json(
+        StatusCode::ACCEPTED,
+        &BatchResult {
+            id: submitted.batch.map(|batch| batch.0),
+            accepted: submitted.messages.len(),
+            rejected,
+            results,
+        },
+    );
+    if submitted.repeated {
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+type Judged = Result<Checked, Vec<InputError>>;
+
+/// Checks every item, with pointers into the whole body.
+fn judge(app: &App, batch: Batch) -> Vec<Judged> {
+    let engine = &app.engine;
+    match batch {
+        Batch::Messages(messages) => messages
+            .into_iter()
+            .enumerate()
+            .map(|(index, decoded)| {
+                let prefix = format!("/messages/{index}");
+                check(engine, decoded)
+                    .map_err(|errors| errors.into_iter().map(|e| e.under(&prefix)).collect())
+            })
+            .collect(),
+        Batch::Fanout { common, to } => to
+            .into_iter()
+            .enumerate()
+            .map(|(index, to)| {
+                let mut draft = common.draft.clone();
+                draft.to = to.map_err(|error| vec![error])?;
+                check(engine, draft.into()).map_err(|errors| {
+                    let place = |error: InputError| match error.pointer.as_deref() {
+                        Some("/to") => InputError {
+                            pointer: Some(format!("/to/{index}").into()),
+                            ..error
+                        },
+                        _ => error,
+                    };
+                    errors.into_iter().map(place).collect()
+                })
+            })
+            .collect(),
+    }
+}
+
+/// The refusal of a batch of which no item passed; what is wrong for all is named once.
+fn all_refused(items: Vec<Judged>) -> Problem {
+    let mut all: Vec<InputError> = Vec::new();
+    for error in items.into_iter().filter_map(Result::err).flatten() {
+        if all.len() >= ERRORS_MAX {
+            break;
+        }
+        if !all.contains(&error) {
+            all.push(error);
+        }
+    }
+    Problem::invalid_fields(all)
+}
+
+/// How far a batch has got.
+#[derive(Debug, Serialize, ToSchema)]
+struct BatchProgress {
+    #[schema(value_type = String, format = "uuid")]
+    id: uuid::Uuid,
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    created_at: Rfc3339,
+    /// Number of messages accepted.
+    total: usize,
+    /// Number of messages by status.
+    counts: Counts,
+}
+
+/// Numbers of messages by status.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct Counts {
+    pending: usize,
+    sent: usize,
+    delivered: usize,
+    expired: usize,
+    failed: usize,
+    cancelled: usize,
+}
+
+impl Counts {
+    const fn of(&mut self, status: Status) -> &mut usize {
+        match status {
+            Status::Pending => &mut self.pending,
+            Status::Sent => &mut self.sent,
+            Status::Delivered => &mut self.delivered,
+            Status::Expired => &mut self.expired,
+            Status::Failed => &mut self.failed,
+            Status::Cancelled => &mut self.cancelled,
+        }
+    }
+}
+
+/// How far a batch has got: counts by status.
+#[utoipa::path(
+    get, path = "/v1/batches/{id}", tag = "batches", operation_id = "get_batch",
+    params(("id" = String, Path, description = "The batch's id")),
+    responses(
+        (status = 200, description = "Counts by status", body = BatchProgress),
+        (status = 404, description = "No such batch", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn read(
+    State(app): State<Arc<App>>,
+    caller: Allowed<ToRead>,
+    Named(id): Named,
+) -> Result<Response, Problem> {
+    let id = BatchId::parse(&id).ok_or_else(Problem::not_found)?;
+    let store = &app.engine.store;
+    let batch = store.batch(&caller.tenant, id).await?;
+    let mut counts = Counts::default();
+    for message in &batch.messages {
+        match store.message(&caller.tenant, *message).await {
+            Ok(message) => *counts.of(message.status()) += 1,
+            // Past keeping: it is in the total alone.
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(json(
+        StatusCode::OK,
+        &BatchProgress {
+            id: batch.id.0,
+            created_at: Rfc3339(batch.created_at),
+            total: batch.messages.len(),
+            counts,
+        },
+    ))
+}

@@ -1,0 +1,428 @@
+//! `/v1/messages` and `/v1/preview`: one text for one recipient.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query as QueryString, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{Allowed, ToRead, ToSend};
+use super::body::{Incoming, Named, Parameters, Reading};
+use super::draft::{self, Decoded, NewMessage};
+use super::problem::{InputError, Problem};
+use super::{App, List, json};
+use crate::domain::id::{Lane, MessageId};
+use crate::domain::msisdn;
+use crate::domain::status::Status;
+use crate::domain::time::Timestamp;
+use crate::engine::Engine;
+use crate::engine::accept::Checked;
+use crate::engine::view::{MessageView, Rfc3339, alphabet_word};
+use crate::store::Query;
+
+/// Says that an answer is the first one, given again.
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Messages a page where nothing is said, and at most.
+pub(super) const PAGE: (usize, usize) = (100, 1000);
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(read, cancel))
+        .routes(routes!(preview))
+}
+
+/// Every check of a decoded draft: the body's errors and the engine's, each field named once.
+pub(super) fn check(engine: &Engine, decoded: Decoded) -> Result<Checked, Vec<InputError>> {
+    if decoded.errors.is_empty() {
+        let checked = engine.check(decoded.draft);
+        return checked.map_err(|errors| errors.into_iter().map(InputError::from).collect());
+    }
+    let mut decoded = decoded;
+    if let Err(errors) = engine.check(std::mem::take(&mut decoded.draft)) {
+        for error in errors {
+            // A field that could not be read was checked as if it were empty.
+            if !decoded.has_error(error.pointer) && !decoded.has_error("/template") {
+                decoded.errors.push(error.into());
+            }
+        }
+    }
+    Err(decoded.errors)
+}
+
+/// Takes a message; it is durable when the answer is 202.
+#[utoipa::path(
+    post, path = "/v1/messages", tag = "messages", operation_id = "send_message",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again")),
+    request_body = NewMessage,
+    responses(
+        (status = 202, description = "Accepted and durable", body = MessageView),
+        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the scope send", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The idempotency key was used with another body", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many messages are waiting", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Nothing can be stored now", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn create(
+    State(app): State<Arc<App>>,
+    caller: Allowed<ToSend>,
+    incoming: Incoming<false>,
+) -> Result<Response, Problem> {
+    let engine = &app.engine;
+    let decoded =
+        draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
+    let checked = check(engine, decoded).map_err(Problem::invalid_fields)?;
+    let idempotency = incoming.idempotency(&caller.tenant, "/v1/messages");
+    let submitted = engine
+        .submit(&caller.tenant, vec![checked], false, idempotency)
+        .await?;
+    let Some(message) = submitted.messages.first() else {
+        // A repetition of a submission whose message is past keeping.
+        return Err(Problem::not_found());
+    };
+    let mut response = json(
+        StatusCode::ACCEPTED,
+        &engine.view(message, incoming.language),
+    );
+    if submitted.repeated {
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// One message.
+#[utoipa::path(
+    get, path = "/v1/messages/{id}", tag = "messages", operation_id = "get_message",
+    params(("id" = String, Path, description = "The message's id")),
+    responses(
+        (status = 200, description = "The message", body = MessageView),
+        (status = 404, description = "No such message", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn read(
+    State(app): State<Arc<App>>,
+    caller: Allowed<ToRead>,
+    Named(id): Named,
+    Reading(language): Reading,
+) -> Result<Response, Problem> {
+    let id = MessageId::parse(&id).ok_or_else(Problem::not_found)?;
+    let message = app.engine.store.message(&caller.tenant, id).await?;
+    Ok(json(StatusCode::OK, &app.engine.view(&message, language)))
+}
+
+/// Withdraws a message that has not begun to leave.
+#[utoipa::path(
+    delete, path = "/v1/messages/{id}", tag = "messages", operation_id = "cancel_message",
+    params(("id" = String, Path, description = "The message's id")),
+    responses(
+        (status = 200, description = "The message, cancelled", body = MessageView),
+        (status = 404, description = "No such message", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is leaving, has left or is finished", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn cancel(
+    State(app): State<Arc<App>>,
+    caller: Allowed<ToSend>,
+    Named(id): Named,
+    Reading(language): Reading,
+) -> Result<Response, Problem> {
+    let id = MessageId::parse(&id).ok_or_else(Problem::not_found)?;
+    let message = app.engine.cancel(&caller.tenant, id).await?;
+    Ok(json(StatusCode::OK, &app.engine.view(&message, language)))
+}
+
+/// The messages that a query names, newest first.
+#[utoipa::path(
+    get, path = "/v1/messages", tag = "messages", operation_id = "list_messages",
+    params(
+        ("status" = Option<String>, Query, description = "pending, sent, delivered, expired, failed or cancelled"),
+        ("to" = Option<String>, Query, description = "Recipient, in any usual writing"),
+        ("reference" = Option<String>, Query, description = "The caller's reference"),
+        ("type" = Option<String>, Query, description = "The caller's label of the kind of message"),
+        ("since" = Option<String>, Query, description = "Created at or after (RFC 3339)"),
+        ("until" = Option<String>, Query, description = "Created before (RFC 3339)"),
+        ("updated_since" = Option<String>, Query, description = "Changed at or after (RFC 3339)"),
+        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 where nothing is said"),
+        ("cursor" = Option<String>, Query, description = "next_cursor of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page; follow next_cursor until it is null, even over empty pages", body = List<MessageView>),
+        (status = 422, description = "Parameters are wrong", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn list(
+    State(app): State<Arc<App>>,
+    caller: Allowed<ToRead>,
+    Reading(language): Reading,
+    query: Result<QueryString<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let engine = &app.engine;
+    let mut query = parameters(
+        query,
+        &[
+            "status",
+            "to",
+            "reference",
+            "type",
+            "since",
+            "until",
+            "updated_since",
+            "limit",
+            "cursor",
+        ],
+    )?;
+    let mut errors = Vec::new();
+    let mut wrong = |name: &'static str, detail: String| {
+        errors.push(InputError::of_parameter(name, "invalid_parameter", detail));
+    };
+    let status = query.take("status").and_then(|word| {
+        let status = Status::from_word(&word);
+        if status.is_none() {
+            let words = Status::ALL.map(Status::word).join(", ");
+            wrong("status", format!("it must be one of {words}"));
+        }
+        status
+    });
+    let country = &engine.rules().default_country;
+    let to = query.take("to").and_then(|text| {
+        // In a query string an unescaped plus is a space.
+        let text = text
+            .strip_prefix(' ')
+            .map_or_else(|| text.clone(), |rest| format!("+{rest}"));
+        msisdn::parse(&text, country)
+            .map_err(|error| wrong("to", error.to_string()))
+            .ok()
+    });
+    let mut times = [None; 3];
+    for (time, name) in times.iter_mut().zip(["since", "until", "updated_since"]) {
+        if let Some(text) = query.take(name) {
+            *time = Timestamp::parse_rfc3339(&text.replace(' ', "+"));
+            if time.is_none() {
+                wrong(
+                    name,
+                    "it must be RFC 3339 with an offset, such as 2026-10-05T19:00:00Z".into(),
+                );
+            }
+        }
+    }
+    let limit = limit(&mut query, PAGE, &mut wrong);
+    let before = cursor(&mut query, &mut wrong).map(MessageId);
+    if !errors.is_empty() {
+        return Err(Problem::invalid_fields(errors));
+    }
+    let [since, until, updated_since] = times;
+    let page = engine
+        .store
+        .find(Query {
+            tenant: caller.tenant,
+            status,
+            to,
+            reference: query.take("reference"),
+            kind: query.take("type"),
+            since,
+            until,
+            updated_since,
+            before,
+            limit,
+        })
+        .await?;
+    let data = page
+        .items
+        .iter()
+        .map(|message| engine.view(message, language))
+        .collect();
+    Ok(json(
+        StatusCode::OK,
+        &List {
+            data,
+            next_cursor: page.next,
+        },
+    ))
+}
+
+/// The parameters of a request, or why they cannot be read.
+pub(super) fn parameters(
+    query: Result<QueryString<Vec<(String, String)>>, QueryRejection>,
+    known: &[&'static str],
+) -> Result<Parameters, Problem> {
+    let QueryString(query) = query.map_err(|_| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_query",
+            "The query string cannot be read",
+            "the query string must be name=value pairs in UTF-8, percent-encoded",
+        )
+    })?;
+    Parameters::of(query, known).map_err(Problem::invalid_fields)
+}
+
+/// The page size.
+pub(super) fn limit(
+    query: &mut Parameters,
+    (usual, most): (usize, usize),
+    wrong: &mut impl FnMut(&'static str, String),
+) -> usize {
+    let Some(text) = query.take("limit") else {
+        return usual;
+    };
+    match text.parse() {
+        Ok(limit) if (1..=most).contains(&limit) => limit,
+        _ => {
+            wrong(
+                "limit",
+                format!("it must be a whole number from 1 to {most}"),
+            );
+            usual
+        }
+    }
+}
+
+/// Where the page before ended.
+pub(super) fn cursor(
+    query: &mut Parameters,
+    wrong: &mut impl FnMut(&'static str, String),
+) -> Option<uuid::Uuid> {
+    let text = query.take("cursor")?;
+    let cursor = uuid::Uuid::try_parse(&text).ok();
+    if cursor.is_none() {
+        wrong("cursor", "give back next_cursor as it was".into());
+    }
+    cursor
+}
+
+/// What sending a draft would do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Preview {
+    /// Recipient, E.164.
+    to: String,
+    /// Sender; null: the carrier account's own.
+    #[schema(required)]
+    from: Option<String>,
+    /// The text as it would be sent.
+    text: String,
+    /// `gsm` or `ucs2`.
+    encoding: &'static str,
+    /// The characters that force Unicode, in order of appearance.
+    forcing_unicode: Vec<char>,
+    /// Septets or UTF-16 code units.
+    units: u32,
+    /// Number of parts.
+    parts: usize,
+    /// The text of each part.
+    part_texts: Vec<String>,
+    /// Whose policy would rule.
+    operator: String,
+    /// The accounts that it would be tried on: steps in order, each a set.
+    route: Vec<Vec<String>>,
+    /// What it would cost; null where no price is known.
+    #[schema(required, value_type = Option<f64>)]
+    cost: Option<f64>,
+    /// When it may first leave.
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    first_send_at: Rfc3339,
+    /// End of its validity.
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    expires_at: Rfc3339,
+    /// What the sender may want to know.
+    warnings: Vec<Warning>,
+}
+
+/// Something worth knowing that does not prevent sending.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Warning {
+    /// `unicode`, `several_parts` or `no_channel`.
+    code: &'static str,
+    /// In words.
+    detail: String,
+}
+
+/// What a send would do, by the code that sends. Nothing is stored.
+#[utoipa::path(
+    post, path = "/v1/preview", tag = "messages", operation_id = "preview_message",
+    request_body = NewMessage,
+    responses(
+        (status = 200, description = "What sending would do", body = Preview),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn preview(
+    State(app): State<Arc<App>>,
+    _caller: Allowed<ToSend>,
+    incoming: Incoming<false>,
+) -> Result<Response, Problem> {
+    let engine = &app.engine;
+    let decoded =
+        draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
+    let checked = check(engine, decoded).map_err(Problem::invalid_fields)?;
+    let Checked { plan, operator, .. } = &checked;
+    let mut warnings = Vec::new();
+    let encoding = alphabet_word(plan.alphabet);
+    if encoding == "ucs2" {
+        warnings.push(Warning {
+            code: "unicode",
+            detail: "characters outside the GSM alphabet leave room for 70 units in one part \
+                     instead of 160; encoding \"transliterate\" replaces those that can be"
+                .to_owned(),
+        });
+    }
+    if plan.count() > 1 {
+        warnings.push(Warning {
+            code: "several_parts",
+            detail: format!("the text is sent, and paid for, as {} parts", plan.count()),
+        });
+    }
+    let lane = Lane {
+        operator: operator.name.clone(),
+        step: 0,
+    };
+    let rules = engine.rules();
+    let accounts = rules.accounts(&lane);
+    let up = engine
+        .channels
+        .iter()
+        .any(|channel| accounts.contains(&channel.account) && channel.status.borrow().is_up());
+    if !up {
+        warnings.push(Warning {
+            code: "no_channel",
+            detail: "no channel of its first step is up now; it would wait".to_owned(),
+        });
+    }
+    let preview = Preview {
+        to: checked.to.to_string(),
+        from: checked.from.as_ref().map(ToString::to_string),
+        encoding,
+        forcing_unicode: checked.forcing_unicode.clone(),
+        units: plan.units,
+        parts: plan.count(),
+        part_texts: plan.slices(&checked.text).map(str::to_owned).collect(),
+        operator: operator.name.to_string(),
+        route: operator
+            .route
+            .iter()
+            .map(|step| step.iter().map(ToString::to_string).collect())
+            .collect(),
+        cost: None,
+        first_send_at: Rfc3339(checked.due_at),
+        expires_at: Rfc3339(checked.expires_at),
+        warnings,
+        text: checked.text,
+    };
+    Ok(json(StatusCode::OK, &preview))
+}

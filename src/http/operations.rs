@@ -1,0 +1,155 @@
+//! What operators and their tools ask: channels, health, readiness, metrics.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{Allowed, ToRead};
+use super::problem::Problem;
+use super::{App, List, json};
+use crate::engine::Engine;
+use crate::engine::view::ChannelJson;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(channels))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(metrics))
+}
+
+/// The connections to carriers.
+#[utoipa::path(
+    get, path = "/v1/channels", tag = "operations", operation_id = "list_channels",
+    responses((status = 200, description = "The connections", body = List<ChannelJson>)),
+    security(("key" = []))
+)]
+async fn channels(State(app): State<Arc<App>>, _caller: Allowed<ToRead>) -> Response {
+    json(StatusCode::OK, &List::whole(app.engine.channels_json()))
+}
+
+/// True if the process and its store work.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operations", operation_id = "healthz",
+    responses(
+        (status = 200, description = "The process and its store work"),
+        (status = 503, description = "They do not", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    healthy(&app.engine)
+}
+
+/// True if messages are accepted.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations", operation_id = "readyz",
+    responses(
+        (status = 200, description = "Messages are accepted"),
+        (status = 503, description = "They are not", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let engine = &app.engine;
+    let most = engine.rules().limits.max_live_messages as u64;
+    let full = engine.store.gauges(engine.clock.now()).live >= most;
+    if full || app.stop.is_cancelled() {
+        return Err(Problem::unavailable());
+    }
+    healthy(engine)
+}
+
+/// The reason goes to the log: these endpoints ask for no key.
+fn healthy(engine: &Engine) -> Result<Response, Problem> {
+    match engine.store.unhealthy() {
+        None => Ok(json(
+            StatusCode::OK,
+            &std::collections::BTreeMap::from([("status", "ok")]),
+        )),
+        Some(why) => {
+            tracing::warn!(why, "store unhealthy");
+            Err(Problem::unavailable())
+        }
+    }
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations", operation_id = "metrics",
+    responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain"))
+)]
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    app.shown.refresh(&app.engine);
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+        )],
+        app.engine.metrics.render(),
+    )
+        .into_response()
+}
+
+/// Label sets of gauges that have been shown: one that is gone is zero, not what it last was.
+#[derive(Default)]
+pub(super) struct Shown(Mutex<Sets>);
+
+#[derive(Default)]
+struct Sets {
+    waiting: HashSet<(String, &'static str)>,
+    oldest: HashSet<String>,
+}
+
+impl Shown {
+    /// Sets the gauges that are read when somebody looks.
+    #[allow(clippy::cast_precision_loss)]
+    fn refresh(&self, engine: &Engine) {
+        let gauges = engine.store.gauges(engine.clock.now());
+        let metrics = &engine.metrics;
+        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (operator, why) in &sets.waiting {
+            let labels = [("operator", operator.as_str()), ("why", *why)];
+            metrics.gauge("relais_queue_messages", &labels).set(0.0);
+        }
+        for (operator, why, count) in gauges.waiting {
+            let labels = [("operator", operator.as_str()), ("why", why)];
+            metrics
+                .gauge("relais_queue_messages", &labels)
+                .set(count as f64);
+            sets.waiting.insert((operator.to_string(), why));
+        }
+        for operator in &sets.oldest {
+            let labels = [("operator", operator.as_str())];
+            metrics
+                .gauge("relais_queue_oldest_seconds", &labels)
+                .set(0.0);
+        }
+        for (operator, seconds) in gauges.oldest {
+            let labels = [("operator", operator.as_str())];
+            metrics
+                .gauge("relais_queue_oldest_seconds", &labels)
+                .set(seconds);
+            sets.oldest.insert(operator.to_string());
+        }
+        drop(sets);
+        for channel in engine.channel_views() {
+            let labels = [("channel", channel.name.as_str())];
+            let up = f64::from(u8::from(channel.status.is_up()));
+            metrics.gauge("relais_channel_up", &labels).set(up);
+            metrics
+                .gauge("relais_channel_window_used", &labels)
+                .set(channel.window_used as f64);
+        }
+        for (name, value) in [
+            ("relais_webhook_pending", gauges.outbox),
+            ("relais_store_disk_bytes", gauges.disk_bytes),
+            ("relais_store_live_bytes", gauges.live_bytes),
+        ] {
+            metrics.gauge(name, &[]).set(value as f64);
+        }
+    }
+}

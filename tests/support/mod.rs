@@ -1,0 +1,163 @@
+//! A gateway in one process, in virtual time: the engine over a store in memory and a simulated
+//! SMSC at the other end of connections in memory. Two days pass in milliseconds.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relais::channel::smpp::{SmppConfig, start_on};
+use relais::clock::{Clock, Random};
+use relais::domain::id::{MessageId, Tenant};
+use relais::domain::message::Message;
+use relais::domain::policy::{Limits, Operator, Policy};
+use relais::domain::status::Status;
+use relais::domain::time::Timestamp;
+use relais::engine::accept::Draft;
+use relais::engine::{self, Engine, Parts, Stop};
+use relais::metrics::Metrics;
+use relais::sim::smsc::{self, SmscHandle, SmscScript};
+use relais::store;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// 21 September 2026, 10:00 UTC.
+pub const START: Timestamp = Timestamp(1_789_984_800_000);
+
+/// One gateway and one carrier.
+pub struct World {
+    pub engine: Arc<Engine>,
+    pub carrier: SmscHandle,
+    pub clock: Clock,
+    pub policy: watch::Sender<Arc<Policy>>,
+    stop: Stop,
+    channels: CancellationToken,
+    drivers: Vec<JoinHandle<()>>,
+    tasks: JoinSet<()>,
+}
+
+/// The default operator over the account `carrier`.
+pub fn operator() -> Operator {
+    Operator::named("default", vec![vec!["carrier".into()]])
+}
+
+pub fn policy(operator: Operator) -> Policy {
+    Policy::new(operator, Vec::new(), "FR", Limits::default())
+}
+
+impl World {
+    pub async fn new(script: SmscScript) -> Self {
+        Self::with(script, policy(operator()), |_| {}).await
+    }
+
+    pub async fn with(
+        script: SmscScript,
+        policy: Policy,
+        account: impl FnOnce(&mut SmppConfig),
+    ) -> Self {
+        let clock = Clock::starting_at(START);
+        let random = Random::seeded(7);
+        let carrier = smsc::start(script, &clock, &random);
+        let (policy, rules) = watch::channel(Arc::new(policy));
+        let store = store::memory(rules.clone(), clock.now()).unwrap();
+        let mut config = SmppConfig::new("carrier", "in memory", 1, "relais", "secret");
+        account(&mut config);
+        let (events_in, events) = mpsc::channel(256);
+        let channels = CancellationToken::new();
+        let started = start_on(
+            carrier.connector(),
+            Arc::new(config),
+            &clock,
+            &random,
+            &events_in,
+            &channels,
+        );
+        drop(events_in);
+        let (handles, drivers): (Vec<_>, Vec<_>) = started.into_iter().unzip();
+        let engine = Arc::new(Engine::new(Parts {
+            store,
+            policy: rules,
+            clock: clock.clone(),
+            random,
+            metrics: Arc::new(Metrics::new()),
+            channels: handles,
+            signing_key: [7; 32],
+        }));
+        let stop = Stop::default();
+        let tasks = engine::run(&engine, events, &stop);
+        Self {
+            engine,
+            carrier,
+            clock,
+            policy,
+            stop,
+            channels,
+            drivers,
+            tasks,
+        }
+    }
+
+    /// Stores one message.
+    pub async fn send(&self, to: &str, text: &str) -> MessageId {
+        self.submit(Draft {
+            to: to.to_owned(),
+            text: text.to_owned(),
+            ..Draft::default()
+        })
+        .await
+    }
+
+    pub async fn submit(&self, draft: Draft) -> MessageId {
+        let checked = self.engine.check(draft).unwrap();
+        let submitted = self
+            .engine
+            .submit(&tenant(), vec![checked], false, None)
+            .await
+            .unwrap();
+        submitted.messages[0].id
+    }
+
+    pub async fn message(&self, id: MessageId) -> Message {
+        self.engine.store.message(&tenant(), id).await.unwrap()
+    }
+
+    /// Waits, in virtual time, until the message has this status; says how long that took.
+    pub async fn until(&self, id: MessageId, status: Status) -> Duration {
+        let mut changes = self.engine.listen();
+        let from = self.clock.now();
+        let wanted = async {
+            while self.message(id).await.status() != status {
+                let _ = changes.recv().await;
+            }
+        };
+        let limit = Duration::from_hours(24 * 30);
+        if tokio::time::timeout(limit, wanted).await.is_err() {
+            panic!(
+                "still {:?}: {:#?}",
+                self.message(id).await.status(),
+                self.message(id).await
+            );
+        }
+        self.clock.now().since(from)
+    }
+
+    /// Stops as the daemon does: no new claims, what is under way lands, then everything ends.
+    pub async fn stop(mut self) {
+        self.stop.claiming.cancel();
+        self.channels.cancel();
+        for driver in self.drivers {
+            driver.await.unwrap();
+        }
+        self.stop.working.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+        self.engine.store.close().await;
+        self.carrier.shutdown().await;
+    }
+}
+
+pub fn tenant() -> Tenant {
+    Tenant::from("default")
+}
