@@ -15,6 +15,8 @@ pub(super) fn init(log: &Log) {
     let filter = EnvFilter::try_new(format!("{SILENCED},{level}"))
         .unwrap_or_else(|_| EnvFilter::new(format!("{SILENCED},info")));
     let builder = tracing_subscriber::fmt()
+        // Its complaint about a closed standard error would be a panic, and end the daemon.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     let _ = match log.format {
