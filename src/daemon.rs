@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -90,9 +91,9 @@ pub enum StartError {
     /// The store in memory cannot be made.
     #[error("store: {0}")]
     Memory(#[from] store::RecoverError),
-    /// The admin key cannot be read or made.
-    #[error("admin key {}: {source}", file.display())]
-    AdminKey {
+    /// A secret of the installation cannot be read or made.
+    #[error("secret {}: {source}", file.display())]
+    Secret {
         /// Its file.
         file: PathBuf,
         /// The system's words.
@@ -134,9 +135,8 @@ pub struct Running {
 #[derive(Clone, Debug, Default)]
 struct Stops {
     listening: CancellationToken,
-    claiming: CancellationToken,
     channels: CancellationToken,
-    working: CancellationToken,
+    engine: engine::Stop,
 }
 
 impl Daemon {
@@ -163,8 +163,11 @@ impl Daemon {
             .map_err(|source| StartError::Listen { at, source })?;
         let admin_key = match admin_key {
             Some(key) => key,
-            None => admin_key_of(&config.data_dir, &random)?,
+            None => secret_in(admin_key_path(&config.data_dir), &random)?,
         };
+
+        let webhook_key = secret_in(config.data_dir.join("webhook.key"), &random)?;
+        let signing_key = Sha256::digest(webhook_key.expose_secret()).into();
 
         let (policy, rules) = watch::channel(Arc::new(config.policy.clone()));
         let store = open_store(&config, rules.clone(), &clock)?;
@@ -175,16 +178,17 @@ impl Daemon {
         drop(events);
 
         let metrics = Arc::new(Metrics::new());
-        let engine = Arc::new(Engine::new(
+        let engine = Arc::new(Engine::new(engine::Parts {
             store,
-            rules,
+            policy: rules,
             clock,
             random,
-            metrics.clone(),
-            handles,
-        ));
+            metrics: metrics.clone(),
+            channels: handles,
+            signing_key,
+        }));
         let engine_tasks = start_engine(&engine, reported, &stops);
-        let upkeep = tokio::spawn(keep_up(metrics, stops.working.clone()));
+        let upkeep = tokio::spawn(keep_up(metrics, stops.engine.working.clone()));
         let http = start_http(listener, &engine, &admin_key, &stops);
         tracing::info!(%http_addr, data_dir = %config.data_dir.display(), "started");
         Ok(Running {
@@ -208,13 +212,13 @@ impl Running {
         tracing::info!("stopping");
         self.stops.listening.cancel();
         ended("http", self.http, HTTP_DEADLINE).await;
-        self.stops.claiming.cancel();
+        self.stops.engine.claiming.cancel();
         self.stops.channels.cancel();
         for (id, task) in self.channels {
             // All of them drain at once; whoever is asked last has had the longest time.
             ended(id.as_str(), task, CHANNEL_DEADLINE).await;
         }
-        self.stops.working.cancel();
+        self.stops.engine.working.cancel();
         ended("engine", self.engine_tasks, ENGINE_DEADLINE).await;
         ended("metrics", self.upkeep, ENGINE_DEADLINE).await;
         let closed = tokio::time::timeout(STORE_DEADLINE, self.engine.store.close()).await;
@@ -313,12 +317,7 @@ fn start_engine(
     reported: mpsc::Receiver<ChannelEvent>,
     stops: &Stops,
 ) -> JoinHandle<()> {
-    let mut tasks = engine::run(
-        engine.clone(),
-        reported,
-        stops.claiming.clone(),
-        stops.working.clone(),
-    );
+    let mut tasks = engine::run(engine, reported, &stops.engine);
     tokio::spawn(async move {
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
@@ -412,18 +411,14 @@ fn make_data_dir(folder: &Path) -> Result<(), StartError> {
         })
 }
 
-/// Reads the admin key, or makes one.
-fn admin_key_of(data_dir: &Path, random: &Random) -> Result<SecretString, StartError> {
-    let file = admin_key_path(data_dir);
-    let wrong = |source| StartError::AdminKey {
-        file: file.clone(),
-        source,
-    };
+/// The secret in a file of the data folder; made, once, if there is none.
+fn secret_in(file: PathBuf, random: &Random) -> Result<SecretString, StartError> {
+    let wrong = |source| StartError::Secret { file: file.clone(), source };
     match fs::read_to_string(&file) {
         Ok(text) if text.trim().len() >= 16 => {
             let mode = file.metadata().map_err(wrong)?.permissions().mode() & 0o777;
             if mode & 0o077 != 0 {
-                tracing::warn!(file = %file.display(), "others can read the admin key; chmod 600 it");
+                tracing::warn!(file = %file.display(), "others can read this secret; chmod 600 it");
             }
             Ok(text.trim().to_owned().into())
         }
@@ -431,21 +426,14 @@ fn admin_key_of(data_dir: &Path, random: &Random) -> Result<SecretString, StartE
             "it holds fewer than 16 characters; remove it and a new one is made",
         ))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = new_admin_key(random);
-            write_secret(&file, key.expose_secret()).map_err(wrong)?;
-            Ok(key)
+            let hex: String =
+                random.bytes::<32>().iter().map(|octet| format!("{octet:02x}")).collect();
+            let secret = SecretString::from(format!("relais_{hex}"));
+            write_secret(&file, secret.expose_secret()).map_err(wrong)?;
+            Ok(secret)
         }
         Err(error) => Err(wrong(error)),
     }
-}
-
-fn new_admin_key(random: &Random) -> SecretString {
-    let hex: String = random
-        .bytes::<32>()
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
-    format!("relais_admin_{hex}").into()
 }
 
 /// Writes aside, syncs, renames, syncs the folder: the key is there whole or not at all.
@@ -476,8 +464,8 @@ mod tests {
     #[test]
     fn the_admin_key_is_made_once_and_only_its_owner_reads_it() {
         let folder = tempfile::tempdir().unwrap();
-        let key = admin_key_of(folder.path(), &Random::system()).unwrap();
-        let again = admin_key_of(folder.path(), &Random::system()).unwrap();
+        let key = secret_in(admin_key_path(folder.path()), &Random::system()).unwrap();
+        let again = secret_in(admin_key_path(folder.path()), &Random::system()).unwrap();
         assert_eq!(key.expose_secret(), again.expose_secret());
         assert_eq!(key.expose_secret().len(), "relais_admin_".len() + 64);
         let file = admin_key_path(folder.path());
@@ -486,8 +474,8 @@ mod tests {
 
         fs::write(&file, "short\n").unwrap();
         assert!(matches!(
-            admin_key_of(folder.path(), &Random::system()),
-            Err(StartError::AdminKey { .. })
+            secret_in(admin_key_path(folder.path()), &Random::system()),
+            Err(StartError::Secret { .. })
         ));
     }
 

@@ -15,7 +15,8 @@ use utoipa_axum::routes;
 
 use super::auth::{Allowed, ToRead, ToSend};
 use super::body::{Incoming, Named};
-use super::draft::{self, Batch, BatchError, ERRORS_MAX, NewMessage};
+use super::draft::batch::{self, Batch, BatchError};
+use super::draft::{ERRORS_MAX, NewMessage};
 use super::messages::{REPLAYED, check};
 use super::problem::{InputError, Problem};
 use super::{App, json};
@@ -139,7 +140,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
     let limit = engine.rules().limits.max_recipients;
-    let batch = draft::batch(&incoming.body, limit).map_err(|error| match error {
+    let batch = batch::read(&incoming.body, limit).map_err(|error| match error {
         BatchError::Json(error) => Problem::malformed_json(&error),
         BatchError::Input(errors) => Problem::invalid_fields(errors),
         BatchError::TooMany(count) => Problem::new(

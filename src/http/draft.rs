@@ -3,6 +3,8 @@
 //! Each member is read as whatever JSON it is and then judged, so that one wrong field does not
 //! hide the next. What is read is bounded before it is kept: error lists, recipients, members.
 
+pub(super) mod batch;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -145,31 +147,6 @@ pub(super) struct Decoded {
     seen: u16,
 }
 
-/// The recipients of a batch body.
-#[derive(Debug)]
-pub(super) enum Batch {
-    /// Each message with its own text.
-    Messages(Vec<Decoded>),
-    /// One text for several recipients.
-    Fanout {
-        /// What is common; its `to` is empty.
-        common: Box<Decoded>,
-        /// The recipients, or what is wrong with one.
-        to: Vec<Result<String, InputError>>,
-    },
-}
-
-/// Why a batch body was not read.
-#[derive(Debug)]
-pub(super) enum BatchError {
-    /// It is not JSON.
-    Json(serde_json::Error),
-    /// It is not a batch.
-    Input(Vec<InputError>),
-    /// It has this many recipients.
-    TooMany(usize),
-}
-
 /// Reads the body of one message.
 ///
 /// # Errors
@@ -179,76 +156,6 @@ pub(super) fn message(body: &[u8]) -> Result<Decoded, serde_json::Error> {
     let decoded = MessageSeed.deserialize(&mut json)?;
     json.end()?;
     Ok(decoded)
-}
-
-/// Reads the body of a batch of at most `limit` recipients.
-///
-/// # Errors
-/// It is not JSON, not a batch, or has too many recipients.
-pub(super) fn batch(body: &[u8], limit: usize) -> Result<Batch, BatchError> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let read = BatchSeed { limit }
-        .deserialize(&mut json)
-        .and_then(|read| json.end().map(|()| read))
-        .map_err(BatchError::Json)?;
-    let BatchBody {
-        mut common,
-        messages,
-        to,
-    } = read;
-    let invalid = |error| Err(BatchError::Input(vec![error]));
-    match (messages, to) {
-        (Some(_), Some(_)) => invalid(InputError::at(
-            "/to",
-            "messages_or_to",
-            "give \"messages\" or \"to\", not both",
-        )),
-        (None, None) => {
-            if common.errors.is_empty() {
-                common.error(
-                    "/messages",
-                    "required",
-                    "give \"messages\", or \"to\" as a list and \"text\"",
-                );
-            }
-            Err(BatchError::Input(common.errors))
-        }
-        (Some(list), None) if list.count > limit => Err(BatchError::TooMany(list.count)),
-        (None, Some(list)) if list.count > limit => Err(BatchError::TooMany(list.count)),
-        (Some(list), None) => {
-            for (bit, name) in FIELDS.iter().enumerate() {
-                if common.seen & (1 << bit) != 0 {
-                    common.error(
-                        format!("/{name}"),
-                        "messages_or_to",
-                        "beside \"messages\" nothing else is read; put it into each message",
-                    );
-                }
-            }
-            if list.count == 0 && common.errors.is_empty() {
-                common.error("/messages", "batch_empty", "give at least one message");
-            }
-            if common.errors.is_empty() {
-                Ok(Batch::Messages(list.items))
-            } else {
-                Err(BatchError::Input(common.errors))
-            }
-        }
-        (None, Some(list)) => {
-            if list.count == 0 {
-                common.error("/to", "batch_empty", "give at least one recipient");
-            }
-            common.require("text");
-            if common.errors.is_empty() {
-                Ok(Batch::Fanout {
-                    common: Box::new(common),
-                    to: list.items,
-                })
-            } else {
-                Err(BatchError::Input(common.errors))
-            }
-        }
-    }
 }
 
 impl From<Draft> for Decoded {
@@ -522,6 +429,8 @@ macro_rules! not_an_object {
     };
 }
 
+use not_an_object;
+
 fn no_object() -> Decoded {
     let mut decoded = Decoded::default();
     decoded.error("", "wrong_type", "it must be a JSON object");
@@ -552,166 +461,6 @@ impl<'de> Visitor<'de> for MessageSeed {
         decoded.require("to");
         decoded.require("text");
         Ok(decoded)
-    }
-}
-
-/// What a batch body holds.
-struct BatchBody {
-    common: Decoded,
-    messages: Option<Bounded<Decoded>>,
-    to: Option<Bounded<Result<String, InputError>>>,
-}
-
-/// A list of which no more than a limit is kept, and all is counted.
-struct Bounded<T> {
-    items: Vec<T>,
-    count: usize,
-}
-
-/// Reads a batch object.
-struct BatchSeed {
-    limit: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for BatchSeed {
-    type Value = BatchBody;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<BatchBody, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for BatchSeed {
-    type Value = BatchBody;
-
-    not_an_object!('de, BatchBody { common: no_object(), messages: None, to: None });
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<BatchBody, A::Error> {
-        let mut body = BatchBody {
-            common: Decoded::default(),
-            messages: None,
-            to: None,
-        };
-        while let Some(Name(name)) = map.next_key()? {
-            match &*name {
-                "messages" | "to"
-                    if body.messages.is_some() && name == "messages"
-                        || body.to.is_some() && name == "to" =>
-                {
-                    map.next_value::<IgnoredAny>()?;
-                    let (pointer, detail) = (format!("/{name}"), format!("{name} is there twice"));
-                    body.common.error(pointer, "duplicate_field", detail);
-                }
-                "messages" => {
-                    let seed = ListSeed {
-                        limit: self.limit,
-                        read: |_| MessageSeed,
-                    };
-                    match map.next_value_seed(seed)? {
-                        Some(list) => body.messages = Some(list),
-                        None => body
-                            .common
-                            .error("/messages", "wrong_type", "it must be a list"),
-                    }
-                }
-                "to" => {
-                    let seed = ListSeed {
-                        limit: self.limit,
-                        read: |index| RecipientSeed { index },
-                    };
-                    match map.next_value_seed(seed)? {
-                        Some(list) => body.to = Some(list),
-                        None => body.common.error("/to", "wrong_type", "it must be a list"),
-                    }
-                }
-                name => {
-                    let value = map.next_value()?;
-                    body.common.member(name, value);
-                }
-            }
-        }
-        Ok(body)
-    }
-}
-
-/// Reads a list, keeping at most `limit` items; anything else is `None`.
-struct ListSeed<F> {
-    limit: usize,
-    read: F,
-}
-
-impl<'de, S, F> DeserializeSeed<'de> for ListSeed<F>
-where
-    F: Fn(usize) -> S,
-    S: DeserializeSeed<'de>,
-{
-    type Value = Option<Bounded<S::Value>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de, S, F> Visitor<'de> for ListSeed<F>
-where
-    F: Fn(usize) -> S,
-    S: DeserializeSeed<'de>,
-{
-    type Value = Option<Bounded<S::Value>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while items.len() < self.limit
-            && let Some(item) = list.next_element_seed((self.read)(items.len()))?
-        {
-            items.push(item);
-        }
-        let mut count = items.len();
-        while list.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
-        }
-        Ok(Some(Bounded { items, count }))
-    }
-}
-
-/// Reads one recipient of a list.
-struct RecipientSeed {
-    index: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for RecipientSeed {
-    type Value = Result<String, InputError>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        let value = Value::deserialize(json)?;
-        Ok(text(value)
-            .map_err(|(code, detail)| InputError::at(format!("/to/{}", self.index), code, detail)))
     }
 }
 

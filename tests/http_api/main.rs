@@ -5,6 +5,7 @@
 
 mod access;
 mod client;
+mod connections;
 mod document;
 mod input;
 mod messages;
@@ -15,7 +16,7 @@ use client::Client;
 use relais::clock::{Clock, Random};
 use relais::domain::policy::{Limits, Operator, Policy};
 use relais::domain::time::Timestamp;
-use relais::engine::Engine;
+use relais::engine::{Engine, Parts};
 use relais::http::{Settings, serve};
 use relais::metrics::Metrics;
 use serde_json::{Value, json};
@@ -45,14 +46,15 @@ async fn gateway_with(settle: impl FnOnce(&mut Settings)) -> Gateway {
     let operator = |name: &str| Operator::named(name, vec![vec!["orange".into()]]);
     let rules = Policy::new(operator("default"), Vec::new(), "FR", Limits::default());
     let (policy, rules) = watch::channel(Arc::new(rules));
-    let engine = Arc::new(Engine::new(
-        relais::store::memory(rules.clone(), clock.now()).unwrap(),
-        rules,
+    let engine = Arc::new(Engine::new(Parts {
+        store: relais::store::memory(rules.clone(), clock.now()).unwrap(),
+        policy: rules,
         clock,
-        Random::system(),
-        Arc::new(Metrics::new()),
-        Vec::new(),
-    ));
+        random: Random::system(),
+        metrics: Arc::new(Metrics::new()),
+        channels: Vec::new(),
+        signing_key: [7; 32],
+    }));
     let mut settings = Settings::new(ADMIN.into());
     settle(&mut settings);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use super::batch::{Batch, BatchError, read as batch};
 use super::*;
 
 fn codes(body: &str) -> Vec<(String, &'static str)> {
