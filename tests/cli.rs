@@ -98,7 +98,11 @@ fn check_prints_the_policy_of_every_shipped_configuration() {
     for file in files {
         let output = run(&["check", "--config", file.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-        assert!(out(&output).contains("operator default"), "{}", out(&output));
+        assert!(
+            out(&output).contains("operator default"),
+            "{}",
+            out(&output)
+        );
         assert!(!out(&output).contains("secret"));
     }
 }
@@ -126,7 +130,15 @@ fn check_and_serve_tell_every_mistake_on_standard_error_and_end_with_2() {
 #[test]
 fn a_daemon_that_is_not_there_is_said_in_the_language_of_the_locale() {
     // Port 1 needs privileges that no test has: nobody listens there.
-    let arguments = ["send", "+33612345678", "x", "--url", "http://127.0.0.1:1", "--key", "k"];
+    let arguments = [
+        "send",
+        "+33612345678",
+        "x",
+        "--url",
+        "http://127.0.0.1:1",
+        "--key",
+        "k",
+    ];
     let output = run(&arguments);
     assert_eq!(output.status.code(), Some(1));
     assert!(err(&output).starts_with("error: no relais answers at http://127.0.0.1:1 ("));
@@ -196,7 +208,11 @@ fn the_demonstration_goes_on_serving_until_told_to_stop() {
 
     let sent = client(&["send", "06 12 34 56 78", "Bonjour", "--wait"]);
     assert_eq!(sent.status.code(), Some(0), "{}", err(&sent));
-    assert!(out(&sent).contains("  Delivered  +33612345678, 1 part"), "{}", out(&sent));
+    assert!(
+        out(&sent).contains("  Delivered  +33612345678, 1 part"),
+        "{}",
+        out(&sent)
+    );
     let id = out(&sent).split_whitespace().next().unwrap().to_owned();
     assert!(out(&client(&["status", &id])).contains("receipt"));
     let refused = client(&["send", "12", "Bonjour"]);
@@ -244,7 +260,11 @@ fn a_daemon_makes_its_key_once_survives_sighup_and_refuses_a_second_one() {
 
     let second = serve().output().unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(err(&second).contains("in use by another relais"), "{}", err(&second));
+    assert!(
+        err(&second).contains("in use by another relais"),
+        "{}",
+        err(&second)
+    );
     let fsck = run(&["fsck", "--data-dir", data_dir.to_str().unwrap()]);
     assert_eq!(fsck.status.code(), Some(1), "a live store is not looked at");
 
@@ -263,8 +283,14 @@ fn a_daemon_makes_its_key_once_survives_sighup_and_refuses_a_second_one() {
     }
     // Whoever read the log is gone after the first line: the daemon works and stops all the same.
     let mut child = serve().spawn().unwrap();
-    read_until(&mut BufReader::new(child.stderr.take().unwrap()), "\"started\"");
-    assert_eq!(std::fs::read_to_string(data_dir.join("admin.key")).unwrap(), key);
+    read_until(
+        &mut BufReader::new(child.stderr.take().unwrap()),
+        "\"started\"",
+    );
+    assert_eq!(
+        std::fs::read_to_string(data_dir.join("admin.key")).unwrap(),
+        key
+    );
     signal(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

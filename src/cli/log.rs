@@ -10,7 +10,9 @@ const SILENCED: &str = "rusmpp=off,rlibphonenumber=off,sled=warn,hyper=warn,reqw
 
 /// Starts logging. `RUST_LOG` replaces the configured level. A second call changes nothing.
 pub(super) fn init(log: &Log) {
-    let level = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let level = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|text| !text.is_empty());
     let level = level.as_deref().unwrap_or(&log.level);
     let filter = EnvFilter::try_new(format!("{SILENCED},{level}"))
         .unwrap_or_else(|_| EnvFilter::new(format!("{SILENCED},info")));
