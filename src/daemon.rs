@@ -474,7 +474,7 @@ mod tests {
         let key = secret_in(admin_key_path(folder.path()), &Random::system()).unwrap();
         let again = secret_in(admin_key_path(folder.path()), &Random::system()).unwrap();
         assert_eq!(key.expose_secret(), again.expose_secret());
-        assert_eq!(key.expose_secret().len(), "relais_admin_".len() + 64);
+        assert_eq!(key.expose_secret().len(), "relais_".len() + 64);
         let file = admin_key_path(folder.path());
         assert_eq!(
             fs::metadata(&file).unwrap().permissions().mode() & 0o777,
