@@ -180,7 +180,6 @@ pub(in crate::store) fn token(message: &Message) -> Token {
 pub(in crate::store) fn accepted(message: &Message, segment: u16, reference: &str) -> Report {
     Report::Accepted {
         token: token(message),
-        account: message.attempts.last().unwrap().account.clone(),
         segment,
         reference: reference.to_owned(),
     }

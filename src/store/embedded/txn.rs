@@ -334,20 +334,14 @@ impl<'a, K: Kv> Txn<'a, K> {
         now: Timestamp,
     ) -> Result<Option<Change>, StoreError> {
         let token = report.token();
-        if let Report::Accepted {
-            account, segment, ..
-        } = report
-        {
+        if let Report::Accepted { segment, .. } = report {
             // A reference is bound only where the record will carry it.
             let carries = match self.hold(token.message) {
                 Ok(held) => held
                     .message
                     .attempts
                     .get(usize::from(token.attempt))
-                    .is_some_and(|attempt| {
-                        attempt.account == *account
-                            && usize::from(*segment) < attempt.segments.len()
-                    }),
+                    .is_some_and(|attempt| usize::from(*segment) < attempt.segments.len()),
                 Err(StoreError::NotFound) => false,
                 Err(error) => return Err(error),
             };
