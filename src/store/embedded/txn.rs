@@ -9,7 +9,6 @@ use super::Shared;
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::event::{Event, Sending};
 use crate::domain::id::{MessageId, Tenant};
-use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
 use crate::domain::policy::Policy;
 use crate::domain::receipt::{canonical_reference, reference_forms};
@@ -24,6 +23,7 @@ use crate::store::{
 };
 
 mod commit;
+mod inbound;
 
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
 /// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
@@ -533,20 +533,6 @@ impl<'a, K: Kv> Txn<'a, K> {
         }
         self.apply(id, &Event::Cancelled, now)?
             .map_err(StoreError::from)
-    }
-
-    pub(super) fn take_in(&mut self, inbound: &Inbound) -> Result<(), StoreError> {
-        let key = keys::inbound(&inbound.tenant, inbound.id);
-        if self.get::<Inbound>(&key)?.is_none() {
-            self.put(key, inbound)?;
-            self.tell(
-                &OutboxEvent::Inbound(inbound.clone()),
-                &inbound.tenant,
-                None,
-                inbound.received_at,
-            );
-        }
-        Ok(())
     }
 
     pub(super) fn outbox_settle(&mut self, seq: u64, settled: Settled) -> Result<(), StoreError> {
