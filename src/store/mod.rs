@@ -5,7 +5,8 @@
 //! [`crate::domain`]; the store finds the record, applies the event and writes what follows from it
 //! (carrier references, outbox entries) in one commit.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use self::embedded::Embedded;
 pub use self::embedded::RecoverError;
+use self::kv::Kv as _;
 use self::sled::SledKv;
 pub use self::sled::{Durability, OpenError};
 use crate::domain::policy::Policy;
@@ -77,11 +79,18 @@ pub fn open(
     policy: watch::Receiver<Arc<Policy>>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, OpenError> {
-    let folder = generation::current(root).map_err(|source| OpenError::Io {
+    let io = |source| OpenError::Io {
         folder: root.to_owned(),
         source,
-    })?;
-    let kv = SledKv::open(&folder, options.durability, options.cache_bytes)?;
+    };
+    let known = generation::current(root).map_err(io)?;
+    let (kv, folder) = if known.is_some() {
+        open_current(root, options.durability, options.cache_bytes)?
+    } else {
+        let folder = generation::first(root);
+        let kv = SledKv::open(&folder, options.durability, options.cache_bytes)?;
+        (kv, folder)
+    };
     let started = Embedded::start(kv, policy, options.retention, now);
     let store = started.map_err(|error| match error {
         RecoverError::Newer(found) => OpenError::Newer {
@@ -94,7 +103,34 @@ pub fn open(
             problem: error.to_string(),
         },
     })?;
+    if known.is_none() {
+        // Only now: a generation that is named holds at least the version of its layout.
+        generation::complete(root).map_err(io)?;
+    }
     Ok(Arc::new(store))
+}
+
+/// Opens the engine of the generation in use, and says which that is.
+fn open_current(
+    root: &Path,
+    durability: Durability,
+    cache_bytes: u64,
+) -> Result<(SledKv, PathBuf), OpenError> {
+    let found = generation::current(root).and_then(|found| {
+        found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no store here"))
+    });
+    let folder = found.map_err(|source| OpenError::Io {
+        folder: root.to_owned(),
+        source,
+    })?;
+    let kv = SledKv::open(&folder, durability, cache_bytes)?;
+    let problem = match kv.get(&keys::version()) {
+        Ok(Some(_)) => return Ok((kv, folder)),
+        // The engine makes an empty database where it finds none, or nothing that it can read.
+        Ok(None) => "it was a store, and now nothing can be read of it".to_owned(),
+        Err(error) => error.0,
+    };
+    Err(OpenError::Damaged { folder, problem })
 }
 
 /// A store that keeps nothing beyond the process. Needs a tokio runtime.
@@ -114,16 +150,12 @@ pub fn memory(
     )?))
 }
 
-/// Checks a closed store under `root`.
+/// Checks a closed store under `root`, and makes none.
 ///
 /// # Errors
 /// As opening it.
 pub fn check(root: &Path, cache_bytes: u64) -> Result<fsck::Findings, OpenError> {
-    let folder = generation::current(root).map_err(|source| OpenError::Io {
-        folder: root.to_owned(),
-        source,
-    })?;
-    let kv = SledKv::open(&folder, Durability::Process, cache_bytes)?;
+    let (kv, folder) = open_current(root, Durability::Process, cache_bytes)?;
     fsck::check(&kv).map_err(|error| OpenError::Damaged {
         folder,
         problem: error.0,
