@@ -92,7 +92,7 @@ pub fn compact(
         folder: root.to_owned(),
         source,
     };
-    let (source, old) = super::open_current(root, Durability::Process, cache_bytes)?;
+    let (source, old) = super::opening::open_current(root, Durability::Process, cache_bytes)?;
     let name = folder_name(number(&old).unwrap_or(FIRST) + 1);
     let new = root.join(&name);
     // A half-made copy of an earlier try: looked for only with the source in hand, because it may
