@@ -146,3 +146,6 @@ pub fn decode<R: Record>(key: &[u8], octets: &[u8]) -> Result<R, StoreError> {
 pub fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,9 @@ use super::sled::{Durability, OpenError, SledKv};
 /// Name of the file that names the generation in use.
 const CURRENT: &str = "CURRENT";
 
+/// Number of the first generation.
+const FIRST: u32 = 1;
+
 /// Pairs copied per engine batch.
 const PIECE: usize = 128;
 
@@ -27,20 +30,53 @@ pub struct Compacted {
     pub after: u64,
 }
 
-/// The folder of the generation in use; the first one if there is none yet.
+/// The folder of the generation in use; `None` if no store was ever completed here.
 ///
 /// # Errors
-/// The file system's.
-pub fn current(root: &Path) -> io::Result<PathBuf> {
+/// The file system's, or that what is named is not there: an empty store never takes its place.
+pub fn current(root: &Path) -> io::Result<Option<PathBuf>> {
+    let missing = |what: String| Err(io::Error::new(io::ErrorKind::NotFound, what));
     match fs::read_to_string(root.join(CURRENT)) {
-        Ok(name) => Ok(root.join(name.trim())),
+        Ok(name) => {
+            let folder = root.join(name.trim());
+            if number(&folder).is_none() || !folder.is_dir() {
+                return missing(format!(
+                    "{CURRENT} names {:?}, which is no generation",
+                    name.trim()
+                ));
+            }
+            Ok(Some(folder))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(root)?;
-            name_current(root, &folder_name(1))?;
-            Ok(root.join(folder_name(1)))
+            // A first start that did not finish leaves the first generation alone, never a later one.
+            let later = fs::read_dir(root)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|entry| number(&entry.path()).is_some_and(|number| number != FIRST));
+            if later {
+                return missing(format!(
+                    "{CURRENT} is missing beside generations of a store"
+                ));
+            }
+            Ok(None)
         }
         Err(error) => Err(error),
     }
+}
+
+/// The folder of the first generation, to be named by [`complete`] once it holds a store.
+#[must_use]
+pub fn first(root: &Path) -> PathBuf {
+    root.join(folder_name(FIRST))
+}
+
+/// Names the first generation as the one in use.
+///
+/// # Errors
+/// The file system's.
+pub fn complete(root: &Path) -> io::Result<()> {
+    name_current(root, &folder_name(FIRST))
 }
 
 /// Copies a closed store into a new generation and switches to it.
@@ -56,20 +92,14 @@ pub fn compact(
         folder: root.to_owned(),
         source,
     };
-    let old = current(root).map_err(io)?;
-    let number = old
-        .file_name()
-        .and_then(|name| name.to_str())
-        .and_then(|name| name.strip_prefix("generation-"))
-        .and_then(|number| number.parse::<u32>().ok())
-        .unwrap_or(0);
-    let name = folder_name(number + 1);
+    let (source, old) = super::opening::open_current(root, Durability::Process, cache_bytes)?;
+    let name = folder_name(number(&old).unwrap_or(FIRST) + 1);
     let new = root.join(&name);
-    // A half-made copy of an earlier try.
+    // A half-made copy of an earlier try: looked for only with the source in hand, because it may
+    // be the copy that another process is making.
     if new.exists() {
         fs::remove_dir_all(&new).map_err(io)?;
     }
-    let source = SledKv::open(&old, Durability::Process, cache_bytes)?;
     let target = SledKv::open(&new, Durability::Power, cache_bytes)?;
     let damaged = |error: super::kv::KvError| OpenError::Damaged {
         folder: old.clone(),
@@ -102,6 +132,12 @@ pub fn compact(
     })
 }
 
+/// The number of a generation's folder.
+fn number(folder: &Path) -> Option<u32> {
+    let name = folder.file_name()?.to_str()?;
+    name.strip_prefix("generation-")?.parse().ok()
+}
+
 fn folder_name(number: u32) -> String {
     format!("generation-{number}")
 }
@@ -115,3 +151,6 @@ fn name_current(root: &Path, name: &str) -> io::Result<()> {
     fs::rename(&aside, root.join(CURRENT))?;
     File::open(root)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;

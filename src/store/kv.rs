@@ -33,7 +33,7 @@ pub trait Kv: Send + Sync + 'static {
     /// The engine's own; nothing may be assumed of the engine afterwards.
     fn sync(&self) -> Result<(), KvError>;
 
-    /// The pairs of the half-open range, in key order or against it.
+    /// The pairs of the half-open range, in key order or against it. An error is the last item.
     fn scan<'a>(
         &'a self,
         range: (Vec<u8>, Vec<u8>),

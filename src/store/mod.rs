@@ -5,20 +5,15 @@
 //! [`crate::domain`]; the store finds the record, applies the event and writes what follows from it
 //! (carrier references, outbox entries) in one commit.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::watch;
 
-use self::embedded::Embedded;
 pub use self::embedded::RecoverError;
-use self::sled::SledKv;
+pub use self::opening::{Options, check, memory, open};
 pub use self::sled::{Durability, OpenError};
-use crate::domain::policy::Policy;
 
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::event::{Event, Rejection};
@@ -42,93 +37,9 @@ mod index;
 pub mod keys;
 pub mod kv;
 pub mod memory;
+mod opening;
 mod outbox;
 pub mod sled;
-
-/// How to open the embedded store.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What a sync has to survive.
-    pub durability: Durability,
-    /// The engine's cache, in octets.
-    pub cache_bytes: u64,
-    /// How long final messages, batches and inbound messages are kept.
-    pub retention: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            durability: Durability::Power,
-            cache_bytes: 64 << 20,
-            retention: Duration::from_hours(24 * 395),
-        }
-    }
-}
-
-/// Opens the embedded store under `root`, making it if there is none, and starts its writer. Needs
-/// a tokio runtime.
-///
-/// # Errors
-/// Why it cannot be used, and what to do about it. Nothing is changed then.
-pub fn open(
-    root: &Path,
-    options: &Options,
-    policy: watch::Receiver<Arc<Policy>>,
-    now: Timestamp,
-) -> Result<Arc<dyn Store>, OpenError> {
-    let folder = generation::current(root).map_err(|source| OpenError::Io {
-        folder: root.to_owned(),
-        source,
-    })?;
-    let kv = SledKv::open(&folder, options.durability, options.cache_bytes)?;
-    let started = Embedded::start(kv, policy, options.retention, now);
-    let store = started.map_err(|error| match error {
-        RecoverError::Newer(found) => OpenError::Newer {
-            folder,
-            found,
-            known: codec::LAYOUT.version,
-        },
-        RecoverError::Store(error) => OpenError::Damaged {
-            folder,
-            problem: error.to_string(),
-        },
-    })?;
-    Ok(Arc::new(store))
-}
-
-/// A store that keeps nothing beyond the process. Needs a tokio runtime.
-///
-/// # Errors
-/// None that an empty memory can give; the signature is that of every start.
-pub fn memory(
-    policy: watch::Receiver<Arc<Policy>>,
-    now: Timestamp,
-) -> Result<Arc<dyn Store>, RecoverError> {
-    let kv = memory::MemoryKv::default();
-    Ok(Arc::new(Embedded::start(
-        kv,
-        policy,
-        Options::default().retention,
-        now,
-    )?))
-}
-
-/// Checks a closed store under `root`.
-///
-/// # Errors
-/// As opening it.
-pub fn check(root: &Path, cache_bytes: u64) -> Result<fsck::Findings, OpenError> {
-    let folder = generation::current(root).map_err(|source| OpenError::Io {
-        folder: root.to_owned(),
-        source,
-    })?;
-    let kv = SledKv::open(&folder, Durability::Process, cache_bytes)?;
-    fsck::check(&kv).map_err(|error| OpenError::Damaged {
-        folder,
-        problem: error.0,
-    })
-}
 
 /// Durable state of the gateway.
 #[async_trait]

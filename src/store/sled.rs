@@ -6,15 +6,15 @@
 //!    size nor crosses the device's cache. So after every flush we `fdatasync` the database file
 //!    through a descriptor of our own, and the folder once after it was made.
 //! 2. A kill during an open leaves `snap.*.generating`, after which sled answers `Corruption` for
-//!    ever. So those files go before every open; if it is still corrupt, the snapshots are moved
-//!    aside once and the log alone rebuilds the index.
+//!    ever. So those files go before every open; if the snapshot itself is corrupt, it is moved
+//!    aside and the log alone rebuilds the index.
 //! 3. sled panics on some damage. So the open runs in `catch_unwind`, a store that cannot be opened
 //!    is never replaced by an empty one, and the error says what to do.
 //! 4. Space is reclaimed by the background flusher only, so it stays on; it decides no durability.
 //! 5. The cache is bounded, compression is off.
 //! 6. A live folder is never copied; `compact` and exports read through an open store.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -95,21 +95,28 @@ impl SledKv {
             source,
         };
         fs::create_dir_all(folder).map_err(io)?;
+        // Before anything is touched: what looks left behind may be another process's work.
+        if in_use(folder).map_err(io)? {
+            return Err(OpenError::InUse(folder.to_owned()));
+        }
         move_snapshots(folder, Snapshots::HalfMade).map_err(io)?;
+        let damaged = |failure: Failure| match failure {
+            Failure::InUse => OpenError::InUse(folder.to_owned()),
+            Failure::Snapshot(problem) | Failure::Other(problem) => OpenError::Damaged {
+                folder: folder.to_owned(),
+                problem,
+            },
+        };
         let db = match open_guarded(folder, cache_bytes) {
             Ok(db) => db,
-            Err(problem) if problem.contains("could not acquire lock") => {
-                return Err(OpenError::InUse(folder.to_owned()));
-            }
-            Err(first) => {
-                // The log alone can rebuild what a snapshot only shortens.
-                tracing::warn!(folder = %folder.display(), problem = %first, "store_open_without_snapshots");
+            Err(Failure::Snapshot(problem)) => {
+                // The log alone can rebuild what a snapshot only shortens. Only then: where the
+                // log itself is damaged, sled would make an empty database of what is left.
+                tracing::warn!(folder = %folder.display(), %problem, "store_open_without_snapshots");
                 move_snapshots(folder, Snapshots::All).map_err(io)?;
-                open_guarded(folder, cache_bytes).map_err(|problem| OpenError::Damaged {
-                    folder: folder.to_owned(),
-                    problem,
-                })?
+                open_guarded(folder, cache_bytes).map_err(damaged)?
             }
+            Err(failure) => return Err(damaged(failure)),
         };
         let file = OpenOptions::new()
             .read(true)
@@ -135,8 +142,31 @@ impl SledKv {
     }
 }
 
+/// Whether another handle holds the engine's lock on the database file.
+fn in_use(folder: &Path) -> io::Result<bool> {
+    match File::open(folder.join("db")) {
+        Ok(file) => match file.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why the engine did not open.
+enum Failure {
+    /// Another process was faster.
+    InUse,
+    /// The newest snapshot is not what was written (its length or checksum).
+    Snapshot(String),
+    /// Anything else, in the engine's words.
+    Other(String),
+}
+
 /// Opens, turning a panic of the engine into words.
-fn open_guarded(folder: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
+fn open_guarded(folder: &Path, cache_bytes: u64) -> Result<sled::Db, Failure> {
     let config = sled::Config::new()
         .path(folder)
         .cache_capacity(cache_bytes)
@@ -145,12 +175,20 @@ fn open_guarded(folder: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
         .flush_every_ms(Some(500));
     match catch_unwind(AssertUnwindSafe(|| config.open())) {
         Ok(Ok(db)) => Ok(db),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(panic) => Err(panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "the engine panicked".to_owned())),
+        Ok(Err(error @ sled::Error::Corruption { at: None, .. })) => {
+            Err(Failure::Snapshot(error.to_string()))
+        }
+        Ok(Err(error)) if error.to_string().contains("could not acquire lock") => {
+            Err(Failure::InUse)
+        }
+        Ok(Err(error)) => Err(Failure::Other(error.to_string())),
+        Err(panic) => Err(Failure::Other(
+            panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_else(|| "the engine panicked".to_owned()),
+        )),
     }
 }
 
@@ -220,19 +258,30 @@ impl Kv for SledKv {
         (from, to): (Vec<u8>, Vec<u8>),
         reverse: bool,
     ) -> Box<dyn Iterator<Item = Result<Pair, KvError>> + 'a> {
-        let pairs = self.db.range(from..to);
-        let owned = |pair: sled::Result<(sled::IVec, sled::IVec)>| {
-            pair.map(|(key, value)| (key.to_vec(), value.to_vec()))
-                .map_err(engine)
-        };
-        if reverse {
-            Box::new(pairs.rev().map(owned))
-        } else {
-            Box::new(pairs.map(owned))
-        }
+        let mut pairs = self.db.range(from..to);
+        let mut failed = false;
+        // sled's iterator meets the same damage again at every step: the first error is the end.
+        Box::new(std::iter::from_fn(move || {
+            if failed {
+                return None;
+            }
+            let pair = if reverse {
+                pairs.next_back()
+            } else {
+                pairs.next()
+            }?;
+            failed = pair.is_err();
+            Some(
+                pair.map(|(key, value)| (key.to_vec(), value.to_vec()))
+                    .map_err(engine),
+            )
+        }))
     }
 
     fn disk_bytes(&self) -> u64 {
         self.db.size_on_disk().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,11 @@ pub(super) fn recover<K: Kv>(
     }
     apply_pieces(kv, &mut repairs, 1)?;
     kv.sync()?;
-    let orphans = kv.scan(KeySpace::Orphan.range(), false).count();
+    let mut orphans = 0_i64;
+    for pair in kv.scan(KeySpace::Orphan.range(), false) {
+        pair?;
+        orphans += 1;
+    }
     let live = index.live();
     tracing::info!(live, webhooks = outbox.len(), unreadable, "store_ready");
     Ok(Shared {
@@ -120,7 +124,7 @@ pub(super) fn recover<K: Kv>(
                 .map(Arc::new)
                 .collect(),
         ),
-        orphans: AtomicI64::new(i64::try_from(orphans).unwrap_or(i64::MAX)),
+        orphans: AtomicI64::new(orphans),
         retention,
         prune_cursors: Mutex::default(),
         broken: AtomicBool::new(false),

@@ -108,3 +108,6 @@ fn refuse<K: Kv>(job: Job<K>, kv: &K, shared: &Shared, problem: &str) {
     let completion = (job.run)(&mut txn);
     completion(Err(StoreError::Unavailable(problem.to_owned())));
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Golden records: one of every version ever released, in `tests/data/records/`, never changed. A
+//! program that cannot read one of them cannot read the stores of its users.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fmt::Debug;
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+use crate::domain::event::{Event, Rejection};
+use crate::domain::fixtures::{at, batch_id, in_parts, lease, message_id, number, policy, random};
+use crate::domain::id::InboundId;
+use crate::domain::inbound::Part;
+use crate::domain::policy::OnDoubt;
+use crate::domain::receipt::{Receipt, ReceiptState};
+use crate::domain::sender::Sender;
+use crate::store::Scope;
+
+/// A message with something in every field, in the state that `events` lead to.
+fn message(events: &[Event]) -> Message {
+    let mut message = in_parts(1, 2);
+    message.batch = Some(batch_id(2));
+    message.from = Some(Sender::parse("RELAIS").unwrap());
+    message.kind = Some("parcel".to_owned());
+    message.reference = Some("order-17".to_owned());
+    message.metadata = Some("{\"desk\":3}".to_owned());
+    message.webhook_url = Some("https://client.example/hook".to_owned());
+    message.on_doubt = Some(OnDoubt::Resend);
+    message.send_at = Some(at(5));
+    for (second, event) in (10..).zip(events) {
+        let _ = message.apply(event, &policy(), at(second)).unwrap();
+    }
+    message
+}
+
+fn accepted(segment: u16, claim: u32) -> Event {
+    Event::SegmentAccepted {
+        by: crate::domain::event::Sending { attempt: 0, claim },
+        segment,
+        reference: format!("5fa{segment}"),
+    }
+}
+
+fn receipt(state: ReceiptState) -> Receipt {
+    Receipt {
+        state,
+        error: Some("011".to_owned()),
+    }
+}
+
+/// Compares a record of version 1 with the one on file: what is on file reads as `record`, and
+/// `record` is still written so while version 1 is the one that is written.
+///
+/// A file that is missing is written when `RELAIS_WRITE_RECORDS` is set, once per new version.
+fn golden<R: Record + PartialEq + Debug>(name: &str, record: &R) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/records")
+        .join(format!("{name}.v1.hex"));
+    let octets = encode(record).unwrap();
+    if !path.exists() && std::env::var_os("RELAIS_WRITE_RECORDS").is_some() {
+        fs::write(&path, hex(&octets) + "\n").unwrap();
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    let stored: Vec<u8> = text
+        .trim()
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect();
+    assert_eq!(decode::<R>(b"golden", &stored).unwrap(), *record, "{name}");
+    if R::VERSION == 1 {
+        assert_eq!(octets, stored, "{name} is written in another way now");
+    }
+}
+
+#[test]
+fn every_record_of_version_1_is_read_for_ever() {
+    let claimed = Event::Claimed(lease("a", at(5), at(9)));
+    let refused = Event::SegmentRejected {
+        by: crate::domain::event::Sending {
+            attempt: 0,
+            claim: 1,
+        },
+        rejection: Rejection::Temporary("ESME_RMSGQFUL".to_owned()),
+    };
+    let told = |segment, state| Event::Receipt {
+        attempt: 0,
+        segment,
+        receipt: receipt(state),
+    };
+    let sent = [claimed.clone(), accepted(0, 1), accepted(1, 1)];
+    let delivered: Vec<_> = sent
+        .iter()
+        .cloned()
+        .chain([0, 1].map(|part| told(part, ReceiptState::Delivered)))
+        .collect();
+    let failed: Vec<_> = sent
+        .iter()
+        .cloned()
+        .chain([told(1, ReceiptState::Rejected)])
+        .collect();
+    golden("message-waiting", &message(&[]));
+    golden("message-leased", &message(&[claimed.clone()]));
+    golden(
+        "message-backoff",
+        &message(&[claimed, accepted(0, 1), refused]),
+    );
+    golden("message-submitted", &message(&sent));
+    golden("message-delivered", &message(&delivered));
+    golden("message-failed", &message(&failed));
+    golden("message-cancelled", &message(&[Event::Cancelled]));
+
+    let inbound = Inbound {
+        id: InboundId::new(at(3), random(3)),
+        tenant: "shop".into(),
+        account: "a".into(),
+        channel: "a#1".into(),
+        from: "+33612345678".to_owned(),
+        to: "36100".to_owned(),
+        text: "STOP \u{20ac} \u{1f600}".to_owned(),
+        part: Some(Part {
+            reference: 300,
+            total: 3,
+            index: 2,
+        }),
+        received_at: at(3),
+    };
+    golden("inbound", &inbound);
+    golden(
+        "bound",
+        &Bound {
+            id: message_id(1),
+            attempt: 1,
+            segment: 300,
+            to: number(1),
+        },
+    );
+    golden(
+        "orphans",
+        &Orphans {
+            receipts: vec![ReceiptReport {
+                account: "a".into(),
+                reference: "0005FA8".to_owned(),
+                handset: Some(number(1)),
+                receipt: receipt(ReceiptState::Expired),
+            }],
+            since: at(4),
+        },
+    );
+    golden(
+        "batch",
+        &Batch {
+            id: batch_id(2),
+            tenant: "shop".into(),
+            messages: vec![message_id(1), message_id(2)],
+            created_at: at(1),
+        },
+    );
+    golden(
+        "idempotent",
+        &Idempotent {
+            body: [7; 16],
+            batch: Some(batch_id(2)),
+            messages: vec![message_id(1), message_id(2)],
+            at: at(1),
+        },
+    );
+    let outgoing = |event| Outgoing {
+        url: "https://client.example/hook".to_owned(),
+        webhook: Some("w1".to_owned()),
+        tenant: "shop".into(),
+        event,
+        created_at: at(20),
+        due_at: at(80),
+        tries: 3,
+    };
+    let event = OutboxEvent::Message(Box::new(message(&delivered)));
+    golden("outgoing-message", &outgoing(event));
+    golden("outgoing-inbound", &outgoing(OutboxEvent::Inbound(inbound)));
+    golden(
+        "webhook",
+        &Webhook {
+            id: "w1".to_owned(),
+            tenant: "shop".into(),
+            url: "https://client.example/hook".to_owned(),
+            types: vec!["message.sent".to_owned()],
+            secret: "whsec_c2VjcmV0".to_owned(),
+            created_at: at(0),
+        },
+    );
+    golden(
+        "api-key",
+        &ApiKey {
+            prefix: "rk_1234".to_owned(),
+            hash: [9; 32],
+            name: "till".to_owned(),
+            tenant: "shop".into(),
+            scopes: vec![Scope::Send, Scope::Read, Scope::Admin],
+            created_at: at(0),
+            revoked_at: Some(at(9)),
+        },
+    );
+    golden("layout", &Layout { version: 1 });
+}
+
+#[test]
+fn a_record_of_an_unknown_version_is_corrupt_and_named() {
+    let mut octets = encode(&LAYOUT).unwrap();
+    octets[0] = 99;
+    let error = decode::<Layout>(b"v", &octets).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the record 76 cannot be read: version 99 is not one that this program can read"
+    );
+    assert!(decode::<Layout>(b"v", &[]).is_err());
+}
+
+#[test]
+fn a_record_cut_short_anywhere_is_corrupt_and_never_a_panic() {
+    let octets = encode(&message(&[])).unwrap();
+    for length in 0..octets.len() {
+        let cut = decode::<Message>(b"m", &octets[..length]);
+        assert!(cut.is_err(), "{length} of {} octets", octets.len());
+    }
+}
