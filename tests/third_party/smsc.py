@@ -10,7 +10,8 @@ bind_receiver is a bind_transceiver. The peer sees the kind of bind it asked for
     python smsc.py --id-form receipt-hex --receipt tlv --delay-ms 60
 
 prints one JSON line {"port", "ctl_port"} when ready. Control: GET /ledger, GET /stats,
-POST /mo {from, to, text, coding: "gsm"|"ucs2"}, POST /reset. SIGTERM ends it.
+POST /mo {from, to, text, coding: "gsm"|"ucs2"}, POST /receipt {id, stat} (one more receipt of a submission,
+by the id of its answer), POST /reset. SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ COMMANDS = {
 FIRST_ID = 3_000_000_001  # The hexadecimal form has letters, the decimal one does not fit 31 bits.
 BIND_TRANSCEIVER, BIND_RECEIVER_RESP = 0x09, 0x80000001
 MAX_PDU = 64 * 1024
+MESSAGE_STATES = {"ENROUTE": 1, "DELIVRD": 2, "EXPIRED": 3, "DELETED": 4, "UNDELIV": 5, "ACCEPTD": 6, "UNKNOWN": 7, "REJECTD": 8}
 
 
 def command_name(command_id: int) -> str:
@@ -57,6 +59,7 @@ class Ledger:
         self.connections = 0
         self.receipts = collections.Counter()
         self.reassembled: list[dict] = []
+        self.open: dict[tuple, dict] = {}
 
     def submit(self, pdu: smpp34.SubmitSm) -> None:
         tlvs = {t.tag: t.value for t in pdu.tlvs}
@@ -69,7 +72,7 @@ class Ledger:
             "data_coding": pdu.data_coding, "registered_delivery": pdu.registered_delivery,
             "validity_period": pdu.validity_period, "schedule_delivery_time": pdu.schedule_delivery_time,
             "short_message": octets.hex(), "tlvs": {f"0x{t:04x}": v.hex() for t, v in tlvs.items()},
-            "text": None, "error": None, "message_id": None,
+            "text": None, "error": None, "message_id": None, "answered_at": None, "receipt_acknowledged_at": None,
         }
         try:
             part = sms_text.split_header(pdu.esm_class, octets)
@@ -87,13 +90,12 @@ class Ledger:
 
     def _reassemble(self, entry: dict) -> None:
         """A part joins the open message of its (from, to, reference, total) or begins a new one."""
-        key = [entry["source_addr"], entry["destination_addr"], entry["reference"], entry["total"]]
-        for message in self.reassembled:
-            if message["key"] == key and entry["reference"] is not None and not message["complete"]:
-                break
-        else:
-            message = {"key": key, "from": key[0], "to": key[1], "parts": key[3], "texts": {}, "repeated": 0,
+        key = (entry["source_addr"], entry["destination_addr"], entry["reference"], entry["total"])
+        message = self.open.get(key) if entry["reference"] is not None else None
+        if message is None or message["complete"]:
+            message = {"from": key[0], "to": key[1], "parts": key[3], "texts": {}, "repeated": 0,
                        "data_coding": entry["data_coding"], "complete": False, "text": None}
+            self.open[key] = message
             self.reassembled.append(message)
         if entry["number"] in message["texts"]:
             message["repeated"] += 1
@@ -116,7 +118,7 @@ class Ledger:
 
     def json(self) -> dict:
         return {"submits": self.submits,
-                "messages": [{k: v for k, v in m.items() if k not in ("key", "texts")} for m in self.reassembled]}
+                "messages": [{k: v for k, v in m.items() if k != "texts"} for m in self.reassembled]}
 
 
 class Smsc:
@@ -127,6 +129,7 @@ class Smsc:
         self.ledger = Ledger()
         self.sessions: dict[str, smpp34.Esme] = {}
         self.next_id = FIRST_ID
+        self.answered: dict[str, tuple] = {}
         self.receipt_window = asyncio.Semaphore(50)
         self.tasks: set[asyncio.Task] = set()
 
@@ -230,23 +233,30 @@ class Smsc:
             await asyncio.wait({first}, timeout=5)
             if not first.done():
                 self.ledger.receipts["unacknowledged_before_response"] += 1
+            entry["answered_at"] = time.time()
             event.accept(answered)
             await first
         else:
+            entry["answered_at"] = time.time()
             event.accept(answered)
+            if self.options.receipts_by_hand:
+                self.answered[answered] = event, reported
+                return
             await asyncio.sleep(self.options.receipt_delay_ms / 1000)
             if wanted:
                 await self.receipt(event, reported)
         if wanted and self.options.duplicate_receipts:
             await self.receipt(event, reported)
+        if wanted:
+            entry["receipt_acknowledged_at"] = time.time()
 
-    async def receipt(self, event: smpp34.SubmitSmEvent, message_id: str) -> None:
-        """Reports delivery until an ESME acknowledges, as a carrier does over reconnections."""
+    async def receipt(self, event: smpp34.SubmitSmEvent, message_id: str, stat: str = "DELIVRD") -> None:
+        """Reports until an ESME acknowledges, as a carrier does over reconnections."""
         now = time.strftime("%y%m%d%H%M")
         text = (f"id:{message_id} sub:001 dlvrd:001 submit date:{now} done date:{now} "
-                "stat:DELIVRD err:000 text:").encode()
+                f"stat:{stat} err:000 text:").encode()
         tlvs = [smpp34.Tlv(smpp34.TLV_RECEIPTED_MESSAGE_ID, message_id.encode() + b"\0"),
-                smpp34.Tlv(smpp34.TLV_MESSAGE_STATE, b"\x02")]
+                smpp34.Tlv(smpp34.TLV_MESSAGE_STATE, bytes([MESSAGE_STATES[stat]]))]
         while True:
             status = await self.deliver(
                 event.source_addr, b"" if self.options.receipt == "tlv" else text,
@@ -301,6 +311,9 @@ class Smsc:
                     answer = self.stats()
                 case "POST", "/mo":
                     answer = await self.inbound(json.loads(body))
+                case "POST", "/receipt":
+                    wish = json.loads(body)
+                    await self.receipt(*self.answered[wish["id"]], wish["stat"])
                 case "POST", "/reset":
                     self.ledger = Ledger()
                 case _:
@@ -333,6 +346,7 @@ async def main() -> None:
     parser.add_argument("--receipt-delay-ms", type=int, default=50, help="from the answer to its receipt")
     parser.add_argument("--receipt-before-response", action="store_true")
     parser.add_argument("--duplicate-receipts", action="store_true")
+    parser.add_argument("--receipts-by-hand", action="store_true", help="only those that POST /receipt asks for")
     options = parser.parse_args()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
