@@ -61,11 +61,11 @@ class Ledger:
         self.reassembled: list[dict] = []
         self.open: dict[tuple, dict] = {}
 
-    def submit(self, pdu: smpp34.SubmitSm) -> None:
+    def submit(self, pdu: smpp34.SubmitSm, connection: int) -> None:
         tlvs = {t.tag: t.value for t in pdu.tlvs}
         octets = pdu.short_message or tlvs.get(smpp34.TLV_MESSAGE_PAYLOAD, b"")
         entry = {
-            "at": time.time(), "sequence_number": pdu.sequence_number, "service_type": pdu.service_type,
+            "at": time.time(), "connection": connection, "sequence_number": pdu.sequence_number, "service_type": pdu.service_type,
             "source_addr": pdu.source_addr, "source_ton": pdu.source_addr_ton, "source_npi": pdu.source_addr_npi,
             "destination_addr": pdu.destination_addr, "dest_ton": pdu.dest_addr_ton, "dest_npi": pdu.dest_addr_npi,
             "esm_class": pdu.esm_class, "protocol_id": pdu.protocol_id, "priority_flag": pdu.priority_flag,
@@ -128,6 +128,7 @@ class Smsc:
         self.options = options
         self.ledger = Ledger()
         self.sessions: dict[str, smpp34.Esme] = {}
+        self.ended: dict[str, asyncio.Future] = {}
         self.next_id = FIRST_ID
         self.answered: dict[str, tuple] = {}
         self.receipt_window = asyncio.Semaphore(50)
@@ -153,7 +154,7 @@ class Smsc:
         except OSError:
             writer.close()
             return
-        link = {"kind": None}
+        link = {"kind": None, "number": self.ledger.connections}
         await asyncio.gather(self.pump(reader, up_writer, link, True), self.pump(up_reader, writer, link, False))
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: dict, from_esme: bool) -> None:
@@ -199,7 +200,7 @@ class Smsc:
             self.ledger.complaints.append(f"{name}: {error}")
             return
         if isinstance(pdu, smpp34.SubmitSm):
-            self.ledger.submit(pdu)
+            self.ledger.submit(pdu, link["number"])
             if link["kind"] == "bind_receiver":
                 self.ledger.complaints.append("submit_sm on a receiver")
         elif name.startswith("bind_") and not name.endswith("_resp"):
@@ -211,8 +212,10 @@ class Smsc:
             event = await self.server.next()
             if isinstance(event, smpp34.Esme):
                 self.sessions[event.session_id] = event
+                self.ended[event.session_id] = asyncio.get_running_loop().create_future()
             elif isinstance(event, smpp34.Unbound):
-                self.sessions.pop(event.session_id, None)
+                if self.sessions.pop(event.session_id, None):
+                    self.ended.pop(event.session_id).set_result(None)
             elif isinstance(event, smpp34.SubmitSmEvent):
                 entry = self.ledger.take(event)
                 number, self.next_id = self.next_id, self.next_id + 1
@@ -275,10 +278,15 @@ class Smsc:
             esme = next((s for s in list(self.sessions.values()) if s.can_receive), None)
             if esme is None:
                 return None
+            # smpp34 goes on waiting for the answer of a session that has ended.
+            answer, ended = asyncio.ensure_future(esme.deliver_sm(to, octets, **fields)), self.ended[esme.session_id]
+            await asyncio.wait({answer, ended}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                answer.cancel()
+                return None
             try:
-                answer = await asyncio.wait_for(esme.deliver_sm(to, octets, **fields), 10)
-                return answer.command_status
-            except (smpp34.SmppError, asyncio.TimeoutError):
+                return answer.result().command_status
+            except smpp34.SmppError:
                 return None
 
     async def inbound(self, wish: dict) -> dict:
