@@ -234,7 +234,9 @@ class Smsc:
             # A gateway that withholds its acknowledgement until it has our answer must not hang here.
             first = asyncio.ensure_future(self.receipt(event, reported))
             await asyncio.wait({first}, timeout=5)
-            if not first.done():
+            if first.done():
+                entry["receipt_acknowledged_at"] = time.time()
+            else:
                 self.ledger.receipts["unacknowledged_before_response"] += 1
             entry["answered_at"] = time.time()
             event.accept(answered)
@@ -251,7 +253,7 @@ class Smsc:
         if wanted and self.options.duplicate_receipts:
             await self.receipt(event, reported)
         if wanted:
-            entry["receipt_acknowledged_at"] = time.time()
+            entry["receipt_acknowledged_at"] = entry["receipt_acknowledged_at"] or time.time()
 
     async def receipt(self, event: smpp34.SubmitSmEvent, message_id: str, stat: str = "DELIVRD") -> None:
         """Reports until an ESME acknowledges, as a carrier does over reconnections."""
