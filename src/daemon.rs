@@ -1,7 +1,8 @@
 //! Wiring: builds every part of the daemon, and owns the order of starting and stopping.
 //!
-//! Starting goes upwards: data folder and lock, store, admin key, carriers, engine, listener; a
-//! client can connect only once everything below works. Stopping goes downwards, so that nothing is
+//! Starting goes upwards: data folder and lock, the port (bound early, so that one in use is found out
+//! before there is work to undo), secrets, store, carriers, engine, and the listener last: a client
+//! is answered only once everything below works. Stopping goes downwards, so that nothing is
 //! asked of a part that has gone: listener, claiming, carriers (their windows drain), engine (what
 //! the drivers reported is committed), store. Every step has a deadline, and missing one is safe:
 //! restarting after `kill -9` is the same path as any start.
@@ -413,7 +414,10 @@ fn make_data_dir(folder: &Path) -> Result<(), StartError> {
 
 /// The secret in a file of the data folder; made, once, if there is none.
 fn secret_in(file: PathBuf, random: &Random) -> Result<SecretString, StartError> {
-    let wrong = |source| StartError::Secret { file: file.clone(), source };
+    let wrong = |source| StartError::Secret {
+        file: file.clone(),
+        source,
+    };
     match fs::read_to_string(&file) {
         Ok(text) if text.trim().len() >= 16 => {
             let mode = file.metadata().map_err(wrong)?.permissions().mode() & 0o777;
@@ -426,8 +430,11 @@ fn secret_in(file: PathBuf, random: &Random) -> Result<SecretString, StartError>
             "it holds fewer than 16 characters; remove it and a new one is made",
         ))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let hex: String =
-                random.bytes::<32>().iter().map(|octet| format!("{octet:02x}")).collect();
+            let hex: String = random
+                .bytes::<32>()
+                .iter()
+                .map(|octet| format!("{octet:02x}"))
+                .collect();
             let secret = SecretString::from(format!("relais_{hex}"));
             write_secret(&file, secret.expose_secret()).map_err(wrong)?;
             Ok(secret)
@@ -467,9 +474,12 @@ mod tests {
         let key = secret_in(admin_key_path(folder.path()), &Random::system()).unwrap();
         let again = secret_in(admin_key_path(folder.path()), &Random::system()).unwrap();
         assert_eq!(key.expose_secret(), again.expose_secret());
-        assert_eq!(key.expose_secret().len(), "relais_admin_".len() + 64);
+        assert_eq!(key.expose_secret().len(), "relais_".len() + 64);
         let file = admin_key_path(folder.path());
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 
         fs::write(&file, "short\n").unwrap();
@@ -484,7 +494,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("a/b");
         make_data_dir(&data_dir).unwrap();
-        assert_eq!(fs::metadata(&data_dir).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&data_dir).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         let lock = Lock::take(&data_dir).unwrap();
         let refused = Lock::take(&data_dir).unwrap_err();
         assert!(matches!(refused, StartError::Locked(_)), "{refused}");

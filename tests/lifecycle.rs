@@ -14,7 +14,7 @@ use relais::domain::policy::OnDoubt;
 use relais::domain::retry::RetrySchedule;
 use relais::domain::status::Status;
 use relais::engine::accept::Draft;
-use relais::sim::smsc::{Receipts, Rule, ScriptedState, SmscScript};
+use relais::sim::smsc::{MoMessage, Receipts, Rule, ScriptedState, SmscScript};
 use support::{START, World, operator, policy};
 
 const NUMBER: &str = "06 12 34 56 78";
@@ -360,5 +360,26 @@ async fn an_urgent_message_overtakes_a_backlog() {
     let waited = world.until(id, Status::Delivered).await;
     assert!(waited <= Duration::from_secs(5), "{waited:?}");
     assert!(matches!(world.message(id).await.state, State::Final(_)));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handset_sends_in_parts_becomes_one_message_acknowledged_once_stored() {
+    let world = World::new(SmscScript::default()).await;
+    let text = "Bonjour, je passerai chercher mon colis demain matin chez Zoë 😀. ".repeat(4);
+    for text in ["STOP", text.as_str()] {
+        let message = MoMessage {
+            from: "33612345678".to_owned(),
+            to: "36111".to_owned(),
+            text: text.to_owned(),
+        };
+        world.carrier.inject(&message);
+    }
+    let parts = relais::pdu::segment::plan(&text).count() as u64;
+    world.carrier_until(|ledger| ledger.acknowledged_total > parts).await;
+    let page = world.engine.store.inbound(&support::tenant(), None, 10).await.unwrap();
+    let texts: Vec<_> = page.items.iter().map(|inbound| inbound.text.as_str()).collect();
+    assert_eq!(texts, [text.as_str(), "STOP"]);
+    assert_eq!(page.items[0].from, "+33612345678");
     world.stop().await;
 }

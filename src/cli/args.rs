@@ -11,7 +11,13 @@ use crate::config;
 
 /// Relais, a self-hosted SMS gateway.
 #[derive(Parser, Debug)]
-#[command(name = "relais", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "relais",
+    version,
+    about,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 #[command(after_help = "Examples:
   relais demo                                  see it work, without a carrier
   relais check --config config/relais.toml     is this configuration right?

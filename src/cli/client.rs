@@ -24,9 +24,7 @@ pub(super) fn send(send: &Send, lang: Lang) -> Result<(), Failure> {
         if let Some(from) = &send.from {
             body["from"] = json!(from);
         }
-        let mut message = api
-            .call(Method::POST, "/v1/messages", Some(&body))
-            .await?;
+        let mut message = api.call(Method::POST, "/v1/messages", Some(&body)).await?;
         if send.wait {
             while matches!(text(&message, "status"), "pending" | "sent") {
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -240,9 +238,10 @@ impl Api {
             Failure::Failed(self.lang.no_daemon(url, &innermost(&error)))
         })?;
         let status = answer.status();
-        let octets = answer.bytes().await.map_err(|error| {
-            Failure::Failed(self.lang.no_daemon(&self.url, &innermost(&error)))
-        })?;
+        let octets = answer
+            .bytes()
+            .await
+            .map_err(|error| Failure::Failed(self.lang.no_daemon(&self.url, &innermost(&error))))?;
         let value = serde_json::from_slice(&octets).unwrap_or(Value::Null);
         if status.is_success() {
             return Ok(value);
@@ -278,8 +277,8 @@ fn admin_key(reach: &Reach, lang: Lang) -> Result<SecretString, Failure> {
         unreadable(&reach.config, cause)
     })?;
     let file = daemon::admin_key_path(&config.data_dir);
-    let key = std::fs::read_to_string(&file)
-        .map_err(|error| unreadable(&file, &error.to_string()))?;
+    let key =
+        std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error.to_string()))?;
     Ok(key.trim().to_owned().into())
 }
 

@@ -47,15 +47,15 @@ pub(super) fn run(demo: &Demo, lang: Lang) -> Result<(), Failure> {
             () = signals.until_stop(None) => return Ok(()),
         };
         let told = tokio::select! {
-            told = stage.play() => told,
-            () = signals.until_stop(None) => Ok(()),
+            told = stage.play() => told.map(|()| !demo.once),
+            () = signals.until_stop(None) => Ok(false),
         };
-        if told.is_ok() && !demo.once {
+        if matches!(told, Ok(true)) {
             stage.invite()?;
             signals.until_stop(None).await;
         }
         stage.clear(signals).await;
-        told
+        told.map(drop)
     })
 }
 
@@ -139,7 +139,8 @@ impl Stage {
         out::line(&format!(
             "  {} {TO}  {}",
             self.paint.cyan("→"),
-            self.paint.dim(&format!("{alphabet}, {}", self.lang.parts(parts)))
+            self.paint
+                .dim(&format!("{alphabet}, {}", self.lang.parts(parts)))
         ))?;
         for line in wrap(text, WIDTH - 6) {
             out::line(&format!("    {}", self.paint.bold(&line)))?;
@@ -197,12 +198,19 @@ impl Stage {
 
     /// One line of the account: a mark of `width` columns, what happened, and after how long.
     fn step(&self, mark: &str, width: usize, what: &str, took: Duration) -> Result<(), Failure> {
-        let column = if width == 1 { 1 } else { self.lang.label_width() };
+        let column = if width == 1 {
+            1
+        } else {
+            self.lang.label_width()
+        };
         let gap = " ".repeat(column.saturating_sub(width) + 2);
         let took = format!("{} ms", took.as_millis());
         let used = 4 + column + 2 + what.chars().count() + took.len();
         let fill = " ".repeat(WIDTH.saturating_sub(used).max(1));
-        out::line(&format!("    {mark}{gap}{what}{fill}{}", self.paint.dim(&took)))?;
+        out::line(&format!(
+            "    {mark}{gap}{what}{fill}{}",
+            self.paint.dim(&took)
+        ))?;
         Ok(())
     }
 
@@ -212,7 +220,11 @@ impl Stage {
         let key = self.running.admin_key.expose_secret();
         out::line("")?;
         out::line(&self.paint.dim(&"─".repeat(WIDTH)))?;
-        out::line(&format!("  {}  {}", self.lang.demo_api(), self.paint.cyan(&format!("{url}/docs"))))?;
+        out::line(&format!(
+            "  {}  {}",
+            self.lang.demo_api(),
+            self.paint.cyan(&format!("{url}/docs"))
+        ))?;
         out::line(&format!("  {}  {key}", self.lang.demo_key()))?;
         out::line("")?;
         out::line(&format!("  {}", self.lang.demo_try()))?;

@@ -10,11 +10,15 @@ const SILENCED: &str = "rusmpp=off,rlibphonenumber=off,sled=warn,hyper=warn,reqw
 
 /// Starts logging. `RUST_LOG` replaces the configured level. A second call changes nothing.
 pub(super) fn init(log: &Log) {
-    let level = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let level = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|text| !text.is_empty());
     let level = level.as_deref().unwrap_or(&log.level);
     let filter = EnvFilter::try_new(format!("{SILENCED},{level}"))
         .unwrap_or_else(|_| EnvFilter::new(format!("{SILENCED},info")));
     let builder = tracing_subscriber::fmt()
+        // Its complaint about a closed standard error would be a panic, and end the daemon.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     let _ = match log.format {

@@ -64,7 +64,10 @@ async fn count(smsc: &SmscHandle) -> Result<(), Failure> {
         let line = smsc.ledger(|ledger| {
             format!(
                 "bound {}  submit_sm {}  deliver_sm {}  acknowledged {}",
-                ledger.bound, ledger.submitted_total, ledger.delivered_total, ledger.acknowledged_total
+                ledger.bound,
+                ledger.submitted_total,
+                ledger.delivered_total,
+                ledger.acknowledged_total
             )
         });
         if line != last {

@@ -170,7 +170,10 @@ impl Lang {
     }
 
     pub(super) fn demo_started(self) -> String {
-        self.pick("démon démarré, opérateur relié", "daemon started, carrier bound")
+        self.pick(
+            "démon démarré, opérateur relié",
+            "daemon started, carrier bound",
+        )
     }
 
     pub(super) fn demo_accepted(self) -> String {
@@ -218,7 +221,10 @@ impl Lang {
     }
 
     pub(super) fn demo_late(self) -> String {
-        self.pick("pas de statut final après 30 s", "no final status after 30 s")
+        self.pick(
+            "pas de statut final après 30 s",
+            "no final status after 30 s",
+        )
     }
 
     pub(super) fn demo_api(self) -> String {

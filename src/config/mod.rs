@@ -282,6 +282,10 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
     policy.webhook_allow = webhook_allow;
+    policy.rates = smpp
+        .iter()
+        .map(|account| (account.name.clone(), account.rate))
+        .collect();
     if let Some(grace) = receipt_grace {
         policy.receipt_grace = grace.value;
     }

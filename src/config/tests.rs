@@ -312,6 +312,7 @@ fn the_examples_are_valid_and_mean_what_they_say() {
     let config = read_text(TOWN_HALL).unwrap();
     assert_eq!(config.policy.operators.len(), 3);
     assert_eq!(config.smpp[1].bind, Bind::TransmitterReceiver);
+    assert_eq!(config.policy.rates.get(&"sfr".into()), Some(&20));
     assert_eq!(config.warnings, []);
 }
 

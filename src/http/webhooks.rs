@@ -24,8 +24,7 @@ use crate::store::{FINAL_EVENTS, Webhook};
 const WEBHOOKS_MAX: usize = 50;
 
 /// Event types that a subscription may name.
-const EVENTS: [&str; 8] = [
-    "message.pending",
+const EVENTS: [&str; 7] = [
     "message.sent",
     "message.delivered",
     "message.expired",
@@ -38,7 +37,15 @@ const EVENTS: [&str; 8] = [
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
+        .routes(routes!(secret))
         .routes(routes!(remove))
+}
+
+/// The secret of posts that no subscription asked for.
+#[derive(Serialize, ToSchema)]
+struct OwnSecret {
+    /// As Standard Webhooks writes it.
+    secret: String,
 }
 
 /// A subscription to make.
@@ -158,6 +165,18 @@ async fn list(State(app): State<Arc<App>>, caller: Allowed<ToRead>) -> Response 
         .map(|webhook| view(webhook, false))
         .collect();
     json(StatusCode::OK, &List::whole(data))
+}
+
+/// The secret that signs posts to the `webhook_url` of a message; it is the same for all messages
+/// of a tenant.
+#[utoipa::path(
+    get, path = "/v1/webhooks/secret", tag = "webhooks", operation_id = "webhook_url_secret",
+    responses((status = 200, description = "The secret", body = OwnSecret)),
+    security(("key" = []))
+)]
+async fn secret(State(app): State<Arc<App>>, caller: Allowed<ToSend>) -> Response {
+    let secret = app.engine.tenant_secret(&caller.tenant);
+    json(StatusCode::OK, &OwnSecret { secret })
 }
 
 /// Ends a subscription.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ApiKey, Batch, OutboxEvent, ReceiptReport, StoreError, Webhook};
 use crate::domain::id::{BatchId, MessageId, Tenant};
-use crate::domain::inbound::Inbound;
+use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::time::Timestamp;
@@ -31,6 +31,7 @@ macro_rules! records {
 records! {
     Message = 1,
     Inbound = 1,
+    Parts = 1,
     Bound = 1,
     Orphans = 1,
     Batch = 1,

@@ -9,7 +9,7 @@ use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
 use super::{ApiKey, Batch, Webhook};
 use crate::domain::id::MessageId;
-use crate::domain::inbound::Inbound;
+use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::receipt::canonical_reference;
 
@@ -74,6 +74,7 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Batch => readable::<Batch>(&key, &octets, &mut findings),
             KeySpace::Orphan => readable::<Orphans>(&key, &octets, &mut findings),
             KeySpace::Inbound => readable::<Inbound>(&key, &octets, &mut findings),
+            KeySpace::Parts => readable::<Parts>(&key, &octets, &mut findings),
             KeySpace::Idempotency => readable::<Idempotent>(&key, &octets, &mut findings),
             KeySpace::Outbox => readable::<Outgoing>(&key, &octets, &mut findings),
             KeySpace::Version => readable::<Layout>(&key, &octets, &mut findings),

@@ -2,6 +2,7 @@
 //! UUIDv7, so that key order is creation order. An octet once assigned is never reused.
 
 use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
+use crate::domain::inbound::{Inbound, Part};
 use crate::domain::msisdn::Msisdn;
 
 /// The key spaces.
@@ -28,6 +29,8 @@ pub enum KeySpace {
     Outbox = b'o',
     /// Messages by recipient.
     Recipient = b'r',
+    /// Parts of what handsets sent, until all of them are there.
+    Parts = b'u',
     /// Version of the layout.
     Version = b'v',
     /// Webhook subscriptions, by tenant.
@@ -36,7 +39,7 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
@@ -47,6 +50,7 @@ impl KeySpace {
         Self::Live,
         Self::Outbox,
         Self::Recipient,
+        Self::Parts,
         Self::Version,
         Self::Webhook,
     ];
@@ -156,6 +160,14 @@ pub fn inbound(tenant: &Tenant, id: InboundId) -> Vec<u8> {
         KeySpace::Inbound,
         &[tenant.as_str().as_bytes(), &[0], id.bytes()],
     )
+}
+
+/// The parts of one longer text: sender, recipient, reference and number of parts name it.
+#[must_use]
+pub fn parts(inbound: &Inbound, part: Part) -> Vec<u8> {
+    let names = [inbound.account.as_str(), &inbound.from, &inbound.to].join("\0");
+    let numbers = [&part.reference.to_be_bytes()[..], &[part.total]].concat();
+    key(KeySpace::Parts, &[names.as_bytes(), &[0], &numbers])
 }
 
 /// Range of a tenant's inbound messages, up to but without `before`.

@@ -33,6 +33,8 @@ use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 
 pub mod codec;
+#[cfg(test)]
+mod conformance;
 pub mod embedded;
 pub mod fsck;
 pub mod generation;

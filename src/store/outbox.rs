@@ -9,7 +9,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::codec::Outgoing;
-use super::{OutboxEvent, Settled};
+use super::{FINAL_EVENTS, OutboxEvent, Settled, Webhook};
+use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
 
 /// One message (or inbound) to one target.
@@ -136,6 +137,36 @@ impl Outbox {
             None => origin.into(),
         }
     }
+}
+
+/// The deliveries that an event asks for: to the message's own URL, which hears of its end alone, and
+/// to each of the tenant's subscriptions that wants it.
+pub(super) fn deliveries<'a>(
+    event: &'a OutboxEvent,
+    tenant: &'a Tenant,
+    own_url: Option<&'a str>,
+    webhooks: &'a [Webhook],
+    now: Timestamp,
+) -> impl Iterator<Item = Outgoing> + 'a {
+    let kind = event.kind();
+    let own = own_url
+        .filter(|_| FINAL_EVENTS.contains(&kind))
+        .map(|url| (url, None));
+    let subscribed = webhooks
+        .iter()
+        .filter(move |webhook| webhook.tenant == *tenant && webhook.wants(kind))
+        .map(|webhook| (webhook.url.as_str(), Some(webhook.id.clone())));
+    own.into_iter()
+        .chain(subscribed)
+        .map(move |(url, webhook)| Outgoing {
+            url: url.to_owned(),
+            webhook,
+            tenant: tenant.clone(),
+            event: event.clone(),
+            created_at: now,
+            due_at: now,
+            tries: 0,
+        })
 }
 
 /// Scheme, host and port of a URL, as far as the path.

@@ -65,6 +65,7 @@ async fn each_endpoint_asks_for_its_scope() {
         ("GET", "/v1/inbound", "read"),
         ("GET", "/v1/channels", "read"),
         ("GET", "/v1/webhooks", "read"),
+        ("GET", "/v1/webhooks/secret", "send"),
         ("POST", "/v1/admin/keys", "admin"),
         ("GET", "/v1/admin/keys", "admin"),
         ("DELETE", "/v1/admin/keys/x", "admin"),

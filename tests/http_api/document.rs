@@ -8,7 +8,7 @@ use crate::client::send;
 use crate::{gateway, hello};
 
 /// Every endpoint; a new one is added here and found in the document.
-const ENDPOINTS: [(&str, &str); 20] = [
+const ENDPOINTS: [(&str, &str); 21] = [
     ("post", "/v1/messages"),
     ("get", "/v1/messages"),
     ("get", "/v1/messages/{id}"),
@@ -19,6 +19,7 @@ const ENDPOINTS: [(&str, &str); 20] = [
     ("get", "/v1/inbound"),
     ("post", "/v1/webhooks"),
     ("get", "/v1/webhooks"),
+    ("get", "/v1/webhooks/secret"),
     ("delete", "/v1/webhooks/{id}"),
     ("get", "/v1/events"),
     ("post", "/v1/admin/keys"),

@@ -16,7 +16,7 @@ use relais::domain::time::Timestamp;
 use relais::engine::accept::Draft;
 use relais::engine::{self, Engine, Parts, Stop};
 use relais::metrics::Metrics;
-use relais::sim::smsc::{self, SmscHandle, SmscScript};
+use relais::sim::smsc::{self, Ledger, SmscHandle, SmscScript};
 use relais::store;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -140,6 +140,14 @@ impl World {
             );
         }
         self.clock.now().since(from)
+    }
+
+    /// Waits, in virtual time, until the carrier's ledger is as `wanted` says.
+    pub async fn carrier_until(&self, wanted: impl Fn(&Ledger) -> bool) {
+        let limit = Duration::from_hours(24 * 30);
+        if tokio::time::timeout(limit, self.carrier.wait_for(wanted)).await.is_err() {
+            panic!("the carrier never saw it");
+        }
     }
 
     /// Stops as the daemon does: no new claims, what is under way lands, then everything ends.

@@ -4,12 +4,13 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::{Embedded, Shared};
+use crate::domain::inbound::Parts;
 use crate::domain::message::Message;
 use crate::domain::time::Timestamp;
-use crate::store::StoreError;
 use crate::store::codec::{Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Pair};
+use crate::store::{Batch, StoreError};
 
 /// Messages removed a turn.
 const TURN: usize = 64;
@@ -17,6 +18,8 @@ const TURN: usize = 64;
 const LOOKED_AT: usize = 500;
 /// How long receipts wait for a message that they belong to.
 const ORPHAN_KEPT: Duration = Duration::from_hours(7 * 24);
+/// How long the missing parts of a text from a handset are awaited.
+const PARTS_AWAITED: Duration = Duration::from_hours(24);
 /// How long an idempotency key protects.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(7 * 24);
 
@@ -26,12 +29,12 @@ impl<K: Kv> Embedded<K> {
         let (kv, shared) = (self.kv.clone(), self.shared.clone());
         let found = super::blocking(move || find_old(&*kv, &shared, now)).await?;
         let more = found.messages.len() >= TURN;
-        if found.messages.is_empty() && found.orphans.is_empty() && found.others.is_empty() {
+        if found.is_empty() {
             return Ok(false);
         }
         self.write(false, move |txn| {
             for message in &found.messages {
-                txn.forget(message);
+                txn.forget(message)?;
             }
             for key in found.orphans {
                 txn.forget_orphan(key);
@@ -39,7 +42,7 @@ impl<K: Kv> Embedded<K> {
             for key in found.others {
                 txn.forget_record(key);
             }
-            Ok(())
+            found.parts.into_iter().try_for_each(|key| txn.give_up_parts(key))
         })
         .await?;
         Ok(more)
@@ -50,7 +53,15 @@ impl<K: Kv> Embedded<K> {
 struct Old {
     messages: Vec<Message>,
     orphans: Vec<Vec<u8>>,
+    parts: Vec<Vec<u8>>,
     others: Vec<Vec<u8>>,
+}
+
+impl Old {
+    fn is_empty(&self) -> bool {
+        let lists = [&self.orphans, &self.parts, &self.others];
+        self.messages.is_empty() && lists.iter().all(|list| list.is_empty())
+    }
 }
 
 fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, StoreError> {
@@ -68,16 +79,31 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
         }
     }
     for pair in kv.scan(KeySpace::Batch.range(), false).take(TURN) {
-        let (key, _) = pair?;
+        let (key, octets) = pair?;
         if now.since(created_at(&key)) < retention {
             break;
         }
-        old.others.push(key);
+        // It is the seal of its messages: without it a start would take them as never promised.
+        let batch: Batch = decode(&key, &octets)?;
+        let mut live = false;
+        for id in batch.messages {
+            live = live || kv.get(&keys::live(id))?.is_some();
+        }
+        if !live {
+            old.others.push(key);
+        }
     }
     // These sort by something else, so each turn goes on where the last one stopped.
     for (key, octets) in go_on(kv, shared, KeySpace::Orphan)? {
         if now.since(decode::<Orphans>(&key, &octets)?.since) >= ORPHAN_KEPT {
             old.orphans.push(key);
+        }
+    }
+    for (key, octets) in go_on(kv, shared, KeySpace::Parts)? {
+        let parts: Parts = decode(&key, &octets)?;
+        let since = parts.came.first().map_or(now, |inbound| inbound.received_at);
+        if now.since(since) >= PARTS_AWAITED {
+            old.parts.push(key);
         }
     }
     for (key, octets) in go_on(kv, shared, KeySpace::Idempotency)? {

@@ -124,6 +124,11 @@ impl<K: Kv> Embedded<K> {
             .ok_or_else(|| StoreError::Unavailable("it is closed".to_owned()))
     }
 
+    /// `Unavailable` once the store is closed.
+    fn check_open(&self) -> Result<(), StoreError> {
+        self.queue().map(drop)
+    }
+
     /// Runs `work` in the writer and answers after the commit.
     async fn write<T, F>(&self, durable: bool, work: F) -> Result<T, StoreError>
     where
@@ -185,6 +190,7 @@ impl<K: Kv> Store for Embedded<K> {
         limit: usize,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
+        self.check_open()?;
         if let Some(problem) = self.shared.broken() {
             return Err(StoreError::Unavailable(problem));
         }
@@ -214,10 +220,7 @@ impl<K: Kv> Store for Embedded<K> {
         now: Timestamp,
     ) -> Result<Vec<Option<Change>>, StoreError> {
         self.write(true, move |txn| {
-            reports
-                .iter()
-                .map(|report| txn.report(report, now))
-                .collect()
+            txn.each(reports, |txn, report| txn.report(&report, now), || None)
         })
         .await
     }
@@ -228,10 +231,8 @@ impl<K: Kv> Store for Embedded<K> {
         now: Timestamp,
     ) -> Result<Vec<Receiving>, StoreError> {
         self.write(true, move |txn| {
-            receipts
-                .into_iter()
-                .map(|report| txn.receive(report, now))
-                .collect()
+            let receive = |txn: &mut Txn<'_, K>, report| txn.receive(report, now);
+            txn.each(receipts, receive, || Receiving::Duplicate)
         })
         .await
     }
@@ -264,6 +265,7 @@ impl<K: Kv> Store for Embedded<K> {
         limit: usize,
         busy: &[Arc<str>],
     ) -> Result<OutboxDue, StoreError> {
+        self.check_open()?;
         let (taken, next_due) = self.shared.outbox().take(now, limit, busy);
         let mut deliveries = Vec::with_capacity(taken.len());
         for (seq, origin) in taken {
@@ -388,15 +390,18 @@ impl<K: Kv> Store for Embedded<K> {
     }
 
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError> {
+        self.check_open()?;
         self.read_message(tenant, id)
     }
 
     async fn find(&self, query: Query) -> Result<Page<Message>, StoreError> {
+        self.check_open()?;
         let (kv, shared) = (self.kv.clone(), self.shared.clone());
         blocking(move || read::find(&*kv, &shared, &query)).await
     }
 
     async fn batch(&self, tenant: &Tenant, id: BatchId) -> Result<Batch, StoreError> {
+        self.check_open()?;
         let key = keys::batch(id);
         let octets = self.kv.get(&key)?.ok_or(StoreError::NotFound)?;
         let batch: Batch = decode(&key, &octets)?;
@@ -413,6 +418,7 @@ impl<K: Kv> Store for Embedded<K> {
         before: Option<InboundId>,
         limit: usize,
     ) -> Result<Page<Inbound>, StoreError> {
+        self.check_open()?;
         let (kv, tenant) = (self.kv.clone(), tenant.clone());
         blocking(move || read::inbound(&*kv, &tenant, before, limit)).await
     }
@@ -448,6 +454,7 @@ impl<K: Kv> Store for Embedded<K> {
     }
 
     async fn prune(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.check_open()?;
         self.prune_some(now).await
     }
 

@@ -19,12 +19,12 @@ use crate::domain::id::BatchId;
 use crate::domain::message::{Message, State};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::store::StoreError;
 use crate::store::codec::{LAYOUT, Layout, Outgoing, decode, encode};
 use crate::store::index::Index;
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Write};
-use crate::store::outbox::Outbox;
+use crate::store::outbox::{Outbox, deliveries};
+use crate::store::{OutboxEvent, StoreError, Webhook};
 
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
@@ -54,6 +54,8 @@ pub(super) fn recover<K: Kv>(
 ) -> Result<Shared, RecoverError> {
     check_layout(kv)?;
     let rules = policy.borrow().clone();
+    let webhooks: Vec<Webhook> = read_all(kv, KeySpace::Webhook)?;
+    let (mut outbox, mut next_seq) = read_outbox(kv)?;
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
     let mut sealed: HashSet<BatchId> = HashSet::new();
@@ -86,6 +88,14 @@ pub(super) fn recover<K: Kv>(
             if message.status().is_final() {
                 repairs.push((key, None));
                 repairs.push((keys::history(message.id), Some(record)));
+                // Decided in the same commit as what caused it, here as anywhere.
+                let event = OutboxEvent::Message(Box::new(message.clone()));
+                let own_url = message.webhook_url.as_deref();
+                for outgoing in deliveries(&event, &message.tenant, own_url, &webhooks, now) {
+                    repairs.push((keys::outbox(next_seq), Some(encode(&outgoing)?)));
+                    outbox.add(next_seq, &outgoing);
+                    next_seq += 1;
+                }
             } else {
                 repairs.push((key, Some(record)));
             }
@@ -95,7 +105,6 @@ pub(super) fn recover<K: Kv>(
     }
     apply_pieces(kv, &mut repairs, 1)?;
     kv.sync()?;
-    let (outbox, next_seq) = read_outbox(kv)?;
     let orphans = kv.scan(KeySpace::Orphan.range(), false).count();
     let live = index.live();
     tracing::info!(live, webhooks = outbox.len(), unreadable, "store_ready");
@@ -104,7 +113,7 @@ pub(super) fn recover<K: Kv>(
         index: Mutex::new(index),
         outbox: Mutex::new(outbox),
         outbox_seq: AtomicU64::new(next_seq),
-        webhooks: RwLock::new(read_all(kv, KeySpace::Webhook)?),
+        webhooks: RwLock::new(webhooks),
         keys: RwLock::new(
             read_all(kv, KeySpace::ApiKey)?
                 .into_iter()

@@ -1,5 +1,6 @@
 //! The writer's unit of work: the verbs, over the engine as it is plus what this group has written.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -8,7 +9,6 @@ use super::Shared;
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::event::{Event, Sending};
 use crate::domain::id::{MessageId, Tenant};
-use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
 use crate::domain::policy::Policy;
 use crate::domain::receipt::{canonical_reference, reference_forms};
@@ -16,10 +16,14 @@ use crate::domain::time::Timestamp;
 use crate::store::codec::{Bound, Idempotent, Orphans, Outgoing, Record, decode, encode};
 use crate::store::index::Index;
 use crate::store::kv::{Kv, Write};
+use crate::store::outbox::deliveries;
 use crate::store::{
-    Accepted, Batch, Change, FINAL_EVENTS, Idempotency, OutboxEvent, ReceiptReport, Receiving,
-    Report, Settled, StoreError, Submission, keys,
+    Accepted, Batch, Change, Idempotency, OutboxEvent, ReceiptReport, Receiving, Report, Settled,
+    StoreError, Submission, keys,
 };
+
+mod commit;
+mod inbound;
 
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
 /// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
@@ -51,6 +55,8 @@ pub(super) struct Txn<'a, K> {
     /// How many of `outgoing` the engine has.
     outgoing_written: usize,
     orphans: i64,
+    /// What the engine failed with: nothing more may be written then.
+    failure: OnceCell<StoreError>,
 }
 
 impl<'a, K: Kv> Txn<'a, K> {
@@ -67,7 +73,21 @@ impl<'a, K: Kv> Txn<'a, K> {
             settled: Vec::new(),
             outgoing_written: 0,
             orphans: 0,
+            failure: OnceCell::new(),
         }
+    }
+
+    /// A unit of work that may not write, because the engine has failed before.
+    pub(super) fn refusing(kv: &'a K, shared: &'a Shared, problem: &str) -> Self {
+        let txn = Self::new(kv, shared);
+        let _ = txn.failure.set(StoreError::Unavailable(problem.to_owned()));
+        txn
+    }
+
+    /// Whether the engine has failed under this group; whoever asked for the read or the piece that
+    /// failed has been told, but the rest of the group must not be committed after it.
+    pub(super) fn failed(&self) -> Result<(), StoreError> {
+        self.failure.get().cloned().map_or(Ok(()), Err)
     }
 
     /// Number of writes in hand.
@@ -84,10 +104,19 @@ impl<'a, K: Kv> Txn<'a, K> {
 
     // ---- the engine, with this group's writes over it
 
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.kv.get(key).map_err(|error| self.fail(error.into()))
+    }
+
+    fn fail(&self, error: StoreError) -> StoreError {
+        let _ = self.failure.set(error.clone());
+        error
+    }
+
     fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
         let octets = match self.positions.get(key) {
             Some(position) => self.writes[*position].1.clone(),
-            None => self.kv.get(key)?,
+            None => self.read(key)?,
         };
         octets.map(|octets| decode(key, &octets)).transpose()
     }
@@ -120,7 +149,7 @@ impl<'a, K: Kv> Txn<'a, K> {
     pub(super) fn remove_record(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
         let there = match self.positions.get(&key) {
             Some(position) => self.writes[*position].1.is_some(),
-            None => self.kv.get(&key)?.is_some(),
+            None => self.read(&key)?.is_some(),
         };
         if !there {
             return Err(StoreError::NotFound);
@@ -143,7 +172,7 @@ impl<'a, K: Kv> Txn<'a, K> {
                 }
             } else {
                 let key = keys::live(id);
-                match self.kv.get(&key)? {
+                match self.read(&key)? {
                     Some(octets) => Held {
                         message: decode(&key, &octets)?,
                         stored_final: false,
@@ -151,7 +180,7 @@ impl<'a, K: Kv> Txn<'a, K> {
                     },
                     None => {
                         let key = keys::history(id);
-                        let octets = self.kv.get(&key)?.ok_or(StoreError::NotFound)?;
+                        let octets = self.read(&key)?.ok_or(StoreError::NotFound)?;
                         Held {
                             message: decode(&key, &octets)?,
                             stored_final: true,
@@ -204,34 +233,13 @@ impl<'a, K: Kv> Txn<'a, K> {
         own_url: Option<&str>,
         now: Timestamp,
     ) {
-        let kind = event.kind();
-        let mut targets = Vec::new();
-        if let Some(url) = own_url.filter(|_| FINAL_EVENTS.contains(&kind)) {
-            targets.push((url.to_owned(), None));
-        }
         let webhooks = self
             .shared
             .webhooks
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        for webhook in webhooks
-            .iter()
-            .filter(|webhook| webhook.tenant == *tenant && webhook.wants(kind))
-        {
-            targets.push((webhook.url.clone(), Some(webhook.id.clone())));
-        }
-        drop(webhooks);
-        for (url, webhook) in targets {
+        for outgoing in deliveries(event, tenant, own_url, &webhooks, now) {
             let seq = self.shared.outbox_seq.fetch_add(1, Ordering::Relaxed);
-            let outgoing = Outgoing {
-                url,
-                webhook,
-                tenant: tenant.clone(),
-                event: event.clone(),
-                created_at: now,
-                due_at: now,
-                tries: 0,
-            };
             self.outgoing.push((seq, outgoing));
         }
     }
@@ -264,7 +272,8 @@ impl<'a, K: Kv> Txn<'a, K> {
             return Err(StoreError::Full);
         }
         let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
-        let large = messages.len() > PIECE;
+        // In pieces only where there is a seal to tell a whole submission from a torn one.
+        let large = batch.is_some() && messages.len() > PIECE;
         for (count, message) in messages.into_iter().enumerate() {
             if large && count % PIECE == 0 {
                 self.flush_piece()?;
@@ -301,12 +310,45 @@ impl<'a, K: Kv> Txn<'a, K> {
         self.put(keys::live(message.id), message)
     }
 
+    /// Answers each of `all`. What a record that cannot be read makes impossible changes nothing: it
+    /// must not hold up the others, which a channel would bring again and again.
+    pub(super) fn each<T, R>(
+        &mut self,
+        all: Vec<T>,
+        mut one: impl FnMut(&mut Self, T) -> Result<R, StoreError>,
+        unreadable: impl Fn() -> R,
+    ) -> Result<Vec<R>, StoreError> {
+        let answer = |item| match one(self, item) {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%error, "report_on_unreadable_record");
+                Ok(unreadable())
+            }
+            other => other,
+        };
+        all.into_iter().map(answer).collect()
+    }
+
     pub(super) fn report(
         &mut self,
         report: &Report,
         now: Timestamp,
     ) -> Result<Option<Change>, StoreError> {
         let token = report.token();
+        if let Report::Accepted { segment, .. } = report {
+            // A reference is bound only where the record will carry it.
+            let carries = match self.hold(token.message) {
+                Ok(held) => held
+                    .message
+                    .attempts
+                    .get(usize::from(token.attempt))
+                    .is_some_and(|attempt| usize::from(*segment) < attempt.segments.len()),
+                Err(StoreError::NotFound) => false,
+                Err(error) => return Err(error),
+            };
+            if !carries {
+                return Ok(None);
+            }
+        }
         let mut change = match self.apply(token.message, &report.event(), now) {
             Ok(applied) => applied.ok(),
             Err(StoreError::NotFound) => return Ok(None),
@@ -493,20 +535,6 @@ impl<'a, K: Kv> Txn<'a, K> {
             .map_err(StoreError::from)
     }
 
-    pub(super) fn take_in(&mut self, inbound: &Inbound) -> Result<(), StoreError> {
-        let key = keys::inbound(&inbound.tenant, inbound.id);
-        if self.get::<Inbound>(&key)?.is_none() {
-            self.put(key, inbound)?;
-            self.tell(
-                &OutboxEvent::Inbound(inbound.clone()),
-                &inbound.tenant,
-                None,
-                inbound.received_at,
-            );
-        }
-        Ok(())
-    }
-
     pub(super) fn outbox_settle(&mut self, seq: u64, settled: Settled) -> Result<(), StoreError> {
         let key = keys::outbox(seq);
         match settled {
@@ -525,7 +553,10 @@ impl<'a, K: Kv> Txn<'a, K> {
     }
 
     /// Removes a final message and everything that points at it.
-    pub(super) fn forget(&mut self, message: &Message) {
+    ///
+    /// # Errors
+    /// The engine's own.
+    pub(super) fn forget(&mut self, message: &Message) -> Result<(), StoreError> {
         self.write(keys::history(message.id), None);
         self.write(keys::recipient(message.to, message.id), None);
         for attempt in &message.attempts {
@@ -535,9 +566,16 @@ impl<'a, K: Kv> Txn<'a, K> {
                 .flat_map(|segment| &segment.references)
             {
                 let key = keys::reference(&attempt.account, &canonical_reference(reference));
-                self.write(key, None);
+                // Carriers use their ids again (a modem counts to 255): it may be another's now.
+                if self
+                    .get::<Bound>(&key)?
+                    .is_some_and(|bound| bound.id == message.id)
+                {
+                    self.write(key, None);
+                }
             }
         }
+        Ok(())
     }
 
     /// Removes receipts that nobody claimed.
@@ -549,75 +587,5 @@ impl<'a, K: Kv> Txn<'a, K> {
     /// Removes a record without asking whether it is there.
     pub(super) fn forget_record(&mut self, key: Vec<u8>) {
         self.write(key, None);
-    }
-
-    // ---- the commit
-
-    /// Hands what is in hand to the engine as one atomic batch, not yet durable.
-    pub(super) fn flush_piece(&mut self) -> Result<(), StoreError> {
-        for (seq, outgoing) in &self.outgoing[self.outgoing_written..] {
-            self.writes
-                .push((keys::outbox(*seq), Some(encode(outgoing)?)));
-        }
-        self.outgoing_written = self.outgoing.len();
-        let mut moved = Vec::new();
-        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.dirty) {
-            held.dirty = false;
-            let is_final = held.message.status().is_final();
-            let octets = encode(&held.message)?;
-            if is_final {
-                moved.push((keys::history(*id), Some(octets)));
-                if !held.stored_final {
-                    moved.push((keys::live(*id), None));
-                }
-            } else {
-                moved.push((keys::live(*id), Some(octets)));
-                if held.stored_final {
-                    moved.push((keys::history(*id), None));
-                }
-            }
-            held.stored_final = is_final;
-        }
-        for (key, value) in moved {
-            self.write(key, value);
-        }
-        if !self.writes.is_empty() {
-            self.kv.apply(&self.writes)?;
-            self.writes.clear();
-            self.positions.clear();
-        }
-        Ok(())
-    }
-
-    /// Lets the rest of the program see what is now durable.
-    pub(super) fn publish(self) {
-        let mut index = self
-            .shared
-            .index
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for message in &self.fresh {
-            index.add(message);
-        }
-        for held in self.held.values() {
-            index.add(&held.message);
-        }
-        drop(index);
-        if !self.outgoing.is_empty() || !self.settled.is_empty() {
-            let mut outbox = self
-                .shared
-                .outbox
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            for (seq, outgoing) in &self.outgoing {
-                outbox.add(*seq, outgoing);
-            }
-            for (seq, settled) in &self.settled {
-                outbox.settle(*seq, *settled);
-            }
-        }
-        self.shared
-            .orphans
-            .fetch_add(self.orphans, Ordering::Relaxed);
     }
 }

@@ -76,6 +76,7 @@ fn run_group<K: Kv>(kv: &K, shared: &Shared, jobs: Vec<Job<K>>) {
         for job in jobs {
             durable |= job.durable;
             completions.push((job.run)(&mut txn));
+            txn.failed()?;
             if txn.size() >= PIECE_WRITES {
                 txn.flush_piece()?;
             }
@@ -103,7 +104,7 @@ fn run_group<K: Kv>(kv: &K, shared: &Shared, jobs: Vec<Job<K>>) {
 /// Answers a job that came after the store had turned itself off.
 fn refuse<K: Kv>(job: Job<K>, kv: &K, shared: &Shared, problem: &str) {
     // The job's own work is thrown away with its transaction; only its completion matters.
-    let mut txn = Txn::new(kv, shared);
+    let mut txn = Txn::refusing(kv, shared, problem);
     let completion = (job.run)(&mut txn);
     completion(Err(StoreError::Unavailable(problem.to_owned())));
 }
