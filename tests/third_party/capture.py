@@ -13,6 +13,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import time
 import xml.etree.ElementTree as xml
 from collections.abc import Iterator
 from typing import IO
@@ -37,10 +38,17 @@ class Capture:
 
     def stop(self) -> None:
         self._alive()
+        # Packets that the kernel has not handed over yet are lost at the signal.
+        wait_for("the capture has come to rest", self._rests)
         self.process.send_signal(signal.SIGINT)
         self.process.wait(30)
         dropped = re.search(r"(\d+) packets? dropped", self.log.read_text(errors="replace"))
         check(not dropped or dropped[1] == "0", f"the capture is not whole: {dropped and dropped[0]}")
+
+    def _rests(self) -> bool:
+        size = self.file.stat().st_size
+        time.sleep(0.6)
+        return self.file.stat().st_size == size
 
     def judge(self) -> tuple[collections.Counter, list[str]]:
         """(PDUs by command, complaints) of the dissection."""

@@ -23,9 +23,12 @@ import time
 
 DEADLINE_S = 30
 ADMIN_KEY = "third-party-admin-key-0123456789abcdef0123456789"
+PASSWORD = "hush7a9Q"
 HERE = pathlib.Path(__file__).resolve().parent
 
 _children: list[subprocess.Popen] = []
+# Every text that a run gave to a gateway or to an SMSC: none of them may stand in a log.
+texts: set[str] = set()
 
 
 @atexit.register
@@ -101,8 +104,10 @@ class Ports:
 
     SIZE = 64
 
-    def __init__(self) -> None:
-        for first in range(20_000 + os.getpid() % 100 * 64, 32_000, self.SIZE):
+    def __init__(self, beside: Ports | None = None) -> None:
+        """A block of its own, or one that lies `beside` another and is therefore not captured with it."""
+        start = beside.first + self.SIZE if beside else 20_000 + os.getpid() % 100 * 64
+        for first in range(start, 32_000, self.SIZE):
             if all(self._free(p) for p in range(first, first + self.SIZE)):
                 self.first, self.used = first, []
                 return
@@ -132,9 +137,10 @@ def free_port() -> int:
 class Smsc:
     """A running smsc.py."""
 
-    def __init__(self, folder: pathlib.Path, ports: Ports, *options: object) -> None:
-        self.log = folder / f"smsc-{len(ports.used)}.log"
-        self.process = spawn([sys.executable, HERE / "smsc.py", "--port", ports.take(), *options], self.log,
+    def __init__(self, folder: pathlib.Path, ports: Ports, *options: object, port: int | None = None) -> None:
+        port = port or ports.take()
+        self.log = folder / f"smsc-{port}.log"
+        self.process = spawn([sys.executable, HERE / "smsc.py", "--port", port, *options], self.log,
                              stdout=subprocess.PIPE, text=True)
         # A line or the end of the stream always comes: smsc.py either prints or dies.
         line = self.process.stdout.readline()
@@ -154,7 +160,12 @@ class Smsc:
         return self._call("GET", "/stats")
 
     def inbound(self, sender: str, to: str, text: str, coding: str) -> dict:
+        texts.add(text)
         return self._call("POST", "/mo", {"from": sender, "to": to, "text": text, "coding": coding})
+
+    def receipt(self, message_id: str, stat: str) -> None:
+        """One more receipt; returns once the gateway has acknowledged it."""
+        self._call("POST", "/receipt", {"id": message_id, "stat": stat})
 
     def wait_bound(self, count: int = 1) -> None:
         wait_for(f"{count} bound session(s) at the SMSC", lambda: self.stats()["bound"] >= count)
@@ -168,7 +179,8 @@ class Daemon:
     """A gateway with its data folder; can be stopped, killed and started again on the same data."""
 
     def __init__(self, binary: pathlib.Path, folder: pathlib.Path, smsc_port: int, *, bind: str = "transceiver",
-                 window: int = 50) -> None:
+                 window: int = 50, durability: str = "power", log_level: str = "info", account: str = "", more: str = "") -> None:
+        """`account` is added to the carrier's table, `more` to the end of the configuration."""
         self.binary, self.folder, self.port = binary, folder, free_port()
         self.log, self.config = folder / "relais.log", folder / "relais.toml"
         self.config.write_text(f"""\
@@ -180,7 +192,10 @@ default_country = "FR"
 listen = "127.0.0.1:{self.port}"
 
 [store]
-durability = "power"
+durability = "{durability}"
+
+[log]
+level = "{log_level}"
 
 [webhooks]
 allow = ["127.0.0.1/32"]
@@ -189,15 +204,19 @@ allow = ["127.0.0.1/32"]
 host = "127.0.0.1"
 port = {smsc_port}
 system_id = "relais"
-password = "secret"
+password = "{PASSWORD}"
 bind = "{bind}"
 window = {window}
 rate = 0
 reconnect = "100ms..1s"
+{account}
 
 [operators.default]
 route = ["thirdparty"]
+
+{more}
 """)
+        self.config.chmod(0o600)
         self.process: subprocess.Popen | None = None
 
     def start(self) -> Daemon:
@@ -219,10 +238,25 @@ route = ["thirdparty"]
 
     def send(self, to: str, text: str, **more: object) -> dict:
         """POST /v1/messages; the 202's body. Transactional, so that no sending hours apply."""
-        body = {"to": to, "text": text, "class": "transactional"} | more
-        status, answer = self.call("POST", "/v1/messages", body)
+        status, answer = self.post(to, text, **more)
         check(status == 202, f"POST /v1/messages: {status} {answer}")
         return answer
+
+    def post(self, to: str, text: str, key: str | None = None, **more: object) -> tuple[int, object]:
+        """(status, answer) of a POST /v1/messages; `key` is its Idempotency-Key."""
+        texts.add(text)
+        body = {"to": to, "text": text, "class": "transactional"} | more
+        return self.call("POST", "/v1/messages", body, headers={"Idempotency-Key": key} if key else None)
+
+    def listed(self, path: str) -> list[dict]:
+        """All items of a list, over all of its pages."""
+        found, cursor = [], ""
+        while True:
+            page = self.get(f"{path}?limit=1000{cursor}")
+            found += page["data"]
+            if not page["next_cursor"]:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
 
     def message(self, identity: str) -> dict:
         return self.get(f"/v1/messages/{identity}")

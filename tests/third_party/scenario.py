@@ -23,9 +23,12 @@ import tempfile
 import time
 import traceback
 
+import goals
+import hostile
+import kills
 import smsc_self_test
 from capture import Capture
-from harness import Daemon, Events, Failure, Hook, Ports, Smsc, check, equal, tail, verify_signature, wait_for
+from harness import ADMIN_KEY, PASSWORD, Daemon, Events, Failure, Hook, Ports, Smsc, check, equal, tail, texts, verify_signature, wait_for
 
 TO = "+33612345678"
 MIXED = "Vous avez reçu 3 courriers, l'œuvre de Zoë 😀"
@@ -40,15 +43,18 @@ LEAST_PDUS = 600
 class Bench:
     """What a case is given: a folder, ports, and processes that end with it."""
 
-    def __init__(self, binary: pathlib.Path, folder: pathlib.Path, ports: Ports, totals: collections.Counter) -> None:
-        self.binary, self.folder, self.ports, self.totals = binary, folder, ports, totals
+    def __init__(self, binary: pathlib.Path, folder: pathlib.Path, ports: Ports, unseen: Ports,
+                 totals: collections.Counter, rounds: int) -> None:
+        """On `unseen` ports nothing is captured; `rounds` multiplies the length of loops."""
+        self.binary, self.folder, self.ports, self.unseen = binary, folder, ports, unseen
+        self.totals, self.rounds = totals, rounds
         self.smsc: Smsc | None = None
         self.daemon: Daemon | None = None
 
     @contextlib.contextmanager
-    def running(self, *smsc_options: object, **daemon_options: object):
-        """An SMSC and a gateway bound to it."""
-        self.smsc = Smsc(self.folder, self.ports, *smsc_options)
+    def running(self, *smsc_options: object, captured: bool = True, **daemon_options: object):
+        """An SMSC and a gateway bound to it. What is not captured is not seen by the dissector: for floods."""
+        self.smsc = Smsc(self.folder, self.ports if captured else self.unseen, *smsc_options)
         self.daemon = Daemon(self.binary, self.folder, self.smsc.port, **daemon_options)
         try:
             self.daemon.start()
@@ -58,8 +64,8 @@ class Bench:
             equal(stats["complaints"], [], "what smpp34 could not read")
             errors = [s["error"] for s in self.smsc.ledger()["submits"] if s["error"]]
             equal(errors, [], "texts that could not be read")
-            for name, count in stats["pdus"].items():
-                self.totals[name] += count
+            if captured:
+                self.totals.update(stats["pdus"])
         finally:
             if self.daemon.process and self.daemon.process.poll() is None:
                 with contextlib.suppress(Failure):
@@ -280,6 +286,9 @@ CASES = [
     sigterm_unbinds_exits_zero_and_restart_keeps_statuses,
     kill_9_with_500_messages_in_flight_loses_none,
     kill_9_while_messages_are_posted_loses_none_acknowledged,
+    *goals.CASES,
+    *kills.CASES,
+    *hostile.CASES,
 ]
 
 
@@ -305,13 +314,32 @@ class Run:
             print(f"ok     {name} ({time.monotonic() - began:.1f} s)", flush=True)
 
 
+def logs_tell_no_text_number_or_secret(root: pathlib.Path) -> None:
+    """Over every gateway of the run, whatever its log level; a panic in any of them is charged here too."""
+    whole_number = re.compile(r"(?<!\d)(?:\+|00)?33[67]\d{8}(?!\d)|(?<!\d)0[67]\d{8}(?!\d)")
+    told = [t for t in texts if len(t) >= 7]
+    logs, complaints = list(root.glob("*/relais*.log")), []
+    for log in logs:
+        for number, line in enumerate(log.read_text(errors="replace").splitlines(), 1):
+            where = f"{log.parent.name}/{log.name}:{number}"
+            if "panicked at" in line:
+                complaints.append(f"{where} a panic: {line:.200}")
+            if whole_number.search(line):
+                complaints.append(f"{where} a whole number: {line:.200}")
+            if ADMIN_KEY in line or PASSWORD in line:
+                complaints.append(f"{where} a secret: {line:.200}")
+            complaints += [f"{where} a text: {line:.200}" for text in told if text[:40] in line]
+    check(logs, "there are no logs")
+    check(not complaints, f"{len(complaints)} complaints:\n  " + "\n  ".join(complaints[:20]))
+
+
 def tshark_finds_nothing_malformed(capture: Capture, totals: collections.Counter, whole_run: bool) -> None:
     """Also that it saw at least what the SMSCs counted: an empty or a foreign capture proves nothing."""
     capture.stop()
     counts, complaints = capture.judge()
     print(f"       {sum(counts.values())} SMPP PDUs: " + ", ".join(f"{n} {c}" for n, c in sorted(counts.items())), flush=True)
     check(not complaints, f"{len(complaints)} complaints:\n  " + "\n  ".join(complaints[:20]))
-    check(sum(counts.values()) > 0, "tshark saw no SMPP at all")
+    check(sum(counts.values()) > 0 or not totals, "tshark saw no SMPP at all")
     for shown, name in (("Submit_sm", "esme submit_sm"), ("Submit_sm - resp", "smsc submit_sm_resp"),
                         ("Deliver_sm", "smsc deliver_sm"), ("Deliver_sm - resp", "esme deliver_sm_resp")):
         least = LEAST_PDUS if whole_run else 0
@@ -324,12 +352,14 @@ def main() -> int:
     parser.add_argument("--binary", type=pathlib.Path, required=True)
     parser.add_argument("--only", default="", help="only cases whose name holds this")
     parser.add_argument("--self-test", action="store_true", help="only prove the SMSC and the dissector, without a gateway")
+    parser.add_argument("--rounds", type=int, default=1, help="how many times as long the kill loops are")
     parser.add_argument("--keep", action="store_true", help="keep the folders with logs and capture")
     options = parser.parse_args()
     # An end from outside must also run the handlers that end our children.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     root = pathlib.Path(tempfile.mkdtemp(prefix="relais-third-party-"))
     run, ports, totals = Run(), Ports(), collections.Counter()
+    unseen = Ports(beside=ports)
     binary = options.binary.resolve()
     if not options.self_test and not binary.is_file():
         print(f"FAILED {binary} does not exist\n0 passed, 1 failed")
@@ -344,8 +374,9 @@ def main() -> int:
             for number, case in enumerate(chosen):
                 folder = root / f"{number:02d}"
                 folder.mkdir()
-                bench = Bench(binary, folder, ports, totals)
+                bench = Bench(binary, folder, ports, unseen, totals, options.rounds)
                 run.claim(case.__name__, lambda: case(bench), lambda: sorted(folder.glob("*.log")))
+            run.claim(logs_tell_no_text_number_or_secret.__name__, lambda: logs_tell_no_text_number_or_secret(root))
             run.claim(tshark_finds_nothing_malformed.__name__, lambda: tshark_finds_nothing_malformed(capture, totals, chosen == CASES))
     except Failure as failure:
         run.failed += 1

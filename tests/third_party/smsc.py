@@ -10,7 +10,8 @@ bind_receiver is a bind_transceiver. The peer sees the kind of bind it asked for
     python smsc.py --id-form receipt-hex --receipt tlv --delay-ms 60
 
 prints one JSON line {"port", "ctl_port"} when ready. Control: GET /ledger, GET /stats,
-POST /mo {from, to, text, coding: "gsm"|"ucs2"}, POST /reset. SIGTERM ends it.
+POST /mo {from, to, text, coding: "gsm"|"ucs2"}, POST /receipt {id, stat} (one more receipt of a submission,
+by the id of its answer), POST /reset. SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ COMMANDS = {
 FIRST_ID = 3_000_000_001  # The hexadecimal form has letters, the decimal one does not fit 31 bits.
 BIND_TRANSCEIVER, BIND_RECEIVER_RESP = 0x09, 0x80000001
 MAX_PDU = 64 * 1024
+MESSAGE_STATES = {"ENROUTE": 1, "DELIVRD": 2, "EXPIRED": 3, "DELETED": 4, "UNDELIV": 5, "ACCEPTD": 6, "UNKNOWN": 7, "REJECTD": 8}
 
 
 def command_name(command_id: int) -> str:
@@ -57,19 +59,20 @@ class Ledger:
         self.connections = 0
         self.receipts = collections.Counter()
         self.reassembled: list[dict] = []
+        self.open: dict[tuple, dict] = {}
 
-    def submit(self, pdu: smpp34.SubmitSm) -> None:
+    def submit(self, pdu: smpp34.SubmitSm, connection: int) -> None:
         tlvs = {t.tag: t.value for t in pdu.tlvs}
         octets = pdu.short_message or tlvs.get(smpp34.TLV_MESSAGE_PAYLOAD, b"")
         entry = {
-            "at": time.time(), "sequence_number": pdu.sequence_number, "service_type": pdu.service_type,
+            "at": time.time(), "connection": connection, "sequence_number": pdu.sequence_number, "service_type": pdu.service_type,
             "source_addr": pdu.source_addr, "source_ton": pdu.source_addr_ton, "source_npi": pdu.source_addr_npi,
             "destination_addr": pdu.destination_addr, "dest_ton": pdu.dest_addr_ton, "dest_npi": pdu.dest_addr_npi,
             "esm_class": pdu.esm_class, "protocol_id": pdu.protocol_id, "priority_flag": pdu.priority_flag,
             "data_coding": pdu.data_coding, "registered_delivery": pdu.registered_delivery,
             "validity_period": pdu.validity_period, "schedule_delivery_time": pdu.schedule_delivery_time,
             "short_message": octets.hex(), "tlvs": {f"0x{t:04x}": v.hex() for t, v in tlvs.items()},
-            "text": None, "error": None, "message_id": None,
+            "text": None, "error": None, "message_id": None, "answered_at": None, "receipt_acknowledged_at": None,
         }
         try:
             part = sms_text.split_header(pdu.esm_class, octets)
@@ -87,13 +90,12 @@ class Ledger:
 
     def _reassemble(self, entry: dict) -> None:
         """A part joins the open message of its (from, to, reference, total) or begins a new one."""
-        key = [entry["source_addr"], entry["destination_addr"], entry["reference"], entry["total"]]
-        for message in self.reassembled:
-            if message["key"] == key and entry["reference"] is not None and not message["complete"]:
-                break
-        else:
-            message = {"key": key, "from": key[0], "to": key[1], "parts": key[3], "texts": {}, "repeated": 0,
+        key = (entry["source_addr"], entry["destination_addr"], entry["reference"], entry["total"])
+        message = self.open.get(key) if entry["reference"] is not None else None
+        if message is None or message["complete"]:
+            message = {"from": key[0], "to": key[1], "parts": key[3], "texts": {}, "repeated": 0,
                        "data_coding": entry["data_coding"], "complete": False, "text": None}
+            self.open[key] = message
             self.reassembled.append(message)
         if entry["number"] in message["texts"]:
             message["repeated"] += 1
@@ -116,7 +118,7 @@ class Ledger:
 
     def json(self) -> dict:
         return {"submits": self.submits,
-                "messages": [{k: v for k, v in m.items() if k not in ("key", "texts")} for m in self.reassembled]}
+                "messages": [{k: v for k, v in m.items() if k != "texts"} for m in self.reassembled]}
 
 
 class Smsc:
@@ -126,7 +128,9 @@ class Smsc:
         self.options = options
         self.ledger = Ledger()
         self.sessions: dict[str, smpp34.Esme] = {}
+        self.ended: dict[str, asyncio.Future] = {}
         self.next_id = FIRST_ID
+        self.answered: dict[str, tuple] = {}
         self.receipt_window = asyncio.Semaphore(50)
         self.tasks: set[asyncio.Task] = set()
 
@@ -150,7 +154,7 @@ class Smsc:
         except OSError:
             writer.close()
             return
-        link = {"kind": None}
+        link = {"kind": None, "number": self.ledger.connections}
         await asyncio.gather(self.pump(reader, up_writer, link, True), self.pump(up_reader, writer, link, False))
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: dict, from_esme: bool) -> None:
@@ -196,7 +200,7 @@ class Smsc:
             self.ledger.complaints.append(f"{name}: {error}")
             return
         if isinstance(pdu, smpp34.SubmitSm):
-            self.ledger.submit(pdu)
+            self.ledger.submit(pdu, link["number"])
             if link["kind"] == "bind_receiver":
                 self.ledger.complaints.append("submit_sm on a receiver")
         elif name.startswith("bind_") and not name.endswith("_resp"):
@@ -208,8 +212,10 @@ class Smsc:
             event = await self.server.next()
             if isinstance(event, smpp34.Esme):
                 self.sessions[event.session_id] = event
+                self.ended[event.session_id] = asyncio.get_running_loop().create_future()
             elif isinstance(event, smpp34.Unbound):
-                self.sessions.pop(event.session_id, None)
+                if self.sessions.pop(event.session_id, None):
+                    self.ended.pop(event.session_id).set_result(None)
             elif isinstance(event, smpp34.SubmitSmEvent):
                 entry = self.ledger.take(event)
                 number, self.next_id = self.next_id, self.next_id + 1
@@ -228,25 +234,34 @@ class Smsc:
             # A gateway that withholds its acknowledgement until it has our answer must not hang here.
             first = asyncio.ensure_future(self.receipt(event, reported))
             await asyncio.wait({first}, timeout=5)
-            if not first.done():
+            if first.done():
+                entry["receipt_acknowledged_at"] = time.time()
+            else:
                 self.ledger.receipts["unacknowledged_before_response"] += 1
+            entry["answered_at"] = time.time()
             event.accept(answered)
             await first
         else:
+            entry["answered_at"] = time.time()
             event.accept(answered)
+            if self.options.receipts_by_hand:
+                self.answered[answered] = event, reported
+                return
             await asyncio.sleep(self.options.receipt_delay_ms / 1000)
             if wanted:
                 await self.receipt(event, reported)
         if wanted and self.options.duplicate_receipts:
             await self.receipt(event, reported)
+        if wanted:
+            entry["receipt_acknowledged_at"] = entry["receipt_acknowledged_at"] or time.time()
 
-    async def receipt(self, event: smpp34.SubmitSmEvent, message_id: str) -> None:
-        """Reports delivery until an ESME acknowledges, as a carrier does over reconnections."""
+    async def receipt(self, event: smpp34.SubmitSmEvent, message_id: str, stat: str = "DELIVRD") -> None:
+        """Reports until an ESME acknowledges, as a carrier does over reconnections."""
         now = time.strftime("%y%m%d%H%M")
         text = (f"id:{message_id} sub:001 dlvrd:001 submit date:{now} done date:{now} "
-                "stat:DELIVRD err:000 text:").encode()
+                f"stat:{stat} err:000 text:").encode()
         tlvs = [smpp34.Tlv(smpp34.TLV_RECEIPTED_MESSAGE_ID, message_id.encode() + b"\0"),
-                smpp34.Tlv(smpp34.TLV_MESSAGE_STATE, b"\x02")]
+                smpp34.Tlv(smpp34.TLV_MESSAGE_STATE, bytes([MESSAGE_STATES[stat]]))]
         while True:
             status = await self.deliver(
                 event.source_addr, b"" if self.options.receipt == "tlv" else text,
@@ -265,10 +280,15 @@ class Smsc:
             esme = next((s for s in list(self.sessions.values()) if s.can_receive), None)
             if esme is None:
                 return None
+            # smpp34 goes on waiting for the answer of a session that has ended.
+            answer, ended = asyncio.ensure_future(esme.deliver_sm(to, octets, **fields)), self.ended[esme.session_id]
+            await asyncio.wait({answer, ended}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                answer.cancel()
+                return None
             try:
-                answer = await asyncio.wait_for(esme.deliver_sm(to, octets, **fields), 10)
-                return answer.command_status
-            except (smpp34.SmppError, asyncio.TimeoutError):
+                return answer.result().command_status
+            except smpp34.SmppError:
                 return None
 
     async def inbound(self, wish: dict) -> dict:
@@ -301,6 +321,9 @@ class Smsc:
                     answer = self.stats()
                 case "POST", "/mo":
                     answer = await self.inbound(json.loads(body))
+                case "POST", "/receipt":
+                    wish = json.loads(body)
+                    await self.receipt(*self.answered[wish["id"]], wish["stat"])
                 case "POST", "/reset":
                     self.ledger = Ledger()
                 case _:
@@ -333,6 +356,7 @@ async def main() -> None:
     parser.add_argument("--receipt-delay-ms", type=int, default=50, help="from the answer to its receipt")
     parser.add_argument("--receipt-before-response", action="store_true")
     parser.add_argument("--duplicate-receipts", action="store_true")
+    parser.add_argument("--receipts-by-hand", action="store_true", help="only those that POST /receipt asks for")
     options = parser.parse_args()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
