@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -42,8 +43,8 @@ const EVENTS_WAITING: usize = 4096;
 /// How long each step of stopping may take. Together they stay below the 90 s that systemd waits.
 const HTTP_DEADLINE: Duration = Duration::from_secs(15);
 const CHANNEL_DEADLINE: Duration = Duration::from_secs(30);
-const ENGINE_DEADLINE: Duration = Duration::from_secs(15);
-const STORE_DEADLINE: Duration = Duration::from_secs(30);
+const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
+const STORE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Between two runs of the metrics' upkeep, which bounds the memory of histograms nobody reads.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -215,10 +216,8 @@ impl Running {
         ended("http", self.http, HTTP_DEADLINE).await;
         self.stops.engine.claiming.cancel();
         self.stops.channels.cancel();
-        for (id, task) in self.channels {
-            // All of them drain at once; whoever is asked last has had the longest time.
-            ended(id.as_str(), task, CHANNEL_DEADLINE).await;
-        }
+        let channels = self.channels.into_iter();
+        join_all(channels.map(async |(id, task)| ended(id.as_str(), task, CHANNEL_DEADLINE).await)).await;
         self.stops.engine.working.cancel();
         ended("engine", self.engine_tasks, ENGINE_DEADLINE).await;
         ended("metrics", self.upkeep, ENGINE_DEADLINE).await;

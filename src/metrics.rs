@@ -257,7 +257,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("relais_store_disk_bytes", "Size of the store on the disk."),
         (
             "relais_store_live_bytes",
-            "Size of the records that are live.",
+            "Size of the records in the store, counted every six hours.",
         ),
         (
             "relais_config_reload_failed",

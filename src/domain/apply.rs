@@ -282,12 +282,19 @@ impl Message {
         let rule = self
             .on_doubt
             .unwrap_or(policy.operator(&self.lane.operator).on_doubt);
-        self.state = match rule {
-            OnDoubt::Resend => State::Waiting {
-                due_at: now + policy.in_doubt_grace,
-                why: WaitReason::InDoubt,
-            },
-            OnDoubt::Fail => State::Final(Outcome::Failed(Cause::InDoubt)),
+        // The first time it rests a little, for a late answer or a receipt to settle it; a carrier
+        // that never answers is then tried on the schedule of its refusals, and not for ever.
+        let retry = &policy.operator(&self.lane.operator).retry;
+        let wait = match (rule, self.tries) {
+            (OnDoubt::Fail, _) => None,
+            (OnDoubt::Resend, 0..=1) => Some(policy.in_doubt_grace),
+            (OnDoubt::Resend, tries) => {
+                retry.wait_after(tries - 1, self.id).map(|wait| wait.max(policy.in_doubt_grace))
+            }
+        };
+        self.state = match wait {
+            Some(wait) => State::Waiting { due_at: now + wait, why: WaitReason::InDoubt },
+            None => State::Final(Outcome::Failed(Cause::InDoubt)),
         };
     }
 

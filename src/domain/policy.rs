@@ -145,14 +145,12 @@ impl Policy {
             .unwrap_or(&self.operators[0])
     }
 
-    /// The accounts that serve a lane; none if the configuration no longer has it.
+    /// The accounts that serve a lane. Those of an operator that the configuration no longer has
+    /// go the default operator's way, so that nothing is stranded.
     #[must_use]
     pub fn accounts(&self, lane: &Lane) -> &[Account] {
-        self.operators
-            .iter()
-            .find(|operator| operator.name == lane.operator)
-            .and_then(|operator| operator.route.get(usize::from(lane.step)))
-            .map_or(&[], Vec::as_slice)
+        let route = &self.operator(&lane.operator).route;
+        route.get(usize::from(lane.step)).map_or(&[], Vec::as_slice)
     }
 }
 

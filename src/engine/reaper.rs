@@ -19,7 +19,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// It needs no wake-up for new deadlines: none is less than a minute ahead when it is made, and no
 /// sleep is longer than a minute.
 pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
-    let mut prune_at = engine.clock.now() + PRUNE_EVERY;
+    let mut prune_at = engine.clock.now();
     loop {
         let wake_at = engine
             .store

@@ -512,7 +512,7 @@ pub struct Gauges {
     pub orphans: u64,
     /// Octets on the disk.
     pub disk_bytes: u64,
-    /// Octets of records that are live, as far as is known.
+    /// Octets of all records, as last counted.
     pub live_bytes: u64,
 }
 

@@ -1,6 +1,7 @@
 //! Removing what is past keeping, a little at a time, in turns of the writer.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Embedded, Shared};
@@ -12,6 +13,8 @@ use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Pair};
 use crate::store::{Batch, StoreError};
 
+/// Between two counts of the octets of all records: a count reads everything once.
+const MEASURE_EVERY: Duration = Duration::from_hours(6);
 /// Messages removed a turn.
 const TURN: usize = 64;
 /// Records of each other kind that a turn looks at.
@@ -26,6 +29,7 @@ const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(7 * 24);
 impl<K: Kv> Embedded<K> {
     /// One turn; true if there may be more to remove.
     pub(super) async fn prune_some(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.measure(now).await?;
         let (kv, shared) = (self.kv.clone(), self.shared.clone());
         let found = super::blocking(move || find_old(&*kv, &shared, now)).await?;
         let more = found.messages.len() >= TURN;
@@ -46,6 +50,30 @@ impl<K: Kv> Embedded<K> {
         })
         .await?;
         Ok(more)
+    }
+}
+
+impl<K: Kv> Embedded<K> {
+    /// Counts the octets of all records, now and then: the engine does not know them, and counting
+    /// them as they change would cost every write a read.
+    async fn measure(&self, now: Timestamp) -> Result<(), StoreError> {
+        let last = self.shared.measured_at.load(Ordering::Relaxed);
+        if now.since(Timestamp(last)) < MEASURE_EVERY {
+            return Ok(());
+        }
+        self.shared.measured_at.store(now.millis(), Ordering::Relaxed);
+        let kv = self.kv.clone();
+        let octets = super::blocking(move || {
+            let mut octets = 0;
+            for pair in kv.scan((Vec::new(), vec![0xFF]), false) {
+                let (key, value) = pair?;
+                octets += key.len() + value.len();
+            }
+            Ok(octets)
+        });
+        let octets = u64::try_from(octets.await?).unwrap_or(u64::MAX);
+        self.shared.live_bytes.store(octets, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -49,6 +49,9 @@ pub(super) struct Shared {
     pub(super) retention: Duration,
     /// Where pruning goes on in the key spaces that do not sort by age.
     pub(super) prune_cursors: Mutex<HashMap<KeySpace, Vec<u8>>>,
+    /// Octets of all records when they were last counted, and when that was.
+    pub(super) live_bytes: AtomicU64,
+    pub(super) measured_at: AtomicI64,
     broken: AtomicBool,
     problem: Mutex<Option<String>>,
 }
@@ -446,6 +449,7 @@ impl<K: Kv> Store for Embedded<K> {
             .max(0)
             .unsigned_abs();
         gauges.disk_bytes = self.kv.disk_bytes();
+        gauges.live_bytes = self.shared.live_bytes.load(Ordering::Relaxed);
         gauges
     }
 

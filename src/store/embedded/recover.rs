@@ -127,6 +127,8 @@ pub(super) fn recover<K: Kv>(
         orphans: AtomicI64::new(orphans),
         retention,
         prune_cursors: Mutex::default(),
+        live_bytes: AtomicU64::new(0),
+        measured_at: AtomicI64::new(0),
         broken: AtomicBool::new(false),
         problem: Mutex::new(None),
     })

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Shared;
 use crate::domain::apply::{Refused, Transition};
@@ -28,6 +29,9 @@ mod inbound;
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
 /// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
 const PIECE: usize = 64;
+
+/// How much earlier than the answer to its submission a receipt may come.
+const OVERTAKING: Duration = Duration::from_secs(60);
 
 /// Most receipts kept under one unknown reference.
 const ORPHANS_PER_REFERENCE: usize = 16;
@@ -414,9 +418,12 @@ impl<'a, K: Kv> Txn<'a, K> {
             let Some(orphans) = self.get::<Orphans>(&key)? else {
                 continue;
             };
+            // The recipient decides, because carriers begin their ids anew; where a carrier rewrites
+            // numbers on the way back, only a receipt that overtook its answer can be this one's.
+            let overtook = form == canonical && now.since(orphans.since) < OVERTAKING;
             let (mine, others): (Vec<_>, Vec<_>) =
                 orphans.receipts.into_iter().partition(|report| {
-                    report.handset.is_none_or(|handset| handset == to) || (form == canonical)
+                    report.handset.is_none_or(|handset| handset == to) || overtook
                 });
             if mine.is_empty() {
                 continue;
