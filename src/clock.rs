@@ -70,6 +70,15 @@ impl Clock {
     }
 }
 
+/// Rates are kept by the same time as everything else.
+impl governor::clock::Clock for Clock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.elapsed()
+    }
+}
+
 /// Where random octets come from: the operating system, or a seed that replays a run.
 #[derive(Clone)]
 pub struct Random(Option<Arc<Mutex<u64>>>);

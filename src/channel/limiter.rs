@@ -3,24 +3,13 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-/// Tokio's time as governor reads it, so that pausing the one pauses the other.
-#[derive(Clone, Copy, Debug, Default)]
-struct TokioClock;
+use crate::clock::Clock;
 
-impl Clock for TokioClock {
-    type Instant = std::time::Instant;
-
-    fn now(&self) -> Self::Instant {
-        tokio::time::Instant::now().into_std()
-    }
-}
-
-type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<std::time::Instant>>;
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>;
 
 /// Parts of a second's quota that may leave at once: a twentieth, so that no second sees more than
 /// its rate and a twentieth.
@@ -29,6 +18,7 @@ const BURST_DIVISOR: u32 = 20;
 /// The pace of one account. How many parts a message has is known only once it is claimed, so one
 /// part is paid before the claim and the rest is owed: the next claim waits until it is paid.
 pub struct Pacer {
+    clock: Clock,
     limiter: Option<Limiter>,
     /// Parts sent and not paid (positive), or paid and not sent (negative).
     owed: i64,
@@ -38,13 +28,14 @@ pub struct Pacer {
 impl Pacer {
     /// A pace of `rate` parts per second; 0 means no limit.
     #[must_use]
-    pub fn new(rate: u32) -> Self {
+    pub fn new(rate: u32, clock: &Clock) -> Self {
         let burst = NonZeroU32::new(rate / BURST_DIVISOR).unwrap_or(NonZeroU32::MIN);
         let limiter = NonZeroU32::new(rate).map(|rate| {
             let quota = Quota::per_second(rate).allow_burst(burst);
-            RateLimiter::direct_with_clock(quota, TokioClock)
+            RateLimiter::direct_with_clock(quota, clock.clone())
         });
         Self {
+            clock: clock.clone(),
             limiter,
             owed: 0,
             burst: i64::from(burst.get()),
@@ -62,7 +53,7 @@ impl Pacer {
         while self.owed >= 0 {
             limiter
                 .check()
-                .map_err(|not_until| not_until.wait_time_from(TokioClock.now()))?;
+                .map_err(|not_until| not_until.wait_time_from(self.clock.elapsed()))?;
             self.owed -= 1;
         }
         self.owed += 1;
@@ -91,12 +82,17 @@ impl Pacer {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::time::Timestamp;
+
+    fn pacer(rate: u32) -> Pacer {
+        Pacer::new(rate, &Clock::starting_at(Timestamp(0)))
+    }
 
     /// Parts that leave within `length`, when messages of `parts` parts are always waiting.
     async fn sent_within(pacer: &mut Pacer, length: Duration, parts: usize) -> usize {
-        let end = tokio::time::Instant::now() + length;
+        let end = pacer.clock.elapsed() + length;
         let mut sent = 0;
-        while tokio::time::Instant::now() < end {
+        while pacer.clock.elapsed() < end {
             match pacer.pay() {
                 Ok(()) => {
                     sent += parts;
@@ -111,7 +107,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_rate_is_counted_in_parts() {
         for parts in [1, 3] {
-            let sent = sent_within(&mut Pacer::new(100), Duration::from_secs(10), parts).await;
+            let sent = sent_within(&mut pacer(100), Duration::from_secs(10), parts).await;
             assert!(
                 (990..=1010).contains(&sent),
                 "{sent} parts in 10 s at 100/s, {parts} a message"
@@ -121,7 +117,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_second_sees_more_than_its_rate_and_a_burst() {
-        let mut pacer = Pacer::new(20);
+        let mut pacer = pacer(20);
         tokio::time::sleep(Duration::from_hours(1)).await;
         let sent = sent_within(&mut pacer, Duration::from_secs(1), 1).await;
         assert!(sent <= 22, "{sent} in the first second after an idle hour");
@@ -129,16 +125,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_paid_and_not_sent_is_given_back() {
-        let mut pacer = Pacer::new(20);
+        let mut pacer = pacer(20);
         pacer.pay().unwrap();
         assert!(pacer.pay().is_err());
         pacer.refund(1);
         pacer.pay().unwrap();
     }
 
-    #[test]
-    fn no_rate_is_no_limit() {
-        let mut pacer = Pacer::new(0);
+    #[tokio::test]
+    async fn no_rate_is_no_limit() {
+        let mut pacer = pacer(0);
         for _ in 0..10_000 {
             pacer.pay().unwrap();
             pacer.charge(5);

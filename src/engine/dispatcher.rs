@@ -225,13 +225,14 @@ impl Dispatcher {
 
     fn pacer(&mut self, account: &Account, policy: &Policy) -> &mut Pacer {
         let rate = policy.rates.get(account).copied().unwrap_or(0);
+        let clock = self.engine.clock.clone();
         let (known, pacer) = self
             .pacers
             .entry(account.clone())
-            .or_insert_with(|| (rate, Pacer::new(rate)));
+            .or_insert_with(|| (rate, Pacer::new(rate, &clock)));
         if *known != rate {
             *known = rate;
-            *pacer = Pacer::new(rate);
+            *pacer = Pacer::new(rate, &clock);
         }
         pacer
     }
