@@ -147,7 +147,6 @@ impl Metrics {
     }
 
     /// A gauge of this name and labels, for values that are read when somebody looks.
-    #[must_use]
     pub fn gauge(&self, name: &'static str, pairs: &[(&'static str, &str)]) -> Gauge {
         self.recorder
             .register_gauge(&Key::from_parts(name, labels(pairs)), &META)

@@ -152,7 +152,7 @@ impl<K: Kv> Embedded<K> {
 fn job<K, T, F>(
     work: F,
     answer: oneshot::Sender<Result<T, StoreError>>,
-) -> Box<dyn FnOnce(&mut Txn<'_, K>) -> writer::Completion + Send>
+) -> writer::Work<K>
 where
     T: Send + 'static,
     F: FnOnce(&mut Txn<'_, K>) -> Result<T, StoreError> + Send + 'static,
