@@ -198,6 +198,11 @@ impl Engine {
             draft,
             ..
         } = checked;
+        // Validity runs from the promise, not from the check a moment before it.
+        let (due_at, expires_at) = match why {
+            WaitReason::Accepted => (now, expires_at + now.since(due_at)),
+            _ => (due_at, expires_at),
+        };
         let [concat_reference] = self.random.bytes();
         Message {
             id: MessageId::new(now, self.random.bytes()),
