@@ -35,10 +35,13 @@ const PIECE_WRITES: usize = 192;
 /// Runs once the fate of the group is known.
 pub(super) type Completion = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// Does its part in a unit of work, and leaves what is to happen after the commit.
+pub(super) type Work<K> = Box<dyn FnOnce(&mut Txn<'_, K>) -> Completion + Send>;
+
 /// One atomic piece of work.
 pub(super) struct Job<K> {
     /// Reads and writes; must not write before it can no longer fail.
-    pub(super) run: Box<dyn FnOnce(&mut Txn<'_, K>) -> Completion + Send>,
+    pub(super) run: Work<K>,
     /// False if losing it in a crash costs nothing but repetition: such a group is not synced.
     pub(super) durable: bool,
 }
