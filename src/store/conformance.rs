@@ -13,7 +13,7 @@ mod sending;
 mod world;
 
 pub(super) use probe::{Call, Probe};
-pub(super) use world::{World, all, opened, shop, submission};
+pub(super) use world::{World, accepted, all, claimant, keyed, opened, shop, submission, token};
 
 /// Runs each test of a module on every engine.
 macro_rules! on_every_engine {

@@ -36,6 +36,8 @@ pub mod generation;
 mod index;
 pub mod keys;
 pub mod kv;
+#[cfg(test)]
+mod lockstep;
 pub mod memory;
 mod opening;
 mod outbox;

@@ -100,7 +100,7 @@ fn every_record_of_version_1_is_read_for_ever() {
         .chain([told(1, ReceiptState::Rejected)])
         .collect();
     golden("message-waiting", &message(&[]));
-    golden("message-leased", &message(&[claimed.clone()]));
+    golden("message-leased", &message(std::slice::from_ref(&claimed)));
     golden(
         "message-backoff",
         &message(&[claimed, accepted(0, 1), refused]),

@@ -1,6 +1,6 @@
 //! An engine that notes what is asked of it, and that fails or waits when a test says so.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 
 use crate::store::kv::{Kv, KvError, Pair, Write};
@@ -21,6 +21,8 @@ pub(in crate::store) struct Probe {
     inner: Box<dyn Kv>,
     log: Mutex<Vec<Call>>,
     applies_left: AtomicI64,
+    scans: AtomicU64,
+    held_up: AtomicBool,
     shut: Mutex<bool>,
     opened: Condvar,
 }
@@ -31,6 +33,8 @@ impl Probe {
             inner,
             log: Mutex::default(),
             applies_left: AtomicI64::new(i64::MAX),
+            scans: AtomicU64::new(0),
+            held_up: AtomicBool::new(false),
             shut: Mutex::new(false),
             opened: Condvar::new(),
         }
@@ -56,6 +60,18 @@ impl Probe {
         *self.shut.lock().unwrap() = true;
     }
 
+    /// Returns once a batch waits.
+    pub(in crate::store) async fn holds_up(&self) {
+        while !self.held_up.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Number of scans begun so far.
+    pub(in crate::store) fn scans(&self) -> u64 {
+        self.scans.load(Ordering::SeqCst)
+    }
+
     /// Lets waiting batches go on.
     pub(in crate::store) fn open(&self) {
         *self.shut.lock().unwrap() = false;
@@ -71,6 +87,7 @@ impl Kv for Probe {
     fn apply(&self, writes: &[Write]) -> Result<(), KvError> {
         let mut shut = self.shut.lock().unwrap();
         while *shut {
+            self.held_up.store(true, Ordering::SeqCst);
             shut = self.opened.wait(shut).unwrap();
         }
         drop(shut);
@@ -93,6 +110,7 @@ impl Kv for Probe {
         range: (Vec<u8>, Vec<u8>),
         reverse: bool,
     ) -> Box<dyn Iterator<Item = Result<Pair, KvError>> + 'a> {
+        self.scans.fetch_add(1, Ordering::SeqCst);
         self.inner.scan(range, reverse)
     }
 

@@ -27,6 +27,7 @@ on_every_engine! {
     prune_keeps_the_seal_of_a_batch_with_live_messages,
     prune_leaves_a_reference_that_a_newer_message_has_taken_over,
     prune_forgets_orphans_and_idempotency_keys_after_a_week,
+    prune_does_not_count_twice_an_orphan_that_was_bound_meanwhile,
 }
 
 impl dyn Store {
@@ -374,4 +375,38 @@ async fn prune_forgets_orphans_and_idempotency_keys_after_a_week(world: World) {
     world.finish(store).await;
     let key = keys::version();
     assert!(world.with_kv(|kv| kv.get(&key).unwrap()).is_some());
+}
+
+async fn prune_does_not_count_twice_an_orphan_that_was_bound_meanwhile(world: World) {
+    let (store, probe) = world.open_probed(at(0));
+    let late = at(8 * 24 * 3600);
+    let mut messages: Vec<_> = (0..2).map(message).collect();
+    for message in &mut messages {
+        message.expires_at = late + Duration::from_hours(1);
+    }
+    store.takes(messages).await;
+    let taken = store.claims(2, at(1)).await;
+    let early = |reference| receipt(reference, ReceiptState::Delivered);
+    store.receives(early("one"), at(1)).await;
+    // Shut, so that pruning still finds the receipt that is being bound.
+    probe.shut();
+    let (one, other) = (store.clone(), store.clone());
+    let bind = accepted(&taken[0], 0, "one");
+    let binding = tokio::spawn(async move { one.reports(bind, late).await });
+    probe.holds_up().await;
+    let before = probe.scans();
+    let pruning = tokio::spawn(async move { other.prune(late).await.unwrap() });
+    // It looks at five key spaces, the orphans third.
+    while probe.scans() < before + 5 {
+        tokio::task::yield_now().await;
+    }
+    probe.open();
+    binding.await.unwrap();
+    pruning.await.unwrap();
+    // If it was counted twice, the next parked receipt is taken for none at all.
+    store.receives(early("two"), late).await;
+    let change = store.reports(accepted(&taken[1], 0, "two"), late).await;
+    assert_eq!(change.unwrap().message.status(), Status::Delivered);
+    drop(probe);
+    world.finish(store).await;
 }

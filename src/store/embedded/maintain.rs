@@ -41,7 +41,7 @@ impl<K: Kv> Embedded<K> {
                 txn.forget(message)?;
             }
             for key in found.orphans {
-                txn.forget_orphan(key);
+                txn.forget_orphan(key)?;
             }
             for key in found.others {
                 txn.forget_record(key);

@@ -149,10 +149,7 @@ impl<K: Kv> Embedded<K> {
 }
 
 /// A job that answers with the result of `work` once its group is committed.
-fn job<K, T, F>(
-    work: F,
-    answer: oneshot::Sender<Result<T, StoreError>>,
-) -> writer::Work<K>
+fn job<K, T, F>(work: F, answer: oneshot::Sender<Result<T, StoreError>>) -> writer::Work<K>
 where
     T: Send + 'static,
     F: FnOnce(&mut Txn<'_, K>) -> Result<T, StoreError> + Send + 'static,

@@ -585,10 +585,17 @@ impl<'a, K: Kv> Txn<'a, K> {
         Ok(())
     }
 
-    /// Removes receipts that nobody claimed.
-    pub(super) fn forget_orphan(&mut self, key: Vec<u8>) {
-        self.write(key, None);
-        self.orphans -= 1;
+    /// Removes receipts that nobody claimed, if nobody has since the look that found them.
+    ///
+    /// # Errors
+    /// The engine's own.
+    pub(super) fn forget_orphan(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
+        match self.remove_record(key) {
+            Ok(()) => self.orphans -= 1,
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Removes a record without asking whether it is there.

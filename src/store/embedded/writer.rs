@@ -35,7 +35,7 @@ const PIECE_WRITES: usize = 192;
 /// Runs once the fate of the group is known.
 pub(super) type Completion = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// Does the work of a job; what it answers is said once the group's fate is known.
+/// Does its part in a unit of work, and leaves what is to happen after the commit.
 pub(super) type Work<K> = Box<dyn FnOnce(&mut Txn<'_, K>) -> Completion + Send>;
 
 /// One atomic piece of work.

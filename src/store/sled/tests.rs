@@ -29,7 +29,7 @@ fn filled(count: u32) -> tempfile::TempDir {
 
 fn count(kv: &SledKv) -> usize {
     kv.scan((Vec::new(), vec![0xFF]), false)
-        .map(|pair| pair.unwrap())
+        .inspect(|pair| assert!(pair.is_ok()))
         .count()
 }
 

@@ -1,0 +1,395 @@
+//! Proves that nothing acknowledged is lost when the process is killed at any moment: a child runs
+//! the embedded store under load and is killed with SIGKILL, again and again on one folder.
+//! After each kill: every id that the child printed as acknowledged is there, submissions are whole
+//! or absent, idempotency keys answer the first ids, receipts that were taken in have had their
+//! effect, and `fsck` finds nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use relais::clock::{Clock, Random};
+use relais::domain::id::{BatchId, Lane, MessageId};
+use relais::domain::message::{Class, Message, State, Token, WaitReason};
+use relais::domain::msisdn::Msisdn;
+use relais::domain::policy::{Limits, Operator, Policy};
+use relais::domain::receipt::{Receipt, ReceiptState};
+use relais::domain::status::Status;
+use relais::pdu::segment::plan;
+use relais::store::{
+    self, Accepted, Claimant, Idempotency, Options, Query, ReceiptReport, Report, Store,
+    StoreError, Submission,
+};
+use tokio::sync::watch;
+
+/// Where the child works; also what tells a child from the test.
+const FOLDER: &str = "RELAIS_CRASH_FOLDER";
+/// Which round it is.
+const ROUND: &str = "RELAIS_CRASH_ROUND";
+const ROUNDS: u8 = 20;
+
+fn policy() -> watch::Receiver<Arc<Policy>> {
+    let operator = Operator::named("default", vec![vec!["a".into()]]);
+    let policy = Policy::new(operator, Vec::new(), "FR", Limits::default());
+    watch::Sender::new(Arc::new(policy)).subscribe()
+}
+
+fn open(folder: &Path) -> Arc<dyn Store> {
+    store::open(folder, &Options::default(), policy(), Clock::system().now()).unwrap()
+}
+
+fn lane() -> Lane {
+    Lane {
+        operator: "default".into(),
+        step: 0,
+    }
+}
+
+fn message(clock: &Clock, random: &Random, batch: Option<BatchId>) -> Message {
+    let now = clock.now();
+    let text = "Votre commande est prete";
+    Message {
+        id: MessageId::new(now, random.bytes()),
+        tenant: "shop".into(),
+        batch,
+        to: Msisdn::from_e164_digits("33612345678").unwrap(),
+        from: None,
+        text: text.to_owned(),
+        plan: plan(text),
+        concat_reference: 0,
+        class: Class::Transactional,
+        kind: None,
+        reference: None,
+        metadata: None,
+        webhook_url: None,
+        priority: 1,
+        on_doubt: None,
+        lane: lane(),
+        created_at: now,
+        send_at: None,
+        expires_at: now + Duration::from_hours(48),
+        updated_at: now,
+        sent_at: None,
+        delivered_at: None,
+        revision: 0,
+        state: State::Waiting {
+            due_at: now,
+            why: WaitReason::Accepted,
+        },
+        tries: 0,
+        claims: 0,
+        maybe_duplicate: false,
+        attempts: Vec::new(),
+        events: Vec::new(),
+    }
+}
+
+/// One line a fact that the store has acknowledged, whole or not at all.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+fn idempotency(round: u8, client: u8, number: u32) -> Idempotency {
+    let mut key = [0; 16];
+    key[0] = round;
+    key[1] = client;
+    key[2..6].copy_from_slice(&number.to_be_bytes());
+    Idempotency { key, body: key }
+}
+
+/// Accepts submissions of 1 to 100 messages as fast as they are answered.
+async fn client(store: Arc<dyn Store>, round: u8, client: u8) {
+    let (clock, random) = (Clock::system(), Random::system());
+    for number in 0.. {
+        let count = [1, 3, 1, 100][(usize::from(client) + number as usize) % 4];
+        let batch = (count > 1).then(|| BatchId::new(clock.now(), random.bytes()));
+        let messages: Vec<_> = (0..count)
+            .map(|_| message(&clock, &random, batch))
+            .collect();
+        let ids: Vec<_> = messages.iter().map(|m| m.id.to_string()).collect();
+        let submission = Submission {
+            tenant: "shop".into(),
+            idempotency: Some(idempotency(round, client, number)),
+            batch,
+            messages,
+            max_live: 10_000_000,
+            now: clock.now(),
+        };
+        let key = format!("{round} {client} {number}");
+        // Said before it is asked for: what may be there, besides what must be.
+        say(&format!("asked {key} {}", ids.join(",")));
+        match store.accept(submission).await {
+            Ok(Accepted::New(_)) => say(&format!("accepted {key} {}", ids.join(","))),
+            Err(StoreError::Full) => tokio::task::yield_now().await,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Sends what is due, and has a receipt for each.
+async fn carrier(store: Arc<dyn Store>) {
+    let clock = Clock::system();
+    loop {
+        let now = clock.now();
+        let by = Claimant {
+            account: "a".into(),
+            channel: "a#1".into(),
+            until: now + Duration::from_mins(1),
+        };
+        let claimed = store.claim(&lane(), by, 20, now).await.unwrap().messages;
+        if claimed.is_empty() {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let reports = claimed.iter().map(|message| Report::Accepted {
+            token: Token {
+                message: message.id,
+                attempt: message.sending().attempt,
+                claim: message.sending().claim,
+            },
+            account: "a".into(),
+            segment: 0,
+            reference: message.id.to_string(),
+        });
+        store.report(reports.collect(), now).await.unwrap();
+        for message in &claimed {
+            say(&format!("sent {}", message.id));
+        }
+        let receipts = claimed.iter().map(|message| ReceiptReport {
+            account: "a".into(),
+            reference: message.id.to_string(),
+            handset: None,
+            receipt: Receipt {
+                state: ReceiptState::Delivered,
+                error: None,
+            },
+        });
+        store.receive(receipts.collect(), now).await.unwrap();
+        for message in &claimed {
+            say(&format!("delivered {}", message.id));
+        }
+    }
+}
+
+/// The child: never returns, it is killed.
+fn child(folder: &Path, round: u8) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let store = open(folder);
+        say("ready");
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..4 {
+            tasks.spawn(client(store.clone(), round, number));
+        }
+        tasks.spawn(carrier(store.clone()));
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+    });
+}
+
+/// What children have said.
+#[derive(Default)]
+struct Said {
+    /// By key: the ids, and whether they were acknowledged.
+    submissions: BTreeMap<(u8, u8, u32), (Vec<MessageId>, bool)>,
+    /// The least that each message must have come to.
+    reached: HashMap<MessageId, Status>,
+}
+
+impl Said {
+    fn hear(&mut self, line: &str) {
+        let words: Vec<_> = line.split(' ').collect();
+        let id = |text: &str| MessageId::parse(text).unwrap();
+        match words.as_slice() {
+            [verb @ ("asked" | "accepted"), round, client, number, ids] => {
+                let key = (
+                    round.parse().unwrap(),
+                    client.parse().unwrap(),
+                    number.parse().unwrap(),
+                );
+                let ids: Vec<_> = ids.split(',').map(id).collect();
+                self.submissions.insert(key, (ids, *verb == "accepted"));
+            }
+            ["sent", one] => {
+                self.reached.insert(id(one), Status::Sent);
+            }
+            ["delivered", one] => {
+                self.reached.insert(id(one), Status::Delivered);
+            }
+            // The test harness of the child speaks too.
+            _ => {}
+        }
+    }
+}
+
+/// Runs a child for a while and kills it; what it said is added to `said`.
+fn run_and_kill(folder: &Path, round: u8, after: Duration, said: &mut Said) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "nothing_acknowledged_is_lost_by_kill_9",
+            "--nocapture",
+        ])
+        .env(FOLDER, folder)
+        .env(ROUND, round.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let reader = std::thread::spawn(move || {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            // A line that the kill has cut off says nothing, and it is the last.
+            let Some(whole) = line.strip_suffix('\n') else {
+                return lines;
+            };
+            if whole == "ready" {
+                let _ = ready.send(());
+            }
+            lines.push(whole.to_owned());
+        }
+    });
+    if round % 5 == 4 {
+        // Now and then while it is still opening, which is when sled writes its snapshot.
+        std::thread::sleep(after / 8);
+    } else {
+        started.recv_timeout(Duration::from_secs(60)).unwrap();
+        std::thread::sleep(after);
+    }
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the child ended by itself"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for line in reader.join().unwrap() {
+        said.hear(&line);
+    }
+}
+
+/// Looks at everything that must be there and at what may be.
+async fn check(folder: &Path, said: &Said) -> (usize, usize) {
+    let store = open(folder);
+    let mut there: HashMap<MessageId, Status> = HashMap::new();
+    let mut before = None;
+    loop {
+        let page = store
+            .find(Query {
+                tenant: "shop".into(),
+                status: None,
+                to: None,
+                reference: None,
+                kind: None,
+                since: None,
+                until: None,
+                updated_since: None,
+                before,
+                limit: 10_000,
+            })
+            .await
+            .unwrap();
+        there.extend(page.items.iter().map(|m| (m.id, m.status())));
+        match page.next {
+            Some(next) => before = Some(MessageId(next)),
+            None => break,
+        }
+    }
+    let mut known = 0;
+    for (&(round, client, number), (ids, acknowledged)) in &said.submissions {
+        let found = ids.iter().filter(|id| there.contains_key(id)).count();
+        assert!(
+            found == ids.len() || (found == 0 && !acknowledged),
+            "round {round}, submission {client}/{number}: {found} of {} messages, acknowledged: {acknowledged}",
+            ids.len(),
+        );
+        known += found;
+        if *acknowledged && number % 16 == 0 {
+            let clock = Clock::system();
+            let again = Submission {
+                tenant: "shop".into(),
+                idempotency: Some(idempotency(round, client, number)),
+                batch: None,
+                messages: vec![message(&clock, &Random::system(), None)],
+                max_live: 10_000_000,
+                now: clock.now(),
+            };
+            match store.accept(again).await.unwrap() {
+                Accepted::Repeated { messages, .. } => assert_eq!(messages, *ids),
+                Accepted::New(_) => panic!("the key of {round} {client} {number} was forgotten"),
+            }
+        }
+    }
+    assert_eq!(known, there.len(), "nothing is there that nobody asked for");
+    for (id, least) in &said.reached {
+        let status = there[id];
+        assert!(
+            status == Status::Delivered || status == *least,
+            "{id} had come to {least:?} and is {status:?}"
+        );
+    }
+    store.close().await;
+    (known, said.reached.len())
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_kill_9() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let round = std::env::var(ROUND).unwrap().parse().unwrap();
+        child(Path::new(&folder), round);
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("store");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let random = Random::system();
+    let mut said = Said::default();
+    let mut proven = (0, 0);
+    for round in 0..ROUNDS {
+        let after = Duration::from_millis(300 + u64::from(random.bytes::<1>()[0]));
+        run_and_kill(&folder, round, after, &mut said);
+        if !folder.join("CURRENT").exists() {
+            continue;
+        }
+        // Not between all rounds: some kills follow a kill with nothing in between.
+        if round % 6 == 5 || round == ROUNDS - 1 {
+            proven = runtime.block_on(check(&folder, &said));
+            let findings = loop {
+                match store::check(&folder, 64 << 20) {
+                    // sled's own threads hold its lock for a moment longer than its handle lives.
+                    Err(store::OpenError::InUse(_)) => std::thread::yield_now(),
+                    other => break other.unwrap(),
+                }
+            };
+            assert!(findings.is_clean(), "after round {round}:\n{findings}");
+        }
+    }
+    println!(
+        "{ROUNDS} kills: {} messages there, {} of them sent or delivered, nothing lost",
+        proven.0, proven.1
+    );
+    assert!(proven.0 > 1000 && proven.1 > 100, "{proven:?}");
+}
