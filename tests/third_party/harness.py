@@ -179,8 +179,9 @@ class Daemon:
     """A gateway with its data folder; can be stopped, killed and started again on the same data."""
 
     def __init__(self, binary: pathlib.Path, folder: pathlib.Path, smsc_port: int, *, bind: str = "transceiver",
-                 window: int = 50, durability: str = "power", log_level: str = "info", account: str = "", more: str = "") -> None:
-        """`account` is added to the carrier's table, `more` to the end of the configuration."""
+                 window: int = 50, durability: str = "power", log_level: str = "info", account: str = "", operator: str = "",
+                 more: str = "") -> None:
+        """`account` and `operator` are added to their tables, `more` to the end of the configuration."""
         self.binary, self.folder, self.port = binary, folder, free_port()
         self.log, self.config = folder / "relais.log", folder / "relais.toml"
         self.config.write_text(f"""\
@@ -213,6 +214,7 @@ reconnect = "100ms..1s"
 
 [operators.default]
 route = ["thirdparty"]
+{operator}
 
 {more}
 """)

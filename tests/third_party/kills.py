@@ -151,8 +151,9 @@ def _kill_loop(bench, rate: float, window: int, rounds: int, longest_s: float, m
         found = Duplicates.of(smsc, kills)
         mean = statistics.mean(found.per_kill)
         equal(smsc.stats()["connections"], rounds + 1, "connections: one a start")
+        marked = sum(bool(m.get("maybe_duplicate")) for m in daemon.listed("/v1/messages") if m["to"] in set().union(*found.numbers))
         print(f"       {rounds} kills, {len(load.acknowledged)} acknowledged, 0 lost; submitted again per kill: mean {mean:.1f}, "
-              f"max {max(found.per_kill)} (window {window}), answered at most {found.oldest_answer_s * 1000:.0f} ms before the kill; "
+              f"max {max(found.per_kill)} (window {window}), {marked} of {sum(found.per_kill)} marked maybe_duplicate, answered at most {found.oldest_answer_s * 1000:.0f} ms before the kill; "
               f"{found.response_s * 1000:.0f} ms to an answer; all delivered after {settled_s:.1f} s; "
               f"bound again after {statistics.median(back):.2f} s, at most {max(back):.2f} s (seed {seed})", flush=True)
         check(len(load.acknowledged) > rounds * rate * 0.2, f"only {len(load.acknowledged)} messages were acknowledged: no load")
@@ -172,6 +173,36 @@ def kill_9_at_50_a_second_loses_none_and_repeats_few(bench) -> None:
 
 def kill_9_at_500_a_second_loses_none_and_repeats_no_more_than_the_window(bench) -> None:
     _kill_loop(bench, 500, 50, 5 * bench.rounds, 1.0, None)
+
+
+def kill_9_repeats_nothing_where_doubt_is_failure(bench) -> None:
+    """on_doubt = "fail": at most once. What was in flight is reported as failed, and everything else is delivered."""
+    with bench.running("--delay-ms", RESPONSE_MS, "--receipt-delay-ms", RECEIPT_MS, captured=False, window=10,
+                       operator='on_doubt = "fail"') as (smsc, daemon):
+        load, kills = Load(daemon, 50, 30_000_000), 5 * bench.rounds
+        try:
+            for _ in range(kills):
+                time.sleep(random.uniform(0.3, 1.0))
+                daemon.kill()
+                daemon.start()
+            time.sleep(0.5)
+        finally:
+            load.stop()
+
+        def settled() -> list[dict] | None:
+            found = daemon.listed("/v1/messages")
+            return found if all(m["status"] in ("delivered", "failed") for m in found) else None
+
+        messages = wait_for("every message is final", settled, 60, daemon.alive)
+        lost = set(load.acknowledged) - {m["id"] for m in messages}
+        failed = [m for m in messages if m["status"] == "failed"]
+        repeated = Duplicates.of(smsc, []).without_kill
+        print(f"       {kills} kills, {len(load.acknowledged)} acknowledged, {len(lost)} lost, {repeated} submitted again, "
+              f"{len(failed)} reported as failed: {dict(collections.Counter(m.get('reason') for m in failed))}", flush=True)
+        equal(lost, set(), "acknowledged and gone")
+        equal(repeated, 0, "parts submitted again")
+        check(failed, "no message was in flight at any kill, so the case proves nothing")
+        check(len(failed) <= 10 * kills, f"{len(failed)} failed, more than a window of 10 a kill")
 
 
 def sigterm_under_load_neither_loses_nor_repeats(bench) -> None:
@@ -230,6 +261,7 @@ def inbound_acknowledged_before_kill_9_is_listed_after_it(bench) -> None:
 CASES = [
     kill_9_at_50_a_second_loses_none_and_repeats_few,
     kill_9_at_500_a_second_loses_none_and_repeats_no_more_than_the_window,
+    kill_9_repeats_nothing_where_doubt_is_failure,
     sigterm_under_load_neither_loses_nor_repeats,
     inbound_acknowledged_before_kill_9_is_listed_after_it,
 ]
