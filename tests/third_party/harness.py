@@ -316,6 +316,12 @@ class Hook:
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def tells(self, kind: str, identities) -> int:
+        """How many calls of this type came, once there is one about each of the messages; else 0."""
+        events = [json.loads(body) for _, body in list(self.calls)]
+        about = [event["data"]["id"] for event in events if event["type"] == kind]
+        return len(about) if set(identities) <= set(about) else 0
+
     def about(self, identity: str, kind: str) -> tuple[dict, bytes] | None:
         """The first call of this type whose data is this message."""
         for headers, body in list(self.calls):

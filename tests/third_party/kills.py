@@ -18,7 +18,7 @@ import statistics
 import threading
 import time
 
-from harness import ADMIN_KEY, Daemon, Failure, Smsc, check, equal, texts, wait_for
+from harness import ADMIN_KEY, Daemon, Failure, Hook, Smsc, check, equal, texts, wait_for
 
 RESPONSE_MS, RECEIPT_MS = 60, 300
 # An answer that left the SMSC this long before a kill has been read and committed by any gateway that works.
@@ -128,6 +128,9 @@ def _kill_loop(bench, rate: float, window: int, rounds: int, longest_s: float, m
     chance = random.Random(seed)
     with bench.running("--delay-ms", RESPONSE_MS, "--receipt-delay-ms", RECEIPT_MS, captured=False, window=window,
                        more='[delivery]\nin_doubt_grace = "500ms"') as (smsc, daemon):
+        hook = Hook()
+        status, answer = daemon.call("POST", "/v1/webhooks", {"url": hook.url})
+        check(status in (200, 201), f"POST /v1/webhooks: {status} {answer}")
         load, kills, back, sent_before = Load(daemon, rate, 10_000_000), [], [], []
         try:
             for _ in range(rounds):
@@ -148,6 +151,7 @@ def _kill_loop(bench, rate: float, window: int, rounds: int, longest_s: float, m
         ended = time.monotonic()
         wait_all_delivered(daemon, load.acknowledged, 60)
         settled_s = time.monotonic() - ended
+        told = wait_for("a webhook for every message", lambda: hook.tells("message.delivered", load.acknowledged.keys()), 60, daemon.alive)
         found = Duplicates.of(smsc, kills)
         mean = statistics.mean(found.per_kill)
         equal(smsc.stats()["connections"], rounds + 1, "connections: one a start")
@@ -155,6 +159,7 @@ def _kill_loop(bench, rate: float, window: int, rounds: int, longest_s: float, m
         print(f"       {rounds} kills, {len(load.acknowledged)} acknowledged, 0 lost; submitted again per kill: mean {mean:.1f}, "
               f"max {max(found.per_kill)} (window {window}), {marked} of {sum(found.per_kill)} marked maybe_duplicate, answered at most {found.oldest_answer_s * 1000:.0f} ms before the kill; "
               f"{found.response_s * 1000:.0f} ms to an answer; all delivered after {settled_s:.1f} s; "
+              f"{told - len(load.acknowledged)} webhooks more than messages; "
               f"bound again after {statistics.median(back):.2f} s, at most {max(back):.2f} s (seed {seed})", flush=True)
         check(len(load.acknowledged) > rounds * rate * 0.2, f"only {len(load.acknowledged)} messages were acknowledged: no load")
         equal(dict(load.refused), {}, "answers other than 202")
