@@ -179,8 +179,9 @@ class Daemon:
     """A gateway with its data folder; can be stopped, killed and started again on the same data."""
 
     def __init__(self, binary: pathlib.Path, folder: pathlib.Path, smsc_port: int, *, bind: str = "transceiver",
-                 window: int = 50, durability: str = "power", log_level: str = "info", account: str = "", more: str = "") -> None:
-        """`account` is added to the carrier's table, `more` to the end of the configuration."""
+                 window: int = 50, durability: str = "power", log_level: str = "info", account: str = "", operator: str = "",
+                 more: str = "") -> None:
+        """`account` and `operator` are added to their tables, `more` to the end of the configuration."""
         self.binary, self.folder, self.port = binary, folder, free_port()
         self.log, self.config = folder / "relais.log", folder / "relais.toml"
         self.config.write_text(f"""\
@@ -213,6 +214,7 @@ reconnect = "100ms..1s"
 
 [operators.default]
 route = ["thirdparty"]
+{operator}
 
 {more}
 """)
@@ -311,8 +313,16 @@ class Hook:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        # A gateway that is killed resets its connections.
+        self.server.handle_error = lambda *_: None
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def tells(self, kind: str, identities) -> int:
+        """How many calls of this type came, once there is one about each of the messages; else 0."""
+        events = [json.loads(body) for _, body in list(self.calls)]
+        about = [event["data"]["id"] for event in events if event["type"] == kind]
+        return len(about) if set(identities) <= set(about) else 0
 
     def about(self, identity: str, kind: str) -> tuple[dict, bytes] | None:
         """The first call of this type whose data is this message."""

@@ -56,7 +56,7 @@ MALFORMED = {
     "message_payload of 60000 octets": deliver(b"", tail=struct.pack(">HH", 0x424, 60_000) + b"A" * 60_000),
     "10000 empty TLVs": deliver(tail=struct.pack(">HH", 0x1401, 0) * 10_000),
     "header longer than the message": deliver(b"\x50abc", esm_class=0x40),
-    "header alone": deliver(b"\x05\x00\x03\x01\x02\x01", esm_class=0x40),
+    "header alone": deliver(b"\x05\x00\x03\x01\x01\x01", esm_class=0x40),
     "header of length 0": deliver(b"\0", esm_class=0x40),
     "empty with a header announced": deliver(b"", esm_class=0x40),
     "part 9 of 2": deliver(b"\x05\x00\x03\x01\x02\x09abc", esm_class=0x40),
@@ -291,6 +291,11 @@ def hostile_smsc_neither_kills_swells_nor_slows_the_gateway(bench) -> None:
         peer.run(_close(peer))
         wait_for("another bind", lambda count=len(peer.binds): len(peer.binds) > count, BACK_S, daemon.alive)
         took["bind answered with 4 GB"] = back(peer, daemon, "a bind answered with 4 GB")
+        # What is wrong with a PDU is worth a line; a flood of wrong ones is not worth a full disk.
+        logged = daemon.log.stat().st_size
+        attack("a flood of broken PDUs among whole ones", b"".join(
+            pdu(DELIVER_SM, body, n) + pdu(ENQUIRE_LINK, b"", n) for n in range(5_000) for body in (b"", deliver(b"", esm_class=4))))
+        logged = daemon.log.stat().st_size - logged
         swollen = rss(daemon, "VmHWM") - calm
         paces = pace.took(good, 40)
         given = collections.Counter(answers.values())
@@ -300,6 +305,7 @@ def hostile_smsc_neither_kills_swells_nor_slows_the_gateway(bench) -> None:
               f"({max(took, key=took.get)}); RSS {calm >> 20} MiB, at most {swollen >> 20} MiB more; the good account: "
               f"{len(paces)} messages, median {statistics.median(paces):.1f} ms, most {paces[-1]:.1f} ms", flush=True)
         check(swollen < RSS_LIMIT, f"RSS grew by {swollen >> 20} MiB")
+        check(logged < 256 << 10, f"10000 broken PDUs made {logged >> 10} KiB of log")
         check(paces[-1] < 5_000, f"a message of the good account waited {paces[-1]:.0f} ms")
         port = peer.port
         peer.stop()

@@ -35,6 +35,9 @@ pub const MAX_UNWRITTEN: usize = 256 * 1024;
 /// Malformed PDUs in a row after which the peer is given up.
 pub const MAX_MALFORMED: u32 = 5;
 
+/// Complaints about the peer's PDUs that one session logs: a hostile peer must not fill the disk.
+pub(super) const MAX_COMPLAINTS: u32 = 10;
+
 const READ_CHUNK: usize = 32 * 1024;
 
 /// The timers of a session.
@@ -131,6 +134,7 @@ pub struct Link<S, T> {
     enquiry: Option<(u32, Duration)>,
     unbind: Option<u32>,
     malformed: u32,
+    complaints: u32,
     sleep: Option<Pin<Box<Sleep>>>,
     /// What the clock will show when `sleep` ends.
     wakes_at: Duration,
@@ -158,6 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
             enquiry: None,
             unbind: None,
             malformed: 0,
+            complaints: 0,
             sleep: None,
             wakes_at: Duration::MAX,
         }
@@ -307,7 +312,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
                 None
             }
             Frame::Malformed { header, reason } => {
-                tracing::warn!(command = u32::from(header.command), reason, "malformed PDU");
+                if self.complaints < MAX_COMPLAINTS {
+                    self.complaints += 1;
+                    tracing::warn!(command = u32::from(header.command), reason, "malformed PDU");
+                }
                 // A permanent status: the same octets would be no better the next time.
                 self.refuse(header, ESME_RINVCMDLEN);
                 self.malformed += 1;

@@ -15,7 +15,7 @@ use super::errors::{
 };
 use super::frame::Header;
 use super::inbound;
-use super::link::{Closed, LinkEvent};
+use super::link::{Closed, LinkEvent, MAX_COMPLAINTS};
 use super::receipt;
 use crate::channel::{Ack, AckVerdict, ChannelEvent, ChannelStatus, SegmentOutcome, SubmitRequest};
 use crate::domain::event::Rejection;
@@ -71,6 +71,8 @@ pub(super) struct Session<'a> {
     verdict_sender: mpsc::Sender<AckVerdict>,
     leaving: Option<Leaving>,
     leave_by: Duration,
+    /// Receipts that named no message and were logged.
+    nameless: u32,
 }
 
 impl<'a> Session<'a> {
@@ -87,6 +89,7 @@ impl<'a> Session<'a> {
             verdict_sender,
             leaving: None,
             leave_by: Duration::MAX,
+            nameless: 0,
         }
     }
 
@@ -304,7 +307,10 @@ impl<'a> Session<'a> {
             let reported = receipt::read(deliver);
             let Some(reference) = reported.reference else {
                 // Nothing can ever be joined to it, so that sending it again would not help.
-                tracing::warn!(channel = %self.driver.id, "a receipt names no message");
+                if self.nameless < MAX_COMPLAINTS {
+                    self.nameless += 1;
+                    tracing::warn!(channel = %self.driver.id, "a receipt names no message");
+                }
                 self.link(receiver).refuse(header, ESME_ROK);
                 return;
             };
