@@ -217,7 +217,8 @@ impl Running {
         self.stops.engine.claiming.cancel();
         self.stops.channels.cancel();
         let channels = self.channels.into_iter();
-        join_all(channels.map(async |(id, task)| ended(id.as_str(), task, CHANNEL_DEADLINE).await)).await;
+        join_all(channels.map(async |(id, task)| ended(id.as_str(), task, CHANNEL_DEADLINE).await))
+            .await;
         self.stops.engine.working.cancel();
         ended("engine", self.engine_tasks, ENGINE_DEADLINE).await;
         ended("metrics", self.upkeep, ENGINE_DEADLINE).await;

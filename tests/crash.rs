@@ -158,7 +158,6 @@ async fn carrier(store: Arc<dyn Store>) {
                 attempt: message.sending().attempt,
                 claim: message.sending().claim,
             },
-            account: "a".into(),
             segment: 0,
             reference: message.id.to_string(),
         });

@@ -376,9 +376,20 @@ async fn what_a_handset_sends_in_parts_becomes_one_message_acknowledged_once_sto
         world.carrier.inject(&message);
     }
     let parts = relais::pdu::segment::plan(&text).count() as u64;
-    world.carrier_until(|ledger| ledger.acknowledged_total > parts).await;
-    let page = world.engine.store.inbound(&support::tenant(), None, 10).await.unwrap();
-    let texts: Vec<_> = page.items.iter().map(|inbound| inbound.text.as_str()).collect();
+    world
+        .carrier_until(|ledger| ledger.acknowledged_total > parts)
+        .await;
+    let page = world
+        .engine
+        .store
+        .inbound(&support::tenant(), None, 10)
+        .await
+        .unwrap();
+    let texts: Vec<_> = page
+        .items
+        .iter()
+        .map(|inbound| inbound.text.as_str())
+        .collect();
     assert_eq!(texts, [text.as_str(), "STOP"]);
     assert_eq!(page.items[0].from, "+33612345678");
     world.stop().await;

@@ -61,7 +61,10 @@ impl Receiver {
     async fn posts(&self, wanted: usize) -> Vec<Got> {
         let mut count = self.count.subscribe();
         let enough = count.wait_for(|count| *count >= wanted);
-        tokio::time::timeout(Duration::from_secs(60), enough).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), enough)
+            .await
+            .unwrap()
+            .unwrap();
         self.got.lock().unwrap().clone()
     }
 }
@@ -72,7 +75,11 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, raw: Bytes) 
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
         .collect();
     let body = serde_json::from_slice(&raw).unwrap();
-    receiver.got.lock().unwrap().push(Got { headers, body, raw });
+    receiver
+        .got
+        .lock()
+        .unwrap()
+        .push(Got { headers, body, raw });
     receiver.count.send_modify(|count| *count += 1);
     let status = receiver.answers.lock().unwrap().pop().unwrap_or(200);
     StatusCode::from_u16(status).unwrap()
@@ -85,7 +92,10 @@ async fn world(script: SmscScript) -> World {
 }
 
 async fn subscribe(world: &World, id: &str, url: &str, types: &[&str]) -> String {
-    let secret = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode([9; 24]));
+    let secret = format!(
+        "whsec_{}",
+        base64::engine::general_purpose::STANDARD.encode([9; 24])
+    );
     let webhook = Webhook {
         id: id.to_owned(),
         tenant: tenant(),
@@ -115,7 +125,11 @@ fn assert_signed(got: &Got, secret: &str) {
         .unwrap();
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap();
     mac.update(
-        format!("{}.{}.", got.headers["webhook-id"], got.headers["webhook-timestamp"]).as_bytes(),
+        format!(
+            "{}.{}.",
+            got.headers["webhook-id"], got.headers["webhook-timestamp"]
+        )
+        .as_bytes(),
     );
     mac.update(&got.raw);
     let expected = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
@@ -130,11 +144,17 @@ async fn a_subscription_gets_the_types_it_wants_in_order_and_signed() {
     let secret = subscribe(&world, "wh1", &receiver.url, &types).await;
     let id = world.send("0612345678", "bonjour").await;
     let posts = receiver.posts(2).await;
-    let told: Vec<_> = posts.iter().map(|got| got.body["type"].as_str().unwrap()).collect();
+    let told: Vec<_> = posts
+        .iter()
+        .map(|got| got.body["type"].as_str().unwrap())
+        .collect();
     assert_eq!(told, types);
     assert_eq!(posts[0].body["revision"], 1);
     assert_eq!(posts[1].body["revision"], 2);
-    assert_eq!(posts[0].body["data"]["status"], "sent", "the record as it was then");
+    assert_eq!(
+        posts[0].body["data"]["status"], "sent",
+        "the record as it was then"
+    );
     assert_eq!(posts[1].body["data"]["id"], id.to_string());
     assert_eq!(posts[1].body["data"]["label"], "Livré");
     posts.iter().for_each(|got| assert_signed(got, &secret));
@@ -157,13 +177,28 @@ async fn a_messages_own_url_gets_its_end_alone_signed_with_the_tenants_secret() 
 async fn a_post_that_fails_is_made_again_with_the_same_id_and_before_the_next() {
     let world = world(SmscScript::default()).await;
     let receiver = Receiver::start(&[500]).await;
-    subscribe(&world, "wh1", &receiver.url, &["message.sent", "message.delivered"]).await;
+    subscribe(
+        &world,
+        "wh1",
+        &receiver.url,
+        &["message.sent", "message.delivered"],
+    )
+    .await;
     world.send("0612345678", "bonjour").await;
     let posts = receiver.posts(3).await;
-    let told: Vec<_> = posts.iter().map(|got| got.body["type"].as_str().unwrap()).collect();
+    let told: Vec<_> = posts
+        .iter()
+        .map(|got| got.body["type"].as_str().unwrap())
+        .collect();
     assert_eq!(told, ["message.sent", "message.sent", "message.delivered"]);
-    assert_eq!(posts[0].headers["webhook-id"], posts[1].headers["webhook-id"]);
-    assert_ne!(posts[1].headers["webhook-id"], posts[2].headers["webhook-id"]);
+    assert_eq!(
+        posts[0].headers["webhook-id"],
+        posts[1].headers["webhook-id"]
+    );
+    assert_ne!(
+        posts[1].headers["webhook-id"],
+        posts[2].headers["webhook-id"]
+    );
     world.stop().await;
 }
 
@@ -177,7 +212,12 @@ async fn a_receiver_that_is_down_holds_up_nobody_else_and_is_not_hammered() {
     };
     for n in 0..200 {
         let number = format!("+336000001{:02}", n % 100);
-        send_with_url(&world, &number, if n % 2 == 0 { &gone } else { &receiver.url }).await;
+        send_with_url(
+            &world,
+            &number,
+            if n % 2 == 0 { &gone } else { &receiver.url },
+        )
+        .await;
     }
     receiver.posts(100).await;
     let text = world.engine.metrics.render();
@@ -192,8 +232,16 @@ async fn a_receiver_that_is_down_holds_up_nobody_else_and_is_not_hammered() {
 
 #[tokio::test]
 async fn a_failed_message_is_told_with_its_reason() {
-    let rule = Rule { receipt: Some(ScriptedState::Undeliverable), error: Some("027".into()), ..Rule::default() };
-    let world = world(SmscScript { rules: vec![rule], ..SmscScript::default() }).await;
+    let rule = Rule {
+        receipt: Some(ScriptedState::Undeliverable),
+        error: Some("027".into()),
+        ..Rule::default()
+    };
+    let world = world(SmscScript {
+        rules: vec![rule],
+        ..SmscScript::default()
+    })
+    .await;
     let receiver = Receiver::start(&[]).await;
     subscribe(&world, "wh1", &receiver.url, &[]).await;
     world.send("0612345678", "bonjour").await;
@@ -215,11 +263,18 @@ async fn a_name_that_leads_inside_is_not_posted_to() {
     subscribe(&world, "wh1", &url, &[]).await;
     world.send("0612345678", "bonjour").await;
     let tried = async {
-        while !world.engine.metrics.render().contains("relais_webhook_retried_total 1") {
+        while !world
+            .engine
+            .metrics
+            .render()
+            .contains("relais_webhook_retried_total 1")
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), tried).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), tried)
+        .await
+        .unwrap();
     assert_eq!(receiver.got.lock().unwrap().len(), 0);
     world.stop().await;
 }

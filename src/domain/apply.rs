@@ -288,12 +288,15 @@ impl Message {
         let wait = match (rule, self.tries) {
             (OnDoubt::Fail, _) => None,
             (OnDoubt::Resend, 0..=1) => Some(policy.in_doubt_grace),
-            (OnDoubt::Resend, tries) => {
-                retry.wait_after(tries - 1, self.id).map(|wait| wait.max(policy.in_doubt_grace))
-            }
+            (OnDoubt::Resend, tries) => retry
+                .wait_after(tries - 1, self.id)
+                .map(|wait| wait.max(policy.in_doubt_grace)),
         };
         self.state = match wait {
-            Some(wait) => State::Waiting { due_at: now + wait, why: WaitReason::InDoubt },
+            Some(wait) => State::Waiting {
+                due_at: now + wait,
+                why: WaitReason::InDoubt,
+            },
             None => State::Final(Outcome::Failed(Cause::InDoubt)),
         };
     }

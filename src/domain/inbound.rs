@@ -54,7 +54,10 @@ impl Parts {
     /// it says something else: then the handset has begun another text under the same reference.
     pub fn add(&mut self, inbound: Inbound) {
         let Some(part) = inbound.part else { return };
-        let place = self.came.iter_mut().find(|known| known.part.is_some_and(|p| p.index == part.index));
+        let place = self
+            .came
+            .iter_mut()
+            .find(|known| known.part.is_some_and(|p| p.index == part.index));
         match place {
             Some(known) if known.text == inbound.text => {}
             Some(_) => self.came = vec![inbound],
@@ -65,7 +68,11 @@ impl Parts {
     /// True once every part is there.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let total = self.came.first().and_then(|inbound| inbound.part).map_or(0, |part| part.total);
+        let total = self
+            .came
+            .first()
+            .and_then(|inbound| inbound.part)
+            .map_or(0, |part| part.total);
         self.came.len() >= usize::from(total)
     }
 
@@ -76,11 +83,18 @@ impl Parts {
         let total = last.part?.total;
         let text = (1..=total)
             .map(|index| {
-                let part = self.came.iter().find(|known| known.part.is_some_and(|p| p.index == index));
+                let part = self
+                    .came
+                    .iter()
+                    .find(|known| known.part.is_some_and(|p| p.index == index));
                 part.map_or(MISSING, |known| known.text.as_str())
             })
             .collect();
-        Some(Inbound { text, part: None, ..last.clone() })
+        Some(Inbound {
+            text,
+            part: None,
+            ..last.clone()
+        })
     }
 }
 
@@ -98,7 +112,11 @@ mod tests {
             from: "+33612345678".to_owned(),
             to: "36111".to_owned(),
             text: text.to_owned(),
-            part: Some(Part { reference: 7, total: 3, index }),
+            part: Some(Part {
+                reference: 7,
+                total: 3,
+                index,
+            }),
             received_at: Timestamp(1),
         }
     }

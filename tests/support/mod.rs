@@ -145,7 +145,10 @@ impl World {
     /// Waits, in virtual time, until the carrier's ledger is as `wanted` says.
     pub async fn carrier_until(&self, wanted: impl Fn(&Ledger) -> bool) {
         let limit = Duration::from_hours(24 * 30);
-        if tokio::time::timeout(limit, self.carrier.wait_for(wanted)).await.is_err() {
+        if tokio::time::timeout(limit, self.carrier.wait_for(wanted))
+            .await
+            .is_err()
+        {
             panic!("the carrier never saw it");
         }
     }

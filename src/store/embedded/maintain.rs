@@ -46,7 +46,10 @@ impl<K: Kv> Embedded<K> {
             for key in found.others {
                 txn.forget_record(key);
             }
-            found.parts.into_iter().try_for_each(|key| txn.give_up_parts(key))
+            found
+                .parts
+                .into_iter()
+                .try_for_each(|key| txn.give_up_parts(key))
         })
         .await?;
         Ok(more)
@@ -61,7 +64,9 @@ impl<K: Kv> Embedded<K> {
         if now.since(Timestamp(last)) < MEASURE_EVERY {
             return Ok(());
         }
-        self.shared.measured_at.store(now.millis(), Ordering::Relaxed);
+        self.shared
+            .measured_at
+            .store(now.millis(), Ordering::Relaxed);
         let kv = self.kv.clone();
         let octets = super::blocking(move || {
             let mut octets = 0;
@@ -129,7 +134,10 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     }
     for (key, octets) in go_on(kv, shared, KeySpace::Parts)? {
         let parts: Parts = decode(&key, &octets)?;
-        let since = parts.came.first().map_or(now, |inbound| inbound.received_at);
+        let since = parts
+            .came
+            .first()
+            .map_or(now, |inbound| inbound.received_at);
         if now.since(since) >= PARTS_AWAITED {
             old.parts.push(key);
         }

@@ -421,10 +421,10 @@ impl<'a, K: Kv> Txn<'a, K> {
             // The recipient decides, because carriers begin their ids anew; where a carrier rewrites
             // numbers on the way back, only a receipt that overtook its answer can be this one's.
             let overtook = form == canonical && now.since(orphans.since) < OVERTAKING;
-            let (mine, others): (Vec<_>, Vec<_>) =
-                orphans.receipts.into_iter().partition(|report| {
-                    report.handset.is_none_or(|handset| handset == to) || overtook
-                });
+            let (mine, others): (Vec<_>, Vec<_>) = orphans
+                .receipts
+                .into_iter()
+                .partition(|report| report.handset.is_none_or(|handset| handset == to) || overtook);
             if mine.is_empty() {
                 continue;
             }

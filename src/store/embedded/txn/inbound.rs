@@ -7,8 +7,13 @@ use crate::store::{OutboxEvent, StoreError, keys};
 
 impl<K: Kv> Txn<'_, K> {
     /// Takes in a message, or a part of one; the last part makes it a message.
-    pub(in crate::store::embedded) fn take_in(&mut self, inbound: &Inbound) -> Result<(), StoreError> {
-        let Some(part) = inbound.part else { return self.keep(inbound) };
+    pub(in crate::store::embedded) fn take_in(
+        &mut self,
+        inbound: &Inbound,
+    ) -> Result<(), StoreError> {
+        let Some(part) = inbound.part else {
+            return self.keep(inbound);
+        };
         let key = keys::parts(inbound, part);
         let mut parts: Parts = self.get(&key)?.unwrap_or_default();
         parts.add(inbound.clone());
@@ -22,7 +27,10 @@ impl<K: Kv> Txn<'_, K> {
     }
 
     /// Makes a message of the parts that have come: the rest is not awaited any longer.
-    pub(in crate::store::embedded) fn give_up_parts(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
+    pub(in crate::store::embedded) fn give_up_parts(
+        &mut self,
+        key: Vec<u8>,
+    ) -> Result<(), StoreError> {
         let parts: Option<Parts> = self.get(&key)?;
         self.write(key, None);
         match parts.and_then(|parts| parts.assemble()) {
