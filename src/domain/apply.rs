@@ -11,6 +11,9 @@ use super::receipt::{Known, Receipt, ReceiptState};
 use super::status::Status;
 use super::time::Timestamp;
 
+/// Doubtful tries after which the next one does not yet wait as after a refusal.
+const QUICK_RESENDS: u32 = 2;
+
 /// What an event did to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -282,14 +285,15 @@ impl Message {
         let rule = self
             .on_doubt
             .unwrap_or(policy.operator(&self.lane.operator).on_doubt);
-        // The first time it rests a little, for a late answer or a receipt to settle it; a carrier
-        // that never answers is then tried on the schedule of its refusals, and not for ever.
+        // At first it rests a little, for a late answer or a receipt to settle it, or for a dead link
+        // to be noticed; a carrier that never answers is then tried on the schedule of its refusals,
+        // and not for ever.
         let retry = &policy.operator(&self.lane.operator).retry;
         let wait = match (rule, self.tries) {
             (OnDoubt::Fail, _) => None,
-            (OnDoubt::Resend, 0..=1) => Some(policy.in_doubt_grace),
+            (OnDoubt::Resend, 0..=QUICK_RESENDS) => Some(policy.in_doubt_grace),
             (OnDoubt::Resend, tries) => retry
-                .wait_after(tries - 1, self.id)
+                .wait_after(tries - QUICK_RESENDS, self.id)
                 .map(|wait| wait.max(policy.in_doubt_grace)),
         };
         self.state = match wait {

@@ -68,16 +68,10 @@ pub enum DeliverError {
     /// This C-string has no end.
     #[error("{0} has no terminating NUL")]
     NoNul(&'static str),
-    /// A TLV claims more octets than there are.
-    #[error("TLV 0x{tag:04x} declares {declared} octets, but only {available} are left")]
-    Tlv {
-        /// Its tag.
-        tag: u16,
-        /// Its length field.
-        declared: u16,
-        /// Octets left in the frame.
-        available: usize,
-    },
+    /// A TLV claims more octets than there are. Neither its tag nor its length is told: in a body
+    /// that is out of step they are octets of a text.
+    #[error("a TLV declares more octets than the {0} that are left")]
+    Tlv(usize),
 }
 
 impl Deliver {
@@ -115,11 +109,7 @@ impl Deliver {
         while from.len() >= 4 {
             let (tag, declared) = (from.get_u16(), from.get_u16());
             if from.len() < usize::from(declared) {
-                return Err(DeliverError::Tlv {
-                    tag,
-                    declared,
-                    available: from.len(),
-                });
+                return Err(DeliverError::Tlv(from.len()));
             }
             tlvs.push((tag, from.split_to(usize::from(declared))));
         }

@@ -101,17 +101,17 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     let mut old = Old::default();
     let retention = shared.retention;
     // Ids sort by creation: the first that is young enough ends the look.
-    for pair in kv.scan(KeySpace::History.range(), false).take(TURN) {
+    for pair in kv.scan(KeySpace::History.range(), false).take(LOOKED_AT) {
         let (key, octets) = pair?;
         let message: Message = decode(&key, &octets)?;
-        if now.since(message.created_at) < retention {
+        if now.since(message.created_at) < retention || old.messages.len() >= TURN {
             break;
         }
         if now.since(message.updated_at) >= retention {
             old.messages.push(message);
         }
     }
-    for pair in kv.scan(KeySpace::Batch.range(), false).take(TURN) {
+    for pair in kv.scan(KeySpace::Batch.range(), false).take(LOOKED_AT) {
         let (key, octets) = pair?;
         if now.since(created_at(&key)) < retention {
             break;
