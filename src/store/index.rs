@@ -161,6 +161,13 @@ impl Index {
         self.leased.get(&id)
     }
 
+    /// Takes out a leased message and everything that follows from it.
+    pub(super) fn take_leased(&mut self, id: MessageId) -> Option<Message> {
+        let message = self.leased.remove(&id)?;
+        self.remove(&message);
+        Some(message)
+    }
+
     /// Messages that are not final.
     pub(super) const fn live(&self) -> u64 {
         self.live

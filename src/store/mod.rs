@@ -341,7 +341,7 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutboxEvent {
     /// A message's status changed.
-    Message(Box<Message>),
+    Message(Arc<Message>),
     /// A handset wrote.
     Inbound(Inbound),
 }

@@ -8,8 +8,6 @@ use crate::domain::retry::RetrySchedule;
 
 mod properties;
 
-// ---- one word a step, so that a test reads as the story that it tells
-
 impl Message {
     fn does(&mut self, event: &Event, now: Timestamp) -> Transition {
         self.apply(event, &policy(), now).unwrap()
@@ -107,8 +105,6 @@ const EVERY_RECEIPT: [ReceiptState; 10] = [
     ReceiptState::Rejected,
     ReceiptState::Skipped,
 ];
-
-// ---- a message's way
 
 #[test]
 fn a_message_is_pending_then_sent_then_delivered_with_one_revision_each() {
@@ -243,8 +239,6 @@ fn a_receipt_stands_for_the_response_that_never_came() {
     assert!(!message.maybe_duplicate);
 }
 
-// ---- trying again
-
 #[test]
 fn the_retry_schedule_is_kept_as_one_vector_and_then_the_attempts_are_exhausted() {
     let mut message = message(1);
@@ -377,8 +371,6 @@ fn receipts_of_a_second_account_count_although_they_read_like_those_of_the_first
     assert_eq!(message.status(), Status::Delivered);
 }
 
-// ---- doubt
-
 #[test]
 fn a_doubtful_message_rests_and_is_sent_again_as_a_possible_duplicate() {
     let mut message = message(1);
@@ -477,8 +469,6 @@ fn a_lost_lease_is_a_doubt() {
     assert_eq!(message.refuses(&Event::LeaseLost, until), Refused::Stale);
 }
 
-// ---- time
-
 #[test]
 fn a_message_that_never_left_expires_after_48_hours() {
     let mut message = message(0);
@@ -508,8 +498,6 @@ fn a_sent_message_waits_for_its_receipt_until_the_grace_is_over() {
     assert_eq!(message.reason(), Some(Cause::NoReceipt));
     assert_eq!(message.refuses(&Event::DeadlinePassed, end), Refused::Stale);
 }
-
-// ---- withdrawal
 
 #[test]
 fn a_message_can_be_withdrawn_only_before_it_leaves() {

@@ -174,7 +174,7 @@ fn every_record_of_version_1_is_read_for_ever() {
         due_at: at(80),
         tries: 3,
     };
-    let event = OutboxEvent::Message(Box::new(message(&delivered)));
+    let event = OutboxEvent::Message(std::sync::Arc::new(message(&delivered)));
     golden("outgoing-message", &outgoing(event));
     golden("outgoing-inbound", &outgoing(OutboxEvent::Inbound(inbound)));
     golden(

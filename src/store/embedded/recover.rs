@@ -89,7 +89,7 @@ pub(super) fn recover<K: Kv>(
                 repairs.push((key, None));
                 repairs.push((keys::history(message.id), Some(record)));
                 // Decided in the same commit as what caused it, here as anywhere.
-                let event = OutboxEvent::Message(Box::new(message.clone()));
+                let event = OutboxEvent::Message(Arc::new(message.clone()));
                 let own_url = message.webhook_url.as_deref();
                 for outgoing in deliveries(&event, &message.tenant, own_url, &webhooks, now) {
                     repairs.push((keys::outbox(next_seq), Some(encode(&outgoing)?)));

@@ -38,7 +38,7 @@ const ORPHANS_PER_REFERENCE: usize = 16;
 
 /// A record that the writer has in hand.
 struct Held {
-    message: Message,
+    message: Arc<Message>,
     /// Where its record stands on the disk now, if anywhere.
     stored_final: bool,
     dirty: bool,
@@ -106,8 +106,6 @@ impl<'a, K: Kv> Txn<'a, K> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    // ---- the engine, with this group's writes over it
-
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.kv.get(key).map_err(|error| self.fail(error.into()))
     }
@@ -162,38 +160,34 @@ impl<'a, K: Kv> Txn<'a, K> {
         Ok(())
     }
 
-    // ---- messages in hand
+    /// A record from the engine, and whether it stands in the history.
+    fn read_stored(&self, id: MessageId) -> Result<(Message, bool), StoreError> {
+        let key = keys::live(id);
+        if let Some(octets) = self.read(&key)? {
+            return Ok((decode(&key, &octets)?, false));
+        }
+        let key = keys::history(id);
+        let octets = self.read(&key)?.ok_or(StoreError::NotFound)?;
+        Ok((decode(&key, &octets)?, true))
+    }
 
     /// Takes a record in hand: from now until the commit no claim can see it.
     fn hold(&mut self, id: MessageId) -> Result<&mut Held, StoreError> {
         if !self.held.contains_key(&id) {
             let mut index = self.index();
-            let held = if let Some(leased) = index.leased(id) {
-                Held {
-                    message: leased.clone(),
-                    stored_final: false,
-                    dirty: false,
-                }
-            } else {
-                let key = keys::live(id);
-                match self.read(&key)? {
-                    Some(octets) => Held {
-                        message: decode(&key, &octets)?,
-                        stored_final: false,
-                        dirty: false,
-                    },
-                    None => {
-                        let key = keys::history(id);
-                        let octets = self.read(&key)?.ok_or(StoreError::NotFound)?;
-                        Held {
-                            message: decode(&key, &octets)?,
-                            stored_final: true,
-                            dirty: false,
-                        }
-                    }
+            let (message, stored_final) = match index.take_leased(id) {
+                Some(leased) => (leased, false),
+                None => {
+                    let found = self.read_stored(id)?;
+                    index.remove(&found.0);
+                    found
                 }
             };
-            index.remove(&held.message);
+            let held = Held {
+                message: Arc::new(message),
+                stored_final,
+                dirty: false,
+            };
             drop(index);
             self.held.insert(id, held);
         }
@@ -209,15 +203,15 @@ impl<'a, K: Kv> Txn<'a, K> {
     ) -> Result<Result<Change, Refused>, StoreError> {
         let policy = self.policy.clone();
         let held = self.hold(id)?;
-        let transition = match held.message.apply(event, &policy, now) {
+        let transition = match Arc::make_mut(&mut held.message).apply(event, &policy, now) {
             Ok(transition) => transition,
             Err(refused) => return Ok(Err(refused)),
         };
         held.dirty = true;
-        let message = Arc::new(held.message.clone());
+        let message = held.message.clone();
         if transition.status_changed() {
             self.tell(
-                &OutboxEvent::Message(Box::new((*message).clone())),
+                &OutboxEvent::Message(message.clone()),
                 &message.tenant,
                 message.webhook_url.as_deref(),
                 now,
@@ -247,8 +241,6 @@ impl<'a, K: Kv> Txn<'a, K> {
             self.outgoing.push((seq, outgoing));
         }
     }
-
-    // ---- the verbs
 
     pub(super) fn accept(&mut self, submission: Submission) -> Result<Accepted, StoreError> {
         let Submission {

@@ -30,7 +30,7 @@ impl<K: Kv> Txn<'_, K> {
         for (id, held) in self.held.iter_mut().filter(|(_, held)| held.dirty) {
             held.dirty = false;
             let is_final = held.message.status().is_final();
-            let octets = encode(&held.message)?;
+            let octets = encode(&*held.message)?;
             if is_final {
                 moved.push((keys::history(*id), Some(octets)));
                 if !held.stored_final {
