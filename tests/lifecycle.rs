@@ -192,6 +192,15 @@ async fn throttling_costs_no_try_and_does_not_snowball() {
     for n in 0..100 {
         ids.push(world.send(&format!("+336000001{n:02}"), "bonjour").await);
     }
+    world
+        .carrier_until(|ledger| ledger.submitted.iter().any(|s| s.status == Some(0x58)))
+        .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let last = world.message(ids[99]).await;
+    assert_eq!(
+        world.engine.why(&last).map(|(why, _)| why),
+        Some("throttled")
+    );
     for id in ids {
         world.until(id, Status::Delivered).await;
         assert_eq!(world.message(id).await.tries, 1);
@@ -310,6 +319,9 @@ async fn the_rate_of_an_account_is_counted_in_parts() {
     for n in 0..50 {
         ids.push(world.send(&format!("+336000001{n:02}"), &text).await);
     }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let last = world.message(ids[49]).await;
+    assert_eq!(world.engine.why(&last), Some(("rate", None)));
     for id in ids {
         world.until(id, Status::Delivered).await;
     }

@@ -17,7 +17,7 @@ pub(super) fn line(text: &str) -> std::io::Result<()> {
 /// Writes text to standard output as it is.
 ///
 /// # Errors
-/// As for [`line`].
+/// As for [`line()`].
 pub(super) fn write(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());

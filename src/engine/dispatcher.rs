@@ -5,8 +5,8 @@
 //! number of messages that a crash may send twice. The due order is the store's; this task only
 //! knows when to look again.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,69 +32,6 @@ const LEASE: Duration = Duration::from_secs(15 * 60);
 
 /// How long to leave a store alone that did not answer.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-
-/// How far a carrier's wish to be left alone reaches, doubling from the first to the last.
-const THROTTLE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-
-/// A carrier that asked us to slow down.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Throttle {
-    /// Nothing is sent before this.
-    pub(crate) until: Timestamp,
-    pause: Duration,
-}
-
-/// Accounts that asked us to slow down, by name.
-pub(crate) type Throttles = std::sync::Mutex<BTreeMap<Account, Throttle>>;
-
-impl Engine {
-    /// A carrier answered that it is too much: its whole account rests, longer each time.
-    pub(super) fn throttle(&self, account: &Account) {
-        let now = self.clock.now();
-        let mut throttles = self
-            .throttles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let throttle = throttles.entry(account.clone()).or_insert(Throttle {
-            until: now,
-            pause: THROTTLE.0 / 2,
-        });
-        // The answers to what was already under way are one wish, not many.
-        if throttle.until > now {
-            return;
-        }
-        throttle.pause = (throttle.pause * 2).min(THROTTLE.1);
-        throttle.until = now + throttle.pause.mul_f64(1.0 + self.random.fraction() / 4.0);
-        tracing::warn!(%account, pause_ms = throttle.pause.as_millis(), "carrier_throttles");
-    }
-
-    /// A carrier takes messages again.
-    pub(super) fn unthrottle(&self, account: &Account) {
-        let now = self.clock.now();
-        let mut throttles = self
-            .throttles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if throttles
-            .get(account)
-            .is_some_and(|throttle| throttle.until <= now)
-        {
-            throttles.remove(account);
-        }
-    }
-
-    /// Until when an account is left alone, if it is.
-    pub(super) fn throttled_until(&self, account: &Account) -> Option<Timestamp> {
-        let throttles = self
-            .throttles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        throttles
-            .get(account)
-            .map(|throttle| throttle.until)
-            .filter(|until| *until > self.clock.now())
-    }
-}
 
 /// Runs until `claiming` is cancelled.
 pub(super) async fn run(engine: Arc<Engine>, claiming: CancellationToken) {
@@ -183,7 +120,7 @@ impl Dispatcher {
             if !handle.status.borrow().is_up() {
                 continue;
             }
-            if let Some(until) = engine.throttled_until(&handle.account) {
+            if let Some(until) = engine.rests.throttled_until(&handle.account, now) {
                 wake_at = wake_at.min(until);
                 continue;
             }
@@ -216,7 +153,9 @@ impl Dispatcher {
                 break;
             };
             if let Err(wait) = pacer.pay() {
-                return (permits, now + wait.max(Duration::from_millis(1)));
+                let until = now + wait.max(Duration::from_millis(1));
+                self.engine.rests.pace(&handle.account, until);
+                return (permits, until);
             }
             permits.push(permit);
         }

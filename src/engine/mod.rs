@@ -10,11 +10,11 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::dispatcher::Throttles;
 use self::flights::Flights;
+use self::rests::Rests;
 use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
-use crate::domain::id::{MessageId, Tenant};
+use crate::domain::id::{Account, Lane, MessageId, Tenant};
 use crate::domain::message::{Message, State};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
@@ -26,6 +26,7 @@ mod dispatcher;
 mod flights;
 pub mod outbox;
 mod reaper;
+mod rests;
 mod traffic;
 pub mod view;
 
@@ -49,8 +50,8 @@ pub struct Engine {
     bells: Bells,
     /// Messages under way.
     flights: Flights,
-    /// Accounts that asked us to slow down.
-    throttles: Throttles,
+    /// Accounts that rest.
+    rests: Rests,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -126,7 +127,7 @@ impl Engine {
             changes,
             bells: Bells::default(),
             flights: Flights::default(),
-            throttles: Throttles::default(),
+            rests: Rests::default(),
             signing_key,
         }
     }
@@ -186,15 +187,37 @@ impl Engine {
                 if *due_at > self.clock.now() {
                     return Some((crate::store::why_code(why), Some(*due_at)));
                 }
-                let rules = self.rules();
-                let accounts = rules.accounts(&message.lane);
-                let up = self.channels.iter().any(|handle| {
-                    accounts.contains(&handle.account) && handle.status.borrow().is_up()
-                });
-                Some((if up { "queued" } else { "no_channel" }, None))
+                Some(self.holdup(&message.lane).unwrap_or(("queued", None)))
             }
             State::Submitted { .. } | State::Final(_) => None,
         }
+    }
+
+    /// What keeps a lane from sending what is due, as a stable code, and until when where that is
+    /// known; `None` if nothing but the windows does.
+    #[must_use]
+    pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
+        let (rules, now) = (self.rules(), self.clock.now());
+        let accounts = rules.accounts(lane);
+        let up: Vec<&Account> = self
+            .channels
+            .iter()
+            .filter(|handle| accounts.contains(&handle.account) && handle.status.borrow().is_up())
+            .map(|handle| &handle.account)
+            .collect();
+        if up.is_empty() {
+            return Some(("no_channel", None));
+        }
+        let throttled: Vec<_> = up
+            .iter()
+            .filter_map(|account| self.rests.throttled_until(account, now))
+            .collect();
+        if throttled.len() == up.len() {
+            return Some(("throttled", throttled.into_iter().min()));
+        }
+        up.iter()
+            .all(|account| self.rests.is_paced(account, now))
+            .then_some(("rate", None))
     }
 
     /// Tells the world about a change: counters, live listeners, the outbox.

@@ -128,7 +128,7 @@ impl Engine {
             SegmentOutcome::Accepted(reference) => {
                 if let Some((account, channel)) = channel {
                     self.metrics.submitted(channel.as_str(), took);
-                    self.unthrottle(&account);
+                    self.rests.took(&account, self.clock.now());
                 }
                 group.reports.push(Report::Accepted {
                     token,
@@ -139,7 +139,12 @@ impl Engine {
             SegmentOutcome::Rejected(rejection) => {
                 if let (Rejection::Throttled(_), Some((account, _))) = (&rejection, &channel) {
                     self.metrics.throttled.increment(1);
-                    self.throttle(account);
+                    let pause =
+                        self.rests
+                            .throttle(account, self.clock.now(), self.random.fraction());
+                    if let Some(pause) = pause {
+                        tracing::warn!(%account, pause_ms = pause.as_millis(), "carrier_throttles");
+                    }
                 }
                 group.reports.push(Report::Rejected { token, rejection });
             }

@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided here that the engine decides: a body becomes a draft, an answer is a view of
 //! a record, an error is a problem document (RFC 9457). Every endpoint that shows or changes
-//! records takes an [`auth::Allowed`], which is what protects it. The OpenAPI document is made from
+//! records takes an `auth::Allowed`, which is what protects it. The OpenAPI document is made from
 //! the handlers, so that no route can be missing from it.
 //!
 //! - `server` accepts connections; `auth` knows callers; `body` and `draft` read requests;

@@ -1,6 +1,6 @@
 //! What operators and their tools ask: channels, health, readiness, metrics.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use super::auth::{Allowed, ToRead};
 use super::problem::Problem;
 use super::{App, List, json};
+use crate::domain::id::Lane;
 use crate::engine::Engine;
 use crate::engine::view::ChannelJson;
 
@@ -115,12 +116,26 @@ impl Shown {
             let labels = [("operator", operator.as_str()), ("why", *why)];
             metrics.gauge("relais_queue_messages", &labels).set(0.0);
         }
+        let mut waiting: HashMap<(String, &'static str), u64> = HashMap::new();
         for (operator, why, count) in gauges.waiting {
+            // What is due waits for whatever holds its lane up now, not for what its record says.
+            let why = if why == "queued" {
+                let lane = Lane {
+                    operator: operator.clone(),
+                    step: 0,
+                };
+                engine.holdup(&lane).map_or(why, |(why, _)| why)
+            } else {
+                why
+            };
+            *waiting.entry((operator.to_string(), why)).or_default() += count;
+        }
+        for ((operator, why), count) in waiting {
             let labels = [("operator", operator.as_str()), ("why", why)];
             metrics
                 .gauge("relais_queue_messages", &labels)
                 .set(count as f64);
-            sets.waiting.insert((operator.to_string(), why));
+            sets.waiting.insert((operator, why));
         }
         for operator in &sets.oldest {
             let labels = [("operator", operator.as_str())];
