@@ -319,7 +319,7 @@ async fn the_rate_of_an_account_is_counted_in_parts() {
     for n in 0..50 {
         ids.push(world.send(&format!("+336000001{n:02}"), &text).await);
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
     let last = world.message(ids[49]).await;
     assert_eq!(world.engine.why(&last), Some(("rate", None)));
     for id in ids {
