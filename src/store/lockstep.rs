@@ -27,7 +27,8 @@ struct Model {
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
     /// Newest binding of each reference.
     bound: BTreeMap<String, (MessageId, u16, u16)>,
-    parked: Vec<ReceiptReport>,
+    /// With the time since when something is parked under its reference.
+    parked: Vec<(ReceiptReport, Timestamp)>,
     /// Claims so far in the lane, for the fair tenth.
     taken: u64,
     /// Past their validity when it was their turn: out of the lane until the reaper ends them.
@@ -119,14 +120,15 @@ impl Model {
         let place = (token.message, token.attempt, *segment);
         self.bound.insert(canonical.clone(), place);
         for form in reference_forms(reference) {
-            let mine = |parked: &ReceiptReport| {
+            let mine = |(parked, since): &(ReceiptReport, Timestamp)| {
+                let overtook = form == canonical && now.since(*since).as_secs() < 60;
                 canonical_reference(&parked.reference) == form
-                    && (form == canonical || parked.handset.is_none_or(|handset| handset == to))
+                    && (overtook || parked.handset.is_none_or(|handset| handset == to))
             };
             let (merge, keep) = std::mem::take(&mut self.parked).into_iter().partition(mine);
             self.parked = keep;
-            let merge: Vec<ReceiptReport> = merge;
-            for parked in merge {
+            let merge: Vec<(ReceiptReport, Timestamp)> = merge;
+            for (parked, _) in merge {
                 changed = self.tell(place, parked.receipt, now).or(changed);
             }
         }
@@ -165,12 +167,15 @@ impl Model {
         match found {
             Some(place) => self.tell(place, report.receipt.clone(), now).ok_or(false),
             None => {
-                let same =
-                    |parked: &&ReceiptReport| canonical_reference(&parked.reference) == forms[0];
-                let known =
-                    self.parked.contains(report) || self.parked.iter().filter(same).count() >= 16;
+                let same: Vec<_> = self
+                    .parked
+                    .iter()
+                    .filter(|(parked, _)| canonical_reference(&parked.reference) == forms[0])
+                    .collect();
+                let known = same.iter().any(|(parked, _)| parked == report) || same.len() >= 16;
+                let since = same.first().map_or(now, |(_, since)| *since);
                 if !known {
-                    self.parked.push(report.clone());
+                    self.parked.push((report.clone(), since));
                 }
                 Err(!known)
             }
