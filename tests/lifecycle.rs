@@ -406,3 +406,32 @@ async fn what_a_handset_sends_in_parts_becomes_one_message_acknowledged_once_sto
     assert_eq!(page.items[0].from, "+33612345678");
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_carrier_that_never_answers_does_not_get_copies_for_ever() {
+    let rule = Rule {
+        unanswered: true,
+        receipt: Some(ScriptedState::None),
+        ..Rule::default()
+    };
+    let mut operator = operator();
+    operator.retry = RetrySchedule([60, 300, 900].map(Duration::from_secs).to_vec());
+    let script = SmscScript {
+        rules: vec![rule],
+        ..SmscScript::default()
+    };
+    let world = World::with(script, policy(operator), |_| {}).await;
+    let id = world.send(NUMBER, "bonjour").await;
+    world.until(id, Status::Failed).await;
+    assert_eq!(world.message(id).await.reason(), Some(Cause::InDoubt));
+    let tries: Vec<_> = world
+        .carrier
+        .ledger(|l| l.submitted.iter().map(|s| s.at).collect());
+    let waits: Vec<_> = tries
+        .windows(2)
+        .map(|pair| pair[1].since(pair[0]).as_secs())
+        .collect();
+    // The response time-out of 30 s, then 10 s, 40 s, 160 s.
+    assert_eq!(waits, [40, 70, 190]);
+    world.stop().await;
+}

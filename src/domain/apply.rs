@@ -11,8 +11,8 @@ use super::receipt::{Known, Receipt, ReceiptState};
 use super::status::Status;
 use super::time::Timestamp;
 
-/// Doubtful tries after which the next one does not yet wait as after a refusal.
-const QUICK_RESENDS: u32 = 2;
+/// How much longer a doubtful message rests each time.
+const DOUBT_GROWTH: u32 = 4;
 
 /// What an event did to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,15 +286,18 @@ impl Message {
             .on_doubt
             .unwrap_or(policy.operator(&self.lane.operator).on_doubt);
         // At first it rests a little, for a late answer or a receipt to settle it, or for a dead link
-        // to be noticed; a carrier that never answers is then tried on the schedule of its refusals,
-        // and not for ever.
-        let retry = &policy.operator(&self.lane.operator).retry;
-        let wait = match (rule, self.tries) {
-            (OnDoubt::Fail, _) => None,
-            (OnDoubt::Resend, 0..=QUICK_RESENDS) => Some(policy.in_doubt_grace),
-            (OnDoubt::Resend, tries) => retry
-                .wait_after(tries - QUICK_RESENDS, self.id)
-                .map(|wait| wait.max(policy.in_doubt_grace)),
+        // to be noticed; then longer each time, and no more often than after refusals: a carrier that
+        // takes everything and answers nothing does not get copies for ever.
+        let wait = match rule {
+            OnDoubt::Fail => None,
+            OnDoubt::Resend => {
+                let retry = &policy.operator(&self.lane.operator).retry;
+                let longer = DOUBT_GROWTH.saturating_pow(self.tries.saturating_sub(1));
+                let rest = policy.in_doubt_grace.saturating_mul(longer);
+                retry
+                    .wait_after(self.tries.max(1), self.id)
+                    .map(|wait| wait.min(rest))
+            }
         };
         self.state = match wait {
             Some(wait) => State::Waiting {
