@@ -17,7 +17,6 @@ use metrics_exporter_prometheus::{
 
 use crate::domain::message::Message;
 use crate::domain::status::Status;
-use crate::domain::time::Timestamp;
 
 /// Handles of all metrics.
 pub struct Metrics {
@@ -162,13 +161,6 @@ impl Metrics {
     /// nobody scrapes.
     pub fn upkeep(&self) {
         self.handle().run_upkeep();
-    }
-
-    /// Milliseconds since the epoch as Prometheus writes times, for gauges of instants.
-    #[must_use]
-    #[allow(clippy::cast_precision_loss)]
-    pub fn seconds(at: Timestamp) -> f64 {
-        at.millis() as f64 / 1000.0
     }
 
     fn handle(&self) -> PrometheusHandle {
