@@ -147,7 +147,6 @@ impl Daemon {
     /// # Errors
     /// The first thing that is in the way, and what to do about it.
     pub async fn start(config: Config, parts: Parts) -> Result<Running, StartError> {
-        install_crypto();
         let Parts {
             clock,
             random,
@@ -351,11 +350,6 @@ async fn keep_up(metrics: Arc<Metrics>, stop: CancellationToken) {
     {
         metrics.upkeep();
     }
-}
-
-/// Names the cryptography that TLS uses, for the whole process; a second call changes nothing.
-pub fn install_crypto() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Where the store is in a data folder.

@@ -197,7 +197,7 @@ pub(super) struct Api {
 impl Api {
     /// The daemon at `url`.
     pub(super) fn new(url: String, key: SecretString, lang: Lang) -> Result<Self, Failure> {
-        daemon::install_crypto();
+        crate::engine::outbox::install_crypto();
         let client = reqwest::Client::builder()
             .timeout(PATIENCE)
             .build()

@@ -67,6 +67,11 @@ pub fn check_url(url: &str, allow: &[IpNet]) -> Result<(), UrlRefused> {
     }
 }
 
+/// Names the cryptography that TLS uses, for the whole process; a second call changes nothing.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// A client that connects to permitted addresses only.
 ///
 /// # Errors
@@ -75,8 +80,7 @@ pub(super) fn client(
     policy: watch::Receiver<Arc<Policy>>,
     timeout: Duration,
 ) -> Result<reqwest::Client, reqwest::Error> {
-    // One provider for the process; whoever was first installed the same one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_crypto();
     reqwest::Client::builder()
         .timeout(timeout)
         .connect_timeout(timeout)

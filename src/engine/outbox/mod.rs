@@ -21,7 +21,7 @@ use crate::store::{Delivery, OutboxEvent, Settled};
 
 mod egress;
 
-pub use egress::{UrlRefused, check_url};
+pub use egress::{UrlRefused, check_url, install_crypto};
 
 /// Posts under way at once, over all receivers.
 const POSTS: usize = 64;

@@ -44,7 +44,7 @@ impl<K: Kv> Embedded<K> {
                 txn.forget_orphan(key)?;
             }
             for key in found.others {
-                txn.forget_record(key);
+                txn.write(key, None);
             }
             found
                 .parts

@@ -318,7 +318,7 @@ impl<K: Kv> Store for Embedded<K> {
     async fn put_webhook(&self, webhook: Webhook) -> Result<(), StoreError> {
         let record = webhook.clone();
         self.write(true, move |txn| {
-            txn.put_record(keys::webhook(&record.tenant, &record.id), &record)
+            txn.put(keys::webhook(&record.tenant, &record.id), &record)
         })
         .await?;
         let mut known = self
@@ -359,7 +359,7 @@ impl<K: Kv> Store for Embedded<K> {
     async fn put_key(&self, key: ApiKey) -> Result<(), StoreError> {
         let record = key.clone();
         self.write(true, move |txn| {
-            txn.put_record(keys::api_key(&record.prefix), &record)
+            txn.put(keys::api_key(&record.prefix), &record)
         })
         .await?;
         let mut known = self

@@ -123,28 +123,21 @@ impl<'a, K: Kv> Txn<'a, K> {
         octets.map(|octets| decode(key, &octets)).transpose()
     }
 
-    fn put<R: Record>(&mut self, key: Vec<u8>, record: &R) -> Result<(), StoreError> {
+    /// Stores a record as it is.
+    pub(super) fn put<R: Record>(&mut self, key: Vec<u8>, record: &R) -> Result<(), StoreError> {
         let octets = encode(record)?;
         self.write(key, Some(octets));
         Ok(())
     }
 
-    fn write(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+    /// Writes a value, or removes it without asking whether it is there.
+    pub(super) fn write(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         if let Some(position) = self.positions.get(&key) {
             self.writes[*position].1 = value;
         } else {
             self.positions.insert(key.clone(), self.writes.len());
             self.writes.push((key, value));
         }
-    }
-
-    /// Stores a small record as it is.
-    pub(super) fn put_record<R: Record>(
-        &mut self,
-        key: Vec<u8>,
-        record: &R,
-    ) -> Result<(), StoreError> {
-        self.put(key, record)
     }
 
     /// Removes a record; `NotFound` if there is none.
@@ -588,10 +581,5 @@ impl<'a, K: Kv> Txn<'a, K> {
             Err(error) => return Err(error),
         }
         Ok(())
-    }
-
-    /// Removes a record without asking whether it is there.
-    pub(super) fn forget_record(&mut self, key: Vec<u8>) {
-        self.write(key, None);
     }
 }
