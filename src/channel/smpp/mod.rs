@@ -12,8 +12,8 @@
 //!
 //! Invariants:
 //!
-//! - A request under way has exactly one unanswered `submit_sm`. It ends with one report that is
-//!   not `Accepted`, or with one `Accepted` a segment, or returned unsent.
+//! - A request is one segment: one `submit_sm` on the wire, and exactly one report: accepted,
+//!   refused, unknown, or returned unsent. Only a late answer may follow, after an unknown.
 //! - `deliver_sm_resp` is written only for a verdict that the engine gave. At most
 //!   [`MAX_UNACKNOWLEDGED`] stand open; beyond, `ESME_RMSGQFUL` is answered at once instead of not
 //!   reading any more, because responses to our own requests come the same way.
@@ -181,10 +181,11 @@ pub fn start_on(
             let window_size = config.window.max(1);
             let (requests, inbox) = mpsc::channel(window_size);
             let (status, status_receiver) = watch::channel(ChannelStatus::Connecting);
+            let window = Arc::new(Semaphore::new(window_size));
             let handle = ChannelHandle {
                 id: ChannelId::from(format!("{}#{number}", config.account).as_str()),
                 account: config.account.clone(),
-                window: Arc::new(Semaphore::new(window_size)),
+                window: window.clone(),
                 window_size,
                 requests,
                 status: status_receiver,
@@ -196,6 +197,8 @@ pub fn start_on(
                 clock: clock.clone(),
                 random: random.clone(),
                 events: events.clone(),
+                window,
+                window_size,
                 inbox,
                 status,
                 stop: stop.clone(),
