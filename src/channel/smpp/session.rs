@@ -11,7 +11,7 @@ use super::deliver::Deliver;
 use super::driver::Driver;
 use super::encode;
 use super::errors::{
-    ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RMSGQFUL, ESME_ROK, ESME_RX_T_APPN, rejection,
+    ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RMSGQFUL, ESME_ROK, ESME_RX_T_APPN,
 };
 use super::frame::Header;
 use super::inbound;
@@ -261,7 +261,7 @@ impl<'a> Session<'a> {
         }
         if status != ESME_ROK {
             self.under_way.remove(&token);
-            let outcome = SegmentOutcome::Rejected(rejection(status));
+            let outcome = SegmentOutcome::Rejected(self.driver.config.refusals.rejection(status));
             self.report(token, segment, outcome, took).await;
             return;
         }
