@@ -309,6 +309,7 @@ fn smpp_config(account: &SmppAccount) -> SmppConfig {
         dest_npi: Some(account.dest_npi),
         service_type: account.service_type.clone(),
         data_coding_gsm: account.data_coding_gsm,
+        refusals: account.refusals.clone(),
     }
 }
 

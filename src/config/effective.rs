@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
 use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::refusal::status_text;
 
 impl Config {
     /// The effective policy, one setting a line; secrets are not shown.
@@ -130,7 +131,16 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         out,
         "  types       system_type {:?}, service_type {:?}, data_coding {}",
         account.system_type, account.service_type, account.data_coding_gsm
-    )
+    )?;
+    for (status, class) in account.refusals.overrides() {
+        writeln!(
+            out,
+            "  refusals    {} is {}",
+            status_text(status),
+            class.word()
+        )?;
+    }
+    Ok(())
 }
 
 fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {

@@ -1,5 +1,6 @@
 //! `[smpp.NAME]`: one table per carrier account.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::raw::{Reader, Section, Value};
 use crate::domain::id::Account;
+use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
 
 /// A carrier account, as configured. Plain data: the daemon makes connections of it.
@@ -52,6 +54,8 @@ pub struct SmppAccount {
     pub dest_npi: u8,
     /// `data_coding` of texts in the GSM alphabet (SMPP 3.4 §5.2.19).
     pub data_coding_gsm: u8,
+    /// What the carrier's refusals mean: the table, and `[smpp.NAME.errors]`.
+    pub refusals: RefusalRules,
 }
 
 /// How an account binds.
@@ -167,6 +171,7 @@ pub(super) fn read<'a>(
     let dest_ton = reader.take(s, "dest_ton", |v| v.integer(0..=6_u8));
     let dest_npi = reader.take(s, "dest_npi", |v| v.integer(0..=18_u8));
     let data_coding_gsm = reader.take(s, "data_coding_gsm", |v| v.integer(0..=u8::MAX));
+    let refusals = refusals(reader, s);
     reader.close(section);
 
     Some(SmppAccount {
@@ -192,7 +197,29 @@ pub(super) fn read<'a>(
         dest_ton: dest_ton.map_or(1, |ton| ton.value),
         dest_npi: dest_npi.map_or(1, |npi| npi.value),
         data_coding_gsm: data_coding_gsm.map_or(0, |coding| coding.value),
+        refusals,
     })
+}
+
+/// `[smpp.NAME.errors]`: what this carrier means by a `command_status`.
+fn refusals<'a>(reader: &mut Reader<'a>, account: &mut Section<'a>) -> RefusalRules {
+    let section = reader.table(account, "errors");
+    let given = reader.named_values(section, |value| value.word(&RefusalClass::WORDS));
+    let mut overrides = BTreeMap::new();
+    for (name, class) in given {
+        let problem = match status_of(&name) {
+            None => {
+                "no command_status; write it like 0x00000400, 1024 or ESME_RSUBMITFAIL".to_owned()
+            }
+            Some(0) => "ESME_ROK is no refusal".to_owned(),
+            Some(status) => match overrides.insert(status, class.value) {
+                None => continue,
+                Some(_) => format!("{} is given twice", status_text(status)),
+            },
+        };
+        reader.error(class.line, &class.path, problem);
+    }
+    RefusalRules::with(overrides)
 }
 
 /// A C-octet string of SMPP: ASCII without control characters, of limited length.

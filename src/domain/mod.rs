@@ -34,6 +34,7 @@ pub mod message;
 pub mod msisdn;
 pub mod policy;
 pub mod receipt;
+pub mod refusal;
 pub mod retry;
 pub mod sender;
 pub mod status;

@@ -129,7 +129,10 @@ impl Engine {
                 });
             }
             SegmentOutcome::Rejected(rejection) => {
-                if let (Rejection::Throttled(_), Some((account, _))) = (&rejection, &channel) {
+                // An account that may send nothing rests too, or it would be asked without end.
+                if let (Rejection::Throttled(_) | Rejection::Account(_), Some((account, _))) =
+                    (&rejection, &channel)
+                {
                     self.metrics.throttled.increment(1);
                     let pause =
                         self.rests

@@ -7,7 +7,7 @@
 //! | [`bind`] | connecting and binding |
 //! | [`encode`] | segments as `submit_sm` |
 //! | [`receipt`], [`inbound`], [`text`] | what `deliver_sm` says |
-//! | [`errors`] | `command_status`: names and meaning |
+//! | [`errors`] | the `command_status` values of the session itself |
 //! | `driver`, `session` | the task behind a [`ChannelHandle`]: reconnecting, and what is under way |
 //!
 //! Invariants:
@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, ChannelId};
+use crate::domain::refusal::RefusalRules;
 use crate::domain::sender::Sender;
 
 pub mod bind;
@@ -105,6 +106,8 @@ pub struct SmppConfig {
     pub service_type: String,
     /// `data_coding` of text in the GSM alphabet.
     pub data_coding_gsm: u8,
+    /// What the carrier's refusals mean.
+    pub refusals: RefusalRules,
 }
 
 impl SmppConfig {
@@ -133,6 +136,7 @@ impl SmppConfig {
             dest_npi: None,
             service_type: String::new(),
             data_coding_gsm: 0,
+            refusals: RefusalRules::default(),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::deliver::Deliver;
 use super::driver::Driver;
 use super::encode;
 use super::errors::{
-    ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RMSGQFUL, ESME_ROK, ESME_RX_T_APPN, rejection,
+    ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RMSGQFUL, ESME_ROK, ESME_RX_T_APPN,
 };
 use super::frame::Header;
 use super::inbound;
@@ -252,7 +252,7 @@ impl<'a> Session<'a> {
         self.under_way.remove(&token);
         let outcome = match status {
             ESME_ROK => SegmentOutcome::Accepted(id),
-            refused => SegmentOutcome::Rejected(rejection(refused)),
+            refused => SegmentOutcome::Rejected(self.driver.config.refusals.rejection(refused)),
         };
         self.report(token, segment, outcome, took).await;
     }
