@@ -91,6 +91,17 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         "  smsc        {}:{} as {}, password ****",
         account.host, account.port, account.system_id
     )?;
+    if let Some(tls) = &account.tls {
+        let trusted = tls.ca_file.as_ref().map_or_else(
+            || "the system's authorities".to_owned(),
+            |file| file.display().to_string(),
+        );
+        let name = tls.server_name.as_ref().unwrap_or(&account.host);
+        let own = tls.identity.as_ref().map_or_else(String::new, |(cert, _)| {
+            format!(", our certificate {}", cert.display())
+        });
+        writeln!(out, "  tls         {name} by {trusted}{own}")?;
+    }
     writeln!(
         out,
         "  sessions    {} × {}, window {}",

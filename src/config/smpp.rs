@@ -11,6 +11,10 @@ use crate::domain::id::Account;
 use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
 
+mod tls;
+
+pub use tls::Tls;
+
 /// A carrier account, as configured. Plain data: the daemon makes connections of it.
 #[derive(Clone, Debug)]
 pub struct SmppAccount {
@@ -20,6 +24,8 @@ pub struct SmppAccount {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// TLS below the session, if it is on.
+    pub tls: Option<Tls>,
     /// `system_id`, at most 15 characters (SMPP 3.4 §5.2.1).
     pub system_id: String,
     /// Password, at most 8 characters (SMPP 3.4 §5.2.2).
@@ -146,18 +152,14 @@ pub(super) fn read<'a>(
     let enquire_link = reader.take(s, "enquire_link", |v| v.duration(TENTH..=HOUR));
     let reconnect = reader.take(s, "reconnect", |v| v.duration_range(MILLISECOND..=HOUR));
     let rate = reader.take(s, "rate", |v| v.integer(0..=100_000_u32));
-    let tls = reader.take(s, "tls", |v| v.boolean());
-    if let Some(tls) = tls.filter(|tls| tls.value) {
-        reader.error(
-            tls.line,
-            &tls.path,
-            "TLS towards carriers is not in this version; use a tunnel (stunnel, VPN) and tls = false",
-        );
-    } else if let Some(host) = host.as_ref().filter(|host| !is_loopback(&host.value)) {
+    let tls = tls::read(reader, s);
+    if tls.is_none()
+        && let Some(host) = host.as_ref().filter(|host| !is_loopback(&host.value))
+    {
         reader.warn(
             host.line,
             &host.path,
-            "SMPP without TLS shows password and texts to the network; use it over a VPN or private link",
+            "SMPP without TLS shows password and texts to the network; use tls = true, a VPN or a private link",
         );
     }
     let system_type = reader.take(s, "system_type", |v| visible_or_empty(&v, 12));
@@ -178,6 +180,7 @@ pub(super) fn read<'a>(
         name: name.into(),
         host: host?.value,
         port: port.map_or(2775, |port| port.value),
+        tls,
         system_id: system_id?.value,
         password: password?.value,
         bind: bind.map_or(Bind::Transceiver, |bind| bind.value),

@@ -102,8 +102,20 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:5: smpp.a.errors: a table [smpp.a.errors] is expected, not a whole number",
         ),
         (
-            account("tls = true\n"),
-            "r.toml:5: smpp.a.tls: TLS towards carriers is not in this version; use a tunnel (stunnel, VPN) and tls = false",
+            account("tls_server_name = \"smsc.example\"\n"),
+            "r.toml:5: smpp.a.tls_server_name: without tls = true this means nothing",
+        ),
+        (
+            account("tls = true\ntls_ca_file = \"/nonexistent/ca\"\n"),
+            "r.toml:6: smpp.a.tls_ca_file: /nonexistent/ca cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            account("tls = true\ntls_key_file = \"Cargo.toml\"\n"),
+            "r.toml:6: smpp.a.tls_key_file: Cargo.toml holds no private key in PEM",
+        ),
+        (
+            account("tls = true\ntls_server_name = \"a b\"\n"),
+            "r.toml:6: smpp.a.tls_server_name: \"a b\" is neither a host name nor an address",
         ),
         (
             account("sender = \"TWELVECHARS!\"\n"),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`frame`], [`deliver`] | octets to PDUs and back, damage kept inside one frame |
 //! | [`window`], [`link`] | one session of either role: sequence numbers, window, timers |
-//! | [`bind`] | connecting and binding |
+//! | [`bind`], [`tls`] | connecting, with or without TLS, and binding |
 //! | [`encode`] | segments as `submit_sm` |
 //! | [`receipt`], [`inbound`], [`text`] | what `deliver_sm` says |
 //! | [`errors`] | the `command_status` values of the session itself |
@@ -46,9 +46,11 @@ pub mod link;
 pub mod receipt;
 mod session;
 pub mod text;
+pub mod tls;
 pub mod window;
 
 use bind::{Connector, TcpConnector};
+use tls::{TlsConnector, TlsSettings};
 
 /// Most `deliver_sm` of one session that may await the engine's verdict.
 pub const MAX_UNACKNOWLEDGED: usize = 512;
@@ -72,6 +74,8 @@ pub struct SmppConfig {
     pub host: String,
     /// SMSC port.
     pub port: u16,
+    /// TLS below the session, if it is on.
+    pub tls: Option<TlsSettings>,
     /// `system_id`, at most 15 characters.
     pub system_id: String,
     /// `password`, at most 8 characters.
@@ -119,6 +123,7 @@ impl SmppConfig {
             account: Account::from(account),
             host: host.to_owned(),
             port,
+            tls: None,
             system_id: system_id.to_owned(),
             password: password.into(),
             system_type: String::new(),
@@ -155,8 +160,8 @@ impl fmt::Debug for SmppConfig {
     }
 }
 
-/// Starts the channels of an account over TCP: one task each, named `account#1` and so on. They run
-/// until `stop`, then drain, unbind and end.
+/// Starts the channels of an account over TCP, with TLS if it says so: one task each, named
+/// `account#1` and so on. They run until `stop`, then drain, unbind and end.
 pub fn start(
     config: Arc<SmppConfig>,
     clock: &Clock,
@@ -164,11 +169,19 @@ pub fn start(
     events: &mpsc::Sender<ChannelEvent>,
     stop: &CancellationToken,
 ) -> Vec<(ChannelHandle, JoinHandle<()>)> {
-    let connector = TcpConnector {
+    let tcp = TcpConnector {
         host: config.host.clone(),
         port: config.port,
     };
-    start_on(Arc::new(connector), config, clock, random, events, stop)
+    let connector: Arc<dyn Connector> = match &config.tls {
+        None => Arc::new(tcp),
+        Some(settings) => Arc::new(TlsConnector {
+            tcp,
+            settings: settings.clone(),
+            clock: clock.clone(),
+        }),
+    };
+    start_on(connector, config, clock, random, events, stop)
 }
 
 /// Like [`start`], over connections of another kind.
