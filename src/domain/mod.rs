@@ -32,6 +32,7 @@ pub mod id;
 pub mod inbound;
 pub mod message;
 pub mod msisdn;
+pub mod optout;
 pub mod policy;
 pub mod receipt;
 pub mod refusal;
