@@ -122,8 +122,10 @@ pub enum ChannelEvent {
         account: Account,
         /// The bind that brought it.
         channel: ChannelId,
-        /// The carrier's id of the message, as the receipt wrote it.
+        /// The carrier's id of the message, as the receipt wrote it; empty if it names none.
         reference: String,
+        /// A second id, where the receipt's text and its TLV differ.
+        other: Option<String>,
         /// The handset's number, where the receipt names one that can be read.
         handset: Option<Msisdn>,
         /// What it says.
@@ -145,9 +147,25 @@ pub enum ChannelEvent {
         text: String,
         /// Its place, if it is a part of several.
         part: Option<Part>,
+        /// Set if the text reads like a receipt, though nothing else says that it is one: it is a
+        /// receipt then if its id is one of ours.
+        receipt: Option<Box<Reported>>,
         /// To be consumed after the commit.
         ack: Ack,
     },
+}
+
+/// A receipt with what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// The carrier's id of the message, as it wrote it; empty if it names none.
+    pub reference: String,
+    /// A second id, where the text and a TLV name one each and differ.
+    pub other: Option<String>,
+    /// The handset, if its number can be read.
+    pub handset: Option<Msisdn>,
+    /// What is reported.
+    pub receipt: Receipt,
 }
 
 /// How the submission of one segment ended.

@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::flights::Flights;
 use self::rests::Rests;
+use self::writings::Writings;
 use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
 use crate::domain::message::{Message, State};
 use crate::domain::policy::Policy;
+use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
 use crate::store::{Change, Store, StoreError};
@@ -29,6 +31,7 @@ mod reaper;
 mod rests;
 mod traffic;
 pub mod view;
+mod writings;
 
 /// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
 pub struct Engine {
@@ -52,6 +55,8 @@ pub struct Engine {
     flights: Flights,
     /// Accounts that rest.
     rests: Rests,
+    /// How carriers write their ids.
+    writings: Writings,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -101,6 +106,8 @@ pub struct ChannelView {
     pub window_used: usize,
     /// Messages that may be under way at once.
     pub window: usize,
+    /// How the carrier writes its ids in receipts, once that is learnt.
+    pub receipt_ids: Option<IdWriting>,
 }
 
 impl Engine {
@@ -128,6 +135,7 @@ impl Engine {
             bells: Bells::default(),
             flights: Flights::default(),
             rests: Rests::default(),
+            writings: Writings::default(),
             signing_key,
         }
     }
@@ -174,6 +182,7 @@ impl Engine {
                     .window_size
                     .saturating_sub(handle.window.available_permits()),
                 window: handle.window_size,
+                receipt_ids: self.writings.learnt(&handle.account),
             })
             .collect()
     }

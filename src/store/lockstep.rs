@@ -129,7 +129,7 @@ impl Model {
             self.parked = keep;
             let merge: Vec<(ReceiptReport, Timestamp)> = merge;
             for (parked, _) in merge {
-                changed = self.tell(place, parked.receipt, now).or(changed);
+                changed = self.tell(place, parked, now).or(changed);
             }
         }
         changed
@@ -138,13 +138,14 @@ impl Model {
     fn tell(
         &mut self,
         (id, attempt, segment): (MessageId, u16, u16),
-        receipt: Receipt,
+        report: ReceiptReport,
         now: Timestamp,
     ) -> Option<Message> {
         let event = Event::Receipt {
             attempt,
             segment,
-            receipt,
+            reference: report.reference,
+            receipt: report.receipt,
         };
         self.apply(id, &event, now)
     }
@@ -165,7 +166,7 @@ impl Model {
             .copied()
             .or(exact);
         match found {
-            Some(place) => self.tell(place, report.receipt.clone(), now).ok_or(false),
+            Some(place) => self.tell(place, report.clone(), now).ok_or(false),
             None => {
                 let same: Vec<_> = self
                     .parked
@@ -336,14 +337,14 @@ impl Run {
             ReceiptState::Expired,
             ReceiptState::Undeliverable,
         ];
+        let reference = self.reference();
         ReceiptReport {
-            account: "a".into(),
-            reference: self.reference(),
             handset: (self.pick(2) == 0).then(|| number(self.pick(5))),
-            receipt: Receipt {
-                state: STATES[usize::try_from(self.pick(5)).unwrap()],
-                error: None,
-            },
+            ..ReceiptReport::new(
+                "a".into(),
+                reference,
+                Receipt::of(STATES[usize::try_from(self.pick(5)).unwrap()]),
+            )
         }
     }
 
@@ -417,9 +418,10 @@ impl Run {
                 for store in stores {
                     let mut answer = store.receive(vec![receipt.clone()], now).await.unwrap();
                     let answer = match answer.remove(0) {
-                        Receiving::Matched(change) => Ok((*change.message).clone()),
+                        Receiving::Matched(change, _) => Ok((*change.message).clone()),
                         Receiving::Duplicate => Err(false),
                         Receiving::Parked => Err(true),
+                        other => panic!("{other:?}"),
                     };
                     assert_eq!(answer, expected, "{receipt:?}");
                 }

@@ -22,7 +22,9 @@ use super::frame::Header;
 use super::inbound;
 use super::link::{Closed, LinkEvent, MAX_COMPLAINTS};
 use super::receipt;
-use crate::channel::{Ack, AckVerdict, ChannelEvent, ChannelStatus, SegmentOutcome, SubmitRequest};
+use crate::channel::{
+    Ack, AckVerdict, ChannelEvent, ChannelStatus, Reported, SegmentOutcome, SubmitRequest,
+};
 use crate::domain::event::Rejection;
 use crate::domain::message::{Doubt, Token};
 
@@ -293,21 +295,21 @@ impl<'a> Session<'a> {
         let ack = Ack::new(header.sequence, self.verdict_sender.downgrade());
         let (channel, account) = (self.driver.id.clone(), self.driver.config.account.clone());
         let event = if deliver.is_receipt() {
-            let reported = receipt::read(deliver);
-            let Some(reference) = reported.reference else {
-                // Nothing can ever be joined to it, so that sending it again would not help.
-                if self.nameless < MAX_COMPLAINTS {
-                    self.nameless += 1;
-                    tracing::warn!(channel = %self.driver.id, "a receipt names no message");
-                }
-                self.link(receiver).refuse(header, ESME_ROK);
-                return;
-            };
-            let (handset, receipt) = (reported.handset, reported.receipt);
+            let Reported {
+                reference,
+                other,
+                handset,
+                receipt,
+            } = receipt::read(deliver);
+            if reference.is_empty() && self.nameless < MAX_COMPLAINTS {
+                self.nameless += 1;
+                tracing::warn!(channel = %self.driver.id, "a receipt names no message");
+            }
             ChannelEvent::Receipt {
                 account,
                 channel,
                 reference,
+                other,
                 handset,
                 receipt,
                 ack,
@@ -326,6 +328,7 @@ impl<'a> Session<'a> {
                 to,
                 text,
                 part,
+                receipt: receipt::read_unmarked(deliver).map(Box::new),
                 ack,
             }
         };
