@@ -29,7 +29,7 @@ pub struct Message {
     /// Alphabet and cuts, planned once at acceptance and kept for every retry.
     pub plan: Plan,
     /// Concatenation reference of its parts (3GPP TS 23.040 §9.2.3.24.1), the same in every retry.
-    pub concat_reference: u8,
+    pub concat_reference: u16,
     /// Transactional or commercial.
     pub class: Class,
     /// The caller's free label of the kind of message.

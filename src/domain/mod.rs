@@ -40,3 +40,4 @@ pub mod retry;
 pub mod sender;
 pub mod status;
 pub mod time;
+pub mod wire;

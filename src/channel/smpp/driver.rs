@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::SmppConfig;
 use super::bind::{self, BindError, Connector};
 use super::session::{End, Session};
-use crate::channel::{ChannelEvent, ChannelStatus, SubmitRequest};
+use crate::channel::{ChannelEvent, ChannelStatus, PeerWord, SubmitRequest};
 use crate::clock::{Clock, Random};
 use crate::domain::id::ChannelId;
 
@@ -32,6 +32,7 @@ pub(super) struct Driver {
     pub(super) window_size: usize,
     pub(super) inbox: mpsc::Receiver<SubmitRequest>,
     pub(super) status: watch::Sender<ChannelStatus>,
+    pub(super) peer: watch::Sender<PeerWord>,
     pub(super) stop: CancellationToken,
 }
 
@@ -50,7 +51,7 @@ impl Driver {
             };
             let (cause, wait) = match bound {
                 Ok(bound) => {
-                    tracing::info!(channel = %self.id, "bound");
+                    self.note(bound.peer);
                     self.status.send_replace(ChannelStatus::Up);
                     let since = self.clock.elapsed();
                     let end = Session::new(bound, &mut self).run().await;
@@ -128,6 +129,19 @@ impl Driver {
     /// the same instant.
     fn spread(&self, wait: Duration) -> Duration {
         wait.mul_f64(0.5 + 0.5 * self.random.fraction())
+    }
+
+    /// Logs that we are bound, and to what.
+    fn note(&self, peer: PeerWord) {
+        self.peer.send_replace(peer);
+        let version = peer.interface_version.map(tracing::field::debug);
+        tracing::info!(channel = %self.id, sc_interface_version = version, "bound");
+        if let Some(needed_by) = self.config.wire.needs_tlvs()
+            && peer.interface_version.is_none()
+        {
+            // SMPP 3.4 §3.4 would have us send none; many an SMSC forgets to say and takes them.
+            tracing::warn!(channel = %self.id, needed_by, "the SMSC does not say that it takes TLVs");
+        }
     }
 
     fn log(&self, error: &BindError) {

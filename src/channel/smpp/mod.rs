@@ -29,11 +29,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{ChannelEvent, ChannelHandle, ChannelStatus};
+use super::{ChannelEvent, ChannelHandle, ChannelStatus, PeerWord};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, ChannelId};
 use crate::domain::refusal::RefusalRules;
 use crate::domain::sender::Sender;
+use crate::domain::wire::WireRules;
 
 pub mod bind;
 pub mod deliver;
@@ -112,6 +113,8 @@ pub struct SmppConfig {
     pub data_coding_gsm: u8,
     /// What the carrier's refusals mean.
     pub refusals: RefusalRules,
+    /// How messages are put into PDUs.
+    pub wire: WireRules,
 }
 
 impl SmppConfig {
@@ -142,6 +145,7 @@ impl SmppConfig {
             service_type: String::new(),
             data_coding_gsm: 0,
             refusals: RefusalRules::default(),
+            wire: WireRules::default(),
         }
     }
 }
@@ -198,6 +202,7 @@ pub fn start_on(
             let window_size = config.window.max(1);
             let (requests, inbox) = mpsc::channel(window_size);
             let (status, status_receiver) = watch::channel(ChannelStatus::Connecting);
+            let (peer, peer_receiver) = watch::channel(PeerWord::default());
             let window = Arc::new(Semaphore::new(window_size));
             let handle = ChannelHandle {
                 id: ChannelId::from(format!("{}#{number}", config.account).as_str()),
@@ -206,6 +211,7 @@ pub fn start_on(
                 window_size,
                 requests,
                 status: status_receiver,
+                peer: peer_receiver,
             };
             let driver = driver::Driver {
                 id: handle.id.clone(),
@@ -218,6 +224,7 @@ pub fn start_on(
                 window_size,
                 inbox,
                 status,
+                peer,
                 stop: stop.clone(),
             };
             (handle, tokio::spawn(driver.run()))

@@ -194,7 +194,13 @@ impl<'a> Session<'a> {
                 id,
                 took,
                 late,
+                peer,
             } => {
+                if peer.congestion.is_some() {
+                    self.driver.peer.send_if_modified(|known| {
+                        std::mem::replace(&mut known.congestion, peer.congestion) != peer.congestion
+                    });
+                }
                 self.answered(token, segment, status, id, took, late).await;
             }
             LinkEvent::TimedOut {
