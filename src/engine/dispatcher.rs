@@ -43,6 +43,7 @@ pub(super) async fn run(engine: Arc<Engine>, claiming: CancellationToken) {
         let wake_at = dispatcher.fill().await;
         let sleep = dispatcher.engine.clock.sleep_until(wake_at);
         tokio::select! {
+            biased;
             () = claiming.cancelled() => return,
             () = dispatcher.engine.bells.dispatcher.notified() => {}
             () = tokio::time::sleep(sleep) => {}

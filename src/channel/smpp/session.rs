@@ -5,7 +5,7 @@
 //! are taken until every message under way has landed: by then nothing new is claimed, and what
 //! still comes are the later parts of messages that have partly left.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -67,7 +67,10 @@ pub(super) struct Session<'a> {
     driver: &'a mut Driver,
     submit: EsmeLink,
     receive: Option<EsmeLink>,
-    under_way: HashMap<Token, UnderWay>,
+    /// True if the receiver of a pair was heard last: the other one goes first then.
+    heard: bool,
+    /// In order, so that what a lost session leaves is reported in the same order each time.
+    under_way: BTreeMap<Token, UnderWay>,
     /// `deliver_sm` and `data_sm` without a verdict, by sequence number.
     unacknowledged: HashMap<u32, Header>,
     /// The same in order of arrival, to forget those that never get one.
@@ -92,7 +95,8 @@ impl<'a> Session<'a> {
             driver,
             submit: bound.submit,
             receive: bound.receive,
-            under_way: HashMap::new(),
+            heard: true,
+            under_way: BTreeMap::new(),
             unacknowledged: HashMap::new(),
             arrivals: VecDeque::new(),
             verdict_sender,
@@ -128,7 +132,8 @@ impl<'a> Session<'a> {
                 {
                     self.open = false;
                 }
-                (event, receiver) = next(&mut self.submit, self.receive.as_mut()) => {
+                (event, receiver) = next(&mut self.submit, self.receive.as_mut(), self.heard) => {
+                    self.heard = receiver;
                     if let LinkEvent::Closed(why) = event {
                         break Some(why);
                     }
@@ -435,13 +440,24 @@ async fn all_home(window: &Semaphore, size: usize) {
     let _ = window.acquire_many(permits).await;
 }
 
-/// The next event of either link, and whether it is the receiver's.
-async fn next(submit: &mut EsmeLink, receive: Option<&mut EsmeLink>) -> (LinkEvent<Tag>, bool) {
+/// The next event of either link, and whether it is the receiver's. The one that was not heard last
+/// goes first, so that neither can starve the other.
+async fn next(
+    submit: &mut EsmeLink,
+    receive: Option<&mut EsmeLink>,
+    receiver_heard: bool,
+) -> (LinkEvent<Tag>, bool) {
     match receive {
         None => (submit.next().await, false),
-        Some(receive) => tokio::select! {
+        Some(receive) if receiver_heard => tokio::select! {
+            biased;
             event = submit.next() => (event, false),
             event = receive.next() => (event, true),
+        },
+        Some(receive) => tokio::select! {
+            biased;
+            event = receive.next() => (event, true),
+            event = submit.next() => (event, false),
         },
     }
 }
