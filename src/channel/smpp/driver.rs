@@ -23,6 +23,9 @@ const LASTED: Duration = Duration::from_secs(10);
 pub(super) struct Driver {
     pub(super) id: ChannelId,
     pub(super) config: Arc<SmppConfig>,
+    /// Wait before the first connection: the binds of an account start one after another, because
+    /// an SMSC that counts or paces binds may refuse those that come at the same instant.
+    pub(super) start_after: Duration,
     pub(super) connector: Arc<dyn Connector>,
     pub(super) clock: Clock,
     pub(super) random: Random,
@@ -39,6 +42,11 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) async fn run(mut self) {
         let mut failures = 0;
+        if !self.start_after.is_zero() {
+            let wait = tokio::time::sleep(self.start_after);
+            // `None` says that we are stopped, which is what the loop asks as well.
+            let _ = self.away(wait).await;
+        }
         while !self.stop.is_cancelled() {
             self.status.send_replace(ChannelStatus::Connecting);
             let (connector, config, clock) = (
@@ -70,9 +78,11 @@ impl Driver {
                     self.log(&error);
                     let wait = match &error {
                         error if error.is_about_credentials() => {
-                            self.config.reconnect_max.max(REFUSED_WAIT)
+                            self.lengthen(self.config.reconnect_max.max(REFUSED_WAIT))
                         }
-                        error if error.is_refusal() => self.backoff(failures).max(REFUSED_WAIT),
+                        error if error.is_refusal() => {
+                            self.lengthen(self.backoff(failures).max(REFUSED_WAIT))
+                        }
                         _ => self.spread(self.backoff(failures)),
                     };
                     (error.to_string(), wait)
@@ -129,6 +139,11 @@ impl Driver {
     /// the same instant.
     fn spread(&self, wait: Duration) -> Duration {
         wait.mul_f64(0.5 + 0.5 * self.random.fraction())
+    }
+
+    /// Lengthens a wait by up to a quarter, for the same reason where a shorter one would be haste.
+    fn lengthen(&self, wait: Duration) -> Duration {
+        wait.mul_f64(1.0 + 0.25 * self.random.fraction())
     }
 
     /// Logs that we are bound, and to what.

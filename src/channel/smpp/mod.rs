@@ -10,6 +10,13 @@
 //! | [`errors`] | the `command_status` values of the session itself |
 //! | `driver`, `session` | the task behind a [`ChannelHandle`]: reconnecting, and what is under way |
 //!
+//! An account has `binds` channels. A channel is one transceiver session, or a pair: a receiver, then
+//! a transmitter, up when both are bound. So N pairs are 2N sessions, and each pair has a receiver
+//! of its own: a receipt may come by any of them, because the account, not the bind, is the id space.
+//! The binds of an account start one after another within the shortest reconnect wait, and come
+//! back at their own random moments. A pair that loses its receiver first takes the answers that its
+//! transmitter still brings.
+//!
 //! Invariants:
 //!
 //! - A request is one segment: one `submit_sm` on the wire, and exactly one report: accepted,
@@ -197,7 +204,8 @@ pub fn start_on(
     events: &mpsc::Sender<ChannelEvent>,
     stop: &CancellationToken,
 ) -> Vec<(ChannelHandle, JoinHandle<()>)> {
-    (1..=config.binds)
+    let binds = u32::try_from(config.binds).unwrap_or(u32::MAX);
+    (1..=binds)
         .map(|number| {
             let window_size = config.window.max(1);
             let (requests, inbox) = mpsc::channel(window_size);
@@ -216,6 +224,7 @@ pub fn start_on(
             let driver = driver::Driver {
                 id: handle.id.clone(),
                 config: config.clone(),
+                start_after: config.reconnect_min * (number - 1) / binds,
                 connector: connector.clone(),
                 clock: clock.clone(),
                 random: random.clone(),
