@@ -26,6 +26,7 @@ mod rate;
 mod reading;
 mod script;
 mod session;
+mod tls;
 mod verdict;
 
 pub use compose::MoMessage;
@@ -36,6 +37,7 @@ pub use script::{
     DefaultAlphabet, Fault, FaultKind, IdForm, Ids, Inbound, InboundAlphabet, Octets, ReceiptForm,
     Receipts, Rule, ScriptedState, SmscScript, Split,
 };
+pub use tls::Tls;
 
 /// Octets that a connection in memory holds in each direction.
 const DUPLEX: usize = 64 * 1024;
@@ -252,13 +254,14 @@ pub fn start(script: SmscScript, clock: &Clock, random: &Random) -> SmscHandle {
 /// Starts an SMSC on a listener.
 ///
 /// # Errors
-/// If the listener has no address.
+/// If the listener has no address, or the files of `[tls]` cannot be used.
 pub fn serve(
     listener: TcpListener,
     script: SmscScript,
     clock: &Clock,
     random: &Random,
 ) -> io::Result<SmscHandle> {
+    let tls = script.tls.as_ref().map(Tls::acceptor).transpose()?;
     let mut handle = start(script, clock, random);
     handle.local_addr = Some(listener.local_addr()?);
     let accepting = handle.clone();
@@ -269,9 +272,12 @@ pub fn serve(
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let _ = stream.set_nodelay(true);
-                        accepting.serve_on(stream, |stream| {
-                            let _ = stream.set_zero_linger();
-                        });
+                        match &tls {
+                            None => accepting.serve_on(stream, |stream| {
+                                let _ = stream.set_zero_linger();
+                            }),
+                            Some(tls) => tls::accept(tls.clone(), stream, &accepting),
+                        }
                     }
                     // Out of descriptors, most likely: it passes when connections end.
                     Err(error) => {

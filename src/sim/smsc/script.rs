@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::tls::Tls;
+
 mod faults;
 mod ids;
 mod inbound;
@@ -24,6 +26,8 @@ pub use receipts::{ReceiptForm, Receipts, ScriptedState};
 pub struct SmscScript {
     /// Address and port to listen on.
     pub listen: String,
+    /// Speak TLS on the listener.
+    pub tls: Option<Tls>,
     /// The only `system_id` that may bind; any if absent.
     pub system_id: Option<String>,
     /// Its password; any if absent.
@@ -86,6 +90,7 @@ impl Default for SmscScript {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:2775".to_owned(),
+            tls: None,
             system_id: None,
             password: None,
             bind_status: 0,
