@@ -224,7 +224,6 @@ impl Engine {
             on_doubt: draft.on_doubt,
             lane: Lane {
                 operator: operator.name.clone(),
-                step: 0,
             },
             created_at: now,
             send_at: draft.send_at,
