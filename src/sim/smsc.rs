@@ -24,11 +24,13 @@ mod compose;
 mod ledger;
 mod script;
 mod session;
+mod tls;
 
 pub use compose::MoMessage;
 use compose::Outgoing;
 pub use ledger::{DeliveredEntry, Ledger, PartOf, SubmittedEntry};
 pub use script::{IdForm, Ids, ReceiptForm, Receipts, Rule, ScriptedState, SmscScript};
+pub use tls::Tls;
 
 /// Octets that a connection in memory holds in each direction.
 const DUPLEX: usize = 64 * 1024;
@@ -163,13 +165,14 @@ pub fn start(script: SmscScript, clock: &Clock, random: &Random) -> SmscHandle {
 /// Starts an SMSC on a listener.
 ///
 /// # Errors
-/// If the listener has no address.
+/// If the listener has no address, or the files of `[tls]` cannot be used.
 pub fn serve(
     listener: TcpListener,
     script: SmscScript,
     clock: &Clock,
     random: &Random,
 ) -> io::Result<SmscHandle> {
+    let tls = script.tls.as_ref().map(Tls::acceptor).transpose()?;
     let mut handle = start(script, clock, random);
     handle.local_addr = Some(listener.local_addr()?);
     let accepting = handle.clone();
@@ -180,7 +183,10 @@ pub fn serve(
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let _ = stream.set_nodelay(true);
-                        accepting.attach(stream);
+                        match &tls {
+                            None => accepting.attach(stream),
+                            Some(tls) => tls::accept(tls.clone(), stream, &accepting),
+                        }
                     }
                     // Out of descriptors, most likely: it passes when connections end.
                     Err(error) => {
