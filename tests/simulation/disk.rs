@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
+use relais::store::keys::KeySpace;
 use relais::store::kv::{Kv, KvError, Pair, Write};
 use tokio::sync::Notify;
 
@@ -24,6 +26,16 @@ struct Platter {
     cuts: u64,
     fuse: Option<Fuse>,
     operations: u64,
+    sabotage: Option<Sabotage>,
+}
+
+/// A defect of the store, made on purpose, that the oracle must find.
+#[derive(Clone, Copy, Debug)]
+pub enum Sabotage {
+    /// Says that it has synced, and has not.
+    Lies,
+    /// Loses what is written in this key space.
+    Loses(KeySpace),
 }
 
 /// Takes the power away in the middle of the writer's work.
@@ -38,6 +50,11 @@ pub struct Fuse {
 impl Disk {
     fn lock(&self) -> MutexGuard<'_, Platter> {
         self.platter.lock().unwrap()
+    }
+
+    /// From now on it has a defect.
+    pub fn sabotage(&self, sabotage: Sabotage) {
+        self.lock().sabotage = Some(sabotage);
     }
 
     /// Turns it on.
@@ -61,6 +78,11 @@ impl Disk {
     /// Takes back an [`arm`](Self::arm) that has not come to pass.
     pub fn disarm(&self) {
         self.lock().fuse = None;
+    }
+
+    /// Forgets the bell of a fuse that has blown already.
+    pub async fn rung(&self) {
+        let _ = tokio::time::timeout(Duration::ZERO, self.blown.notified()).await;
     }
 
     /// Waits until a fuse has blown.
@@ -132,6 +154,11 @@ impl Kv for Opened {
         let mut platter = self.operate()?;
         let mut replaced = Vec::with_capacity(writes.len());
         for (key, value) in writes {
+            if let Some(Sabotage::Loses(space)) = platter.sabotage
+                && KeySpace::of(key) == Some(space)
+            {
+                continue;
+            }
             let before = match value {
                 Some(value) => platter.map.insert(key.clone(), value.clone()),
                 None => platter.map.remove(key),
@@ -143,7 +170,10 @@ impl Kv for Opened {
     }
 
     fn sync(&self) -> Result<(), KvError> {
-        self.operate()?.unsynced.clear();
+        let mut platter = self.operate()?;
+        if !matches!(platter.sabotage, Some(Sabotage::Lies)) {
+            platter.unsynced.clear();
+        }
         Ok(())
     }
 

@@ -161,6 +161,8 @@ pub struct Stop {
     pub turns: u64,
     pub how: How,
     pub down: Duration,
+    /// Whether the power goes out again while the store is being opened.
+    pub opening: Option<Fuse>,
 }
 
 /// What a stop waits for.
@@ -223,6 +225,10 @@ impl Stop {
                 How::Killed { keeps }
             },
             down: Duration::from_secs(dice.pick(&[0, 1, 20, 300])),
+            opening: dice.percent(20).then(|| Fuse {
+                after: dice.below(4),
+                keeps,
+            }),
         }
     }
 }

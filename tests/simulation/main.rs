@@ -16,6 +16,8 @@ mod disk;
 mod faults;
 mod oracle;
 mod plan;
+mod report;
+mod trial;
 mod world;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -77,7 +79,7 @@ fn every_world_keeps_its_promises() {
                             .iter()
                             .map(|found| found.rule)
                             .collect::<Vec<_>>();
-                        println!("{}", oracle::report(&evidence, &violations));
+                        println!("{}", report::report(&evidence, &violations));
                         failed.lock().unwrap().push((seed, rules));
                     }
                 }

@@ -2,7 +2,6 @@
 //! what was taken and what was delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use relais::domain::inbound::Inbound;
@@ -36,6 +35,7 @@ pub struct Carrier {
     pub submitted: Vec<SubmittedEntry>,
     pub delivered: Vec<DeliveredEntry>,
     pub window: usize,
+    pub binds: usize,
     pub response_timeout: Duration,
 }
 
@@ -52,6 +52,12 @@ pub struct Violation {
 /// How long after a kill a `submit_sm` written before it may still be read by a carrier: as long as
 /// a carrier is ever silent.
 const UNREAD: Duration = Duration::from_secs(1_300);
+
+/// Statuses that are refusals for good.
+const PERMANENT: [u32; 2] = [0x0B, 0x65];
+
+/// Statuses that are refusals for now, each of which costs a try.
+const TEMPORARY: [u32; 3] = [0x08, 0x45, 0x64];
 
 /// Leeway of every time-out.
 const SLACK: Duration = Duration::from_secs(60);
@@ -144,6 +150,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
             "a carrier took it and nobody stored it".to_owned(),
         );
     }
+    court.order(&records);
     court.told();
     court.inbound();
     court.windows();
@@ -176,6 +183,21 @@ impl<'a> Case<'a> {
             })
         };
         evidence.notes.kills.iter().filter(forgotten).count()
+    }
+
+    /// Kills that may have made the daemon forget a refusal.
+    fn refusals_killed(&self, evidence: &Evidence) -> usize {
+        let mine = |entry: &&SubmittedEntry| marked(&entry.text) == Some(self.number);
+        let entries = evidence
+            .carriers
+            .iter()
+            .flat_map(|c| c.submitted.iter().filter(mine));
+        let refused: Vec<_> = entries.map(|entry| entry.at).collect();
+        let near = |kill: &&Timestamp| {
+            let near = |at: &Timestamp| *at <= **kill + UNREAD && **kill <= *at + UNREAD;
+            refused.iter().any(near)
+        };
+        evidence.notes.kills.iter().filter(near).count()
     }
 
     fn parts(&self) -> usize {
@@ -276,6 +298,7 @@ impl<'a> Court<'a> {
             self.find("reported", number, what);
         }
         self.judge_parts(case);
+        self.refusals(case);
         let cancelled = self.evidence.notes.cancelled.contains(&message.id);
         let is_cancelled = matches!(message.state, State::Final(Outcome::Cancelled));
         if is_cancelled && !case.taken.is_empty() && case.kills(self.evidence) == 0 {
@@ -364,6 +387,75 @@ impl<'a> Court<'a> {
         }
     }
 
+    /// What was refused for good is not tried again, and what was refused for now no more often than
+    /// its schedule says.
+    fn refusals(&mut self, case: &Case) {
+        let kills = case.kills(self.evidence);
+        let operator = self.evidence.policy.operator(&case.message.lane.operator);
+        let mut temporary = 0;
+        for carrier in &self.evidence.carriers {
+            let mut refused = false;
+            let mine = |entry: &&SubmittedEntry| marked(&entry.text) == Some(case.number);
+            for entry in carrier.submitted.iter().filter(mine) {
+                if refused && kills == 0 && case.refusals_killed(self.evidence) == 0 {
+                    let what = "it was refused for good and sent again".to_owned();
+                    self.find("refused once", Some(case.number), what);
+                }
+                refused |= entry
+                    .status
+                    .is_some_and(|status| PERMANENT.contains(&status));
+                temporary += usize::from(entry.status.is_some_and(|s| TEMPORARY.contains(&s)));
+            }
+        }
+        let most = operator.retry.0.len() + 1 + self.evidence.notes.kills.len();
+        if temporary > most {
+            let what = format!("it was refused for now {temporary} times, of at most {most}");
+            self.find("tried", Some(case.number), what);
+        }
+    }
+
+    /// Messages to one recipient leave in the order in which they were accepted, where nothing
+    /// came between: one bind, one claim each, nothing refused, doubted or forgotten.
+    fn order(&mut self, records: &BTreeMap<u32, Vec<&Message>>) {
+        if !self.evidence.notes.kills.is_empty() {
+            return;
+        }
+        let mut last: BTreeMap<_, (Timestamp, u32)> = BTreeMap::new();
+        for carrier in self
+            .evidence
+            .carriers
+            .iter()
+            .filter(|carrier| carrier.binds == 1)
+        {
+            let mut seen = BTreeSet::new();
+            for entry in &carrier.submitted {
+                let Some(number) = marked(&entry.text) else {
+                    continue;
+                };
+                let Some([message]) = records.get(&number).map(Vec::as_slice) else {
+                    continue;
+                };
+                let troubled = message.claims > 1 || message.send_at.is_some();
+                if troubled || message.attempts.len() > 1 || !seen.insert(number) {
+                    continue;
+                }
+                let key = (
+                    &carrier.account,
+                    message.to,
+                    message.priority,
+                    &message.lane,
+                );
+                let (at, before) = last
+                    .insert(key, (message.created_at, number))
+                    .unwrap_or_default();
+                if at > message.created_at {
+                    let what = format!("it left after {before}, which came later");
+                    self.find("order", Some(number), what);
+                }
+            }
+        }
+    }
+
     /// The receiver of webhooks sees every change of status of a message, in order.
     fn told(&mut self) {
         let mut told: BTreeMap<_, Vec<(u32, u64)>> = BTreeMap::new();
@@ -445,105 +537,9 @@ impl<'a> Court<'a> {
 }
 
 /// The number behind an id as it was written.
-fn read(form: IdForm, id: &str) -> Option<u64> {
+pub fn read(form: IdForm, id: &str) -> Option<u64> {
     match form {
         IdForm::Decimal => id.parse().ok(),
         IdForm::Hex | IdForm::HexUpper => u64::from_str_radix(id, 16).ok(),
-    }
-}
-
-/// What to print about a world that went wrong.
-pub fn report(evidence: &Evidence, violations: &[Violation]) -> String {
-    let mut out = format!("\nseed {} went wrong:\n", evidence.seed);
-    let mut shown = BTreeSet::new();
-    for violation in violations.iter().take(8) {
-        let _ = writeln!(
-            out,
-            "! {}: {:?} {}",
-            violation.rule, violation.number, violation.what
-        );
-    }
-    let kills: Vec<_> = evidence.notes.kills.iter().map(|at| at.rfc3339()).collect();
-    let _ = writeln!(out, "killed: {kills:?}");
-    for number in violations
-        .iter()
-        .filter_map(|violation| violation.number)
-        .take(3)
-    {
-        if shown.insert(number) {
-            history(evidence, number, &mut out);
-        }
-    }
-    let _ = writeln!(
-        out,
-        "replay: SIM_SEED={} cargo test --test simulation -- --nocapture",
-        evidence.seed
-    );
-    out
-}
-
-fn history(evidence: &Evidence, number: u32, out: &mut String) {
-    for message in evidence
-        .records
-        .iter()
-        .filter(|m| marked(&m.text) == Some(number))
-    {
-        let _ = writeln!(
-            out,
-            "message {number} {} to {} parts {} on_doubt {:?} created {} send_at {:?} expires {} revision {} claims {} tries {}",
-            message.id,
-            message.to.digits(),
-            message.plan.count(),
-            message.on_doubt,
-            message.created_at.rfc3339(),
-            message.send_at.map(Timestamp::rfc3339),
-            message.expires_at.rfc3339(),
-            message.revision,
-            message.claims,
-            message.tries,
-        );
-        let _ = writeln!(out, "  {:?}", message.state);
-        for attempt in &message.attempts {
-            let _ = writeln!(out, "  {} {:?}", attempt.channel, attempt.segments);
-        }
-        for happening in &message.events {
-            let _ = writeln!(out, "  {} {:?}", happening.at.rfc3339(), happening.what);
-        }
-    }
-    for carrier in &evidence.carriers {
-        let ids = &carrier.script.ids;
-        let mut mine = BTreeSet::new();
-        for entry in carrier
-            .submitted
-            .iter()
-            .filter(|e| marked(&e.text) == Some(number))
-        {
-            mine.extend(entry.id.as_deref().and_then(|id| read(ids.submitted, id)));
-            let _ = writeln!(
-                out,
-                "  {} at {} session {} part {:?} id {:?} status {:?}",
-                carrier.account,
-                entry.at.rfc3339(),
-                entry.session,
-                entry.part.map(|part| part.index),
-                entry.id,
-                entry.status
-            );
-        }
-        for entry in &carrier.delivered {
-            let id = entry.id.as_deref().and_then(|id| read(ids.reported, id));
-            if id.is_some_and(|id| mine.contains(&id)) {
-                let _ = writeln!(
-                    out,
-                    "  {} reports at {} session {} id {:?} {} answer {:?}",
-                    carrier.account,
-                    entry.at.rfc3339(),
-                    entry.session,
-                    entry.id,
-                    entry.says,
-                    entry.answer
-                );
-            }
-        }
     }
 }

@@ -12,6 +12,7 @@ use relais::sim::smsc::{
 };
 
 use crate::START;
+use crate::disk::Sabotage;
 use crate::faults::{Fault, Stop};
 
 /// Chance, all of it from the seed.
@@ -86,6 +87,8 @@ pub struct Plan {
     pub stops: Vec<Stop>,
     /// What handsets send, and to which account.
     pub inbound: Vec<(Duration, usize, MoMessage)>,
+    /// A defect that the oracle must find.
+    pub sabotage: Option<Sabotage>,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -128,6 +131,7 @@ impl Plan {
             faults,
             stops,
             inbound,
+            sabotage: None,
         }
     }
 }
@@ -157,7 +161,7 @@ fn script(dice: &Dice) -> SmscScript {
     // program could tell.
     let ids = match dice.below(4) {
         0 => Ids {
-            start: 1,
+            start: 900_000,
             ..Ids::default()
         },
         1 => Ids {

@@ -129,6 +129,9 @@ async fn live(plan: Plan) -> Evidence {
         alive: Mutex::default(),
         notes: Mutex::default(),
     });
+    if let Some(sabotage) = shared.plan.sabotage {
+        shared.disk.sabotage(sabotage);
+    }
     let mut background = JoinSet::new();
     for post in shared.plan.posts.clone() {
         clients::start(&mut background, &shared, post);
@@ -209,6 +212,9 @@ impl Director {
                 How::Clean => self.stop(daemon).await,
             }
             tokio::time::sleep(stop.down).await;
+            if let Some(fuse) = stop.opening {
+                self.shared.disk.arm(fuse);
+            }
             daemon = self.start().await;
         }
         // What was armed and not reached must not go off while everything is being looked at.
@@ -273,9 +279,15 @@ impl Director {
         loop {
             self.lives += 1;
             match self.try_start().await {
-                Some(daemon) => return daemon,
+                Some(daemon) => {
+                    self.shared.disk.disarm();
+                    return daemon;
+                }
                 // The power went out while the store was being opened.
-                None => tokio::time::sleep(Duration::from_secs(1)).await,
+                None => {
+                    self.shared.disk.rung().await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
             }
         }
     }
@@ -440,6 +452,7 @@ impl Director {
                     submitted: ledger.submitted.iter().cloned().collect(),
                     delivered: ledger.delivered.iter().cloned().collect(),
                     window: account.config.window,
+                    binds: account.config.binds,
                     response_timeout: account.config.response_timeout,
                 })
             })
