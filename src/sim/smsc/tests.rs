@@ -19,6 +19,7 @@ use crate::domain::time::Timestamp;
 use crate::pdu::segment;
 
 mod links;
+mod scripts;
 
 const DEADLINE: Duration = Duration::from_secs(600);
 

@@ -146,3 +146,17 @@ fn the_documented_script_shows_every_key_with_its_default() {
         }
     }
 }
+
+#[test]
+fn the_shipped_rehearsals_are_scripts() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/sim");
+    let mut found = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let script = toml::from_str::<SmscScript>(&text);
+        assert!(script.is_ok(), "{}: {script:?}", path.display());
+        found += 1;
+    }
+    assert!(found >= 4, "{found} files in config/sim");
+}
