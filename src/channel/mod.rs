@@ -70,7 +70,16 @@ pub enum ChannelStatus {
     Stopped,
 }
 
+/// How the cause of a channel begins that is down because the peer refused the bind.
+pub const BIND_REFUSED: &str = "bind refused by SMSC";
+
 impl ChannelStatus {
+    /// True if the peer was reached and refused us.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Down { cause } if cause.starts_with(BIND_REFUSED))
+    }
+
     /// True if it takes messages.
     #[must_use]
     pub const fn is_up(&self) -> bool {
@@ -202,7 +211,7 @@ pub struct Ack {
 /// What an [`Ack`] turned into, on its way to the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AckVerdict {
-    /// The `sequence_number` to answer (SMPP), or whatever the driver counts by.
+    /// What the driver counts by.
     pub sequence: u32,
     /// True: taken and durable. False: not now, send it again.
     pub taken: bool,

@@ -309,6 +309,9 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
         }
         let now = status.borrow_and_update().clone();
         tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+        if now.is_refused() {
+            engine.metrics.bind_refused(handle.id.as_str());
+        }
         engine.accounts.status(&handle, &now);
         engine.bells.dispatcher.notify_one();
     }

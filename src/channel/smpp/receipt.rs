@@ -5,13 +5,11 @@
 //! say everything. A TLV is believed before the text.
 
 use super::deliver::{Address, Deliver, tag};
+use super::frame::ID_MAX;
 use crate::channel::Reported;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::receipt::{NetworkError, Receipt, ReceiptState};
 use crate::pdu::{latin1, ucs2, udh};
-
-/// Longest id taken from a receipt, in characters; `message_id` has 64 at most (SMPP 3.4 §5.2.23).
-const ID_MAX: usize = 100;
 
 /// Longest code or word taken from a receipt, in characters: `err` has 3 and `stat` 7.
 const WORD_MAX: usize = 40;

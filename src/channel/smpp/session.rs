@@ -73,8 +73,11 @@ pub(super) struct Session<'a> {
     heard: bool,
     /// In order, so that what a lost session leaves is reported in the same order each time.
     under_way: BTreeMap<Token, UnderWay>,
-    /// `deliver_sm` and `data_sm` without a verdict, by sequence number.
+    /// `deliver_sm` and `data_sm` without a verdict, by a number of our own: an SMSC may use one
+    /// sequence number twice, and awaits two answers then.
     unacknowledged: HashMap<u32, Header>,
+    /// The last of these numbers.
+    last_delivery: u32,
     /// The same in order of arrival, to forget those that never get one.
     arrivals: VecDeque<(Duration, u32)>,
     /// Acknowledgements hold it weakly: they die with the session.
@@ -102,6 +105,7 @@ impl<'a> Session<'a> {
             heard: true,
             under_way: BTreeMap::new(),
             unacknowledged: HashMap::new(),
+            last_delivery: 0,
             arrivals: VecDeque::new(),
             verdict_sender,
             leaving: None,
@@ -175,7 +179,11 @@ impl<'a> Session<'a> {
             (Some(why), _) => {
                 if matches!(
                     why,
-                    Closed::Malformed(_) | Closed::Frame(_) | Closed::Silent(_)
+                    Closed::Malformed(_)
+                        | Closed::Frame(_)
+                        | Closed::Silent(_)
+                        | Closed::Deaf(_)
+                        | Closed::Stalled(_)
                 ) {
                     self.close(false).await;
                 }
@@ -322,7 +330,9 @@ impl<'a> Session<'a> {
             self.link(receiver).refuse(header, ESME_RMSGQFUL);
             return;
         }
-        let ack = Ack::new(header.sequence, self.verdict_sender.downgrade());
+        self.last_delivery = self.last_delivery.wrapping_add(1);
+        let number = self.last_delivery;
+        let ack = Ack::new(number, self.verdict_sender.downgrade());
         let (channel, account) = (self.driver.id.clone(), self.driver.config.account.clone());
         let event = if deliver.is_receipt() {
             let Reported {
@@ -362,9 +372,9 @@ impl<'a> Session<'a> {
                 ack,
             }
         };
-        self.unacknowledged.insert(header.sequence, header);
+        self.unacknowledged.insert(number, header);
         self.arrivals
-            .push_back((self.driver.clock.elapsed(), header.sequence));
+            .push_back((self.driver.clock.elapsed(), number));
         self.driver.tell(event).await;
     }
 
