@@ -37,4 +37,5 @@ pub mod receipt;
 pub mod retry;
 pub mod sender;
 pub mod status;
+pub mod text;
 pub mod time;

@@ -19,8 +19,8 @@ use crate::channel::{ChannelHandle, SegmentToSend, SubmitRequest};
 use crate::domain::id::{Account, Lane};
 use crate::domain::message::{Message, Progress, Token, WaitReason};
 use crate::domain::policy::Policy;
+use crate::domain::text::TextRules;
 use crate::domain::time::Timestamp;
-use crate::pdu::segment;
 use crate::store::{Claimant, Report, StoreError};
 
 /// Most messages claimed at once for one channel, so that lanes take turns.
@@ -202,7 +202,7 @@ impl Dispatcher {
         let mut returned = Vec::new();
         for message in messages {
             let Some(permit) = permits.pop() else { break };
-            let (token, request) = request(&message, now);
+            let (token, request) = request(&message, policy, now);
             parts += request.segments.len();
             engine
                 .flights
@@ -228,8 +228,15 @@ impl Dispatcher {
 }
 
 /// What a channel is asked to send: the segments that the carrier does not have yet.
-fn request(message: &Message, now: Timestamp) -> (Token, SubmitRequest) {
+fn request(message: &Message, policy: &Policy, now: Timestamp) -> (Token, SubmitRequest) {
     let sending = message.sending();
+    let plan = message.current_plan();
+    let rules = message
+        .attempts
+        .last()
+        .map_or_else(TextRules::default, |attempt| {
+            policy.text_rules_of(&attempt.account)
+        });
     let token = Token {
         message: message.id,
         attempt: sending.attempt,
@@ -240,8 +247,7 @@ fn request(message: &Message, now: Timestamp) -> (Token, SubmitRequest) {
         .last()
         .map(|attempt| attempt.segments.as_slice())
         .unwrap_or_default();
-    let segments = message
-        .plan
+    let segments = plan
         .slices(&message.text)
         .enumerate()
         .filter(|(index, _)| {
@@ -250,16 +256,16 @@ fn request(message: &Message, now: Timestamp) -> (Token, SubmitRequest) {
         })
         .map(|(index, text)| SegmentToSend {
             index: u16::try_from(index).unwrap_or(u16::MAX),
-            payload: Bytes::from(segment::octets(text, message.plan.alphabet)),
+            payload: Bytes::from(rules.octets(text, plan.alphabet)),
         })
         .collect();
     let request = SubmitRequest {
         token,
         to: message.to,
         from: message.from.clone(),
-        alphabet: message.plan.alphabet,
+        alphabet: plan.alphabet,
         segments,
-        total: u8::try_from(message.plan.count()).unwrap_or(u8::MAX),
+        total: u8::try_from(plan.count()).unwrap_or(u8::MAX),
         reference: message.concat_reference,
         validity: message.expires_at.since(now),
         priority: message.priority,

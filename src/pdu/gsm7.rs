@@ -9,8 +9,7 @@
 //!
 //! A character that has no form here silently turns a message of 160 characters
 //! into one of 70, so this file also says which characters do that
-//! ([`forcing_unicode`]) and can replace them by their nearest
-//! ([`transliterate`]).
+//! ([`forcing_unicode`]); [`super::transliterate`] replaces them by their nearest.
 
 /// Escape to the extension table.
 const ESCAPE: u8 = 0x1B;
@@ -128,113 +127,6 @@ pub fn forcing_unicode(text: &str) -> Vec<char> {
     found
 }
 
-/// `text` with the characters that have no form in this alphabet replaced by
-/// their nearest that have one.
-///
-/// Latin letters lose their diacritics (`ç` → `c`, `ê` → `e`), ligatures open
-/// (`œ` → `oe`), typographic quotes, dashes and spaces become the typewriter's,
-/// invisible marks go. Letters decomposed by the sender (e + U+0301) are composed
-/// first where the alphabet has the whole (`é`). What has a form is untouched,
-/// and what has no near one (emoji, other scripts) is kept, so that the caller
-/// can see it with [`forcing_unicode`].
-#[must_use]
-pub fn transliterate(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    // A combining mark is only ours to drop right after a Latin letter or another
-    // dropped mark; after anything else it may be part of an emoji or a script.
-    let mut on_letter = false;
-    for c in text.chars() {
-        if on_letter && ('\u{300}'..='\u{36F}').contains(&c) {
-            let base = out.pop().unwrap_or(' ');
-            out.push(composed(base, c).unwrap_or(base));
-            continue;
-        }
-        match (septets(c), nearest(c)) {
-            (None, Some(near)) => out.push_str(near),
-            _ => out.push(c),
-        }
-        on_letter = out.ends_with(|last: char| last.is_ascii_alphabetic());
-    }
-    out
-}
-
-/// The letters of the default alphabet that a sender may write as a base letter
-/// and a combining mark.
-fn composed(base: char, mark: char) -> Option<char> {
-    const COMPOSED: [(char, &str, &str); 5] = [
-        ('\u{300}', "aeiou", "àèìòù"),
-        ('\u{301}', "eE", "éÉ"),
-        ('\u{303}', "nN", "ñÑ"),
-        ('\u{308}', "aouAOU", "äöüÄÖÜ"),
-        ('\u{30A}', "aA", "åÅ"),
-    ];
-    if (base, mark) == ('C', '\u{327}') {
-        return Some('Ç');
-    }
-    let (_, bases, wholes) = COMPOSED.iter().find(|&&(m, _, _)| m == mark)?;
-    let found = bases.chars().zip(wholes.chars()).find(|&(b, _)| b == base);
-    found.map(|(_, whole)| whole)
-}
-
-/// The nearest form of a character that has none.
-fn nearest(c: char) -> Option<&'static str> {
-    let found = NEAREST.iter().find(|(_, from)| from.contains(c));
-    found.map(|&(to, _)| to)
-}
-
-/// Nearest form, then the characters that it stands for.
-#[rustfmt::skip]
-const NEAREST: &[(&str, &str)] = &[
-    // French first, and what a word processor puts into French.
-    ("c", "çćĉċč"),
-    ("e", "êëēĕėęěẹẻẽếềểễệ"),
-    ("a", "âáãāăąǎạảấầẩẫậắằẳẵặª"),
-    ("i", "îïíĩīĭįıǐỉị"),
-    ("o", "ôóõōŏőơǒọỏốồổỗộớờởỡợº°"),
-    ("u", "ûúũūŭůűųưǔụủứừửữự"),
-    ("y", "ÿýŷỳỵỷỹ"),
-    ("oe", "œ"), ("OE", "Œ"),
-    ("'", "’‘‚‛′`´ʼ‹›"),
-    ("\"", "«»“”„‟″¨"),
-    ("-", "–—‐‑‒―−•·"),
-    (" ", "\u{A0}\u{202F}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\u{2007}\u{2008}\u{2009}\u{200A}\u{205F}\u{3000}\t"),
-    ("...", "…"),
-    ("E", "ÈÊËĒĔĖĘĚẸẺẼẾỀỂỄỆ"),
-    ("A", "ÀÂÁÃĀĂĄǍẠẢẤẦẨẪẬẮẰẲẴẶ"),
-    ("I", "ÎÏÌÍĨĪĬĮİǏỈỊ"),
-    ("O", "ÔÒÓÕŌŎŐƠǑỌỎỐỒỔỖỘỚỜỞỠỢ"),
-    ("U", "ÛÙÚŨŪŬŮŰŲƯǓỤỦỨỪỬỮỰ"),
-    ("C", "ĆĈĊČ"),
-    ("Y", "ŸÝŶỲỴỶỸ"),
-    // The other letters of Europe.
-    ("d", "ďđð"), ("D", "ĎĐÐ"),
-    ("g", "ĝğġģ"), ("G", "ĜĞĠĢ"),
-    ("h", "ĥħ"), ("H", "ĤĦ"),
-    ("j", "ĵ"), ("J", "Ĵ"),
-    ("k", "ķ"), ("K", "Ķ"),
-    ("l", "ĺļľŀł"), ("L", "ĹĻĽĿŁ"),
-    ("n", "ńņňŋ"), ("N", "ŃŅŇŊ"),
-    ("r", "ŕŗř"), ("R", "ŔŖŘ"),
-    ("s", "śŝşšș"), ("S", "ŚŜŞŠȘ"),
-    ("t", "ţťŧț"), ("T", "ŢŤŦȚ"),
-    ("w", "ŵẁẃẅ"), ("W", "ŴẀẂẄ"),
-    ("z", "źżž"), ("Z", "ŹŻŽ"),
-    ("ij", "ĳ"), ("IJ", "Ĳ"),
-    ("th", "þ"), ("TH", "Þ"),
-    ("SS", "ẞ"),
-    ("fi", "ﬁ"), ("fl", "ﬂ"), ("ff", "ﬀ"),
-    // Signs.
-    ("1", "¹"), ("2", "²"), ("3", "³"),
-    ("1/4", "¼"), ("1/2", "½"), ("3/4", "¾"),
-    ("x", "×"), ("/", "÷⁄"), ("u", "µμ"),
-    ("(c)", "©"), ("(R)", "®"), ("TM", "™"), ("No", "№"),
-    ("<=", "≤"), (">=", "≥"), ("->", "→"), ("<-", "←"),
-    ("|", "¦"),
-    ("\n", "\u{2028}\u{2029}\u{85}"),
-    // Invisible: soft hyphen, zero width space, direction marks, word joiner, BOM.
-    ("", "\u{AD}\u{200B}\u{200E}\u{200F}\u{2060}\u{FEFF}"),
-];
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -316,66 +208,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn french_and_typography_become_gsm() {
-        for (from, to) in [
-            ("ça a été reçu", "ca a été recu"),
-            (
-                "forêt, âme, île, hôtel, sûr, Noël, maïs, ü",
-                "foret, ame, ile, hotel, sur, Noel, mais, ü",
-            ),
-            ("l’œuvre d’ŒDIPE", "l'oeuvre d'OEDIPE"),
-            ("« oui » “non” ‘si’", "\" oui \" \"non\" 'si'"),
-            ("fin… – — -", "fin... - - -"),
-            ("10\u{A0}000\u{202F}€", "10 000 €"),
-            ("À BIENTÔT, ÊTRE, Ç, É", "A BIENTOT, ETRE, Ç, É"),
-            ("n° 5, 20 m²", "no 5, 20 m2"),
-            ("Łódź, Dvořák, Ștefan, Việt", "Lodz, Dvorak, Stefan, Viet"),
-            (
-                "cafe\u{301} a\u{300} c\u{327}a C\u{327}a o\u{302}",
-                "café à ca Ça o",
-            ),
-            ("zéro\u{200B}largeur\u{FEFF}", "zérolargeur"),
-            ("[a] {b} ~ | \\ ^", "[a] {b} ~ | \\ ^"),
-            ("", ""),
-        ] {
-            assert_eq!(transliterate(from), to);
-            assert!(forcing_unicode(to).is_empty(), "{to}");
-        }
-    }
-
-    #[test]
-    fn what_has_no_near_form_is_kept_and_seen() {
-        assert_eq!(
-            transliterate("ça 😀 да 1\u{FE0F}\u{20E3}"),
-            "ca 😀 да 1\u{FE0F}\u{20E3}"
-        );
-        assert_eq!(
-            forcing_unicode(&transliterate("ça 😀 да")),
-            ['😀', 'д', 'а']
-        );
-        assert_eq!(transliterate("и\u{306}"), "и\u{306}");
-    }
-
-    #[test]
-    fn every_replacement_has_a_form_and_replaces_once() {
-        let mut seen = String::new();
-        for (to, from) in NEAREST {
-            assert!(forcing_unicode(to).is_empty(), "{to}");
-            for c in from.chars() {
-                assert_eq!(septets(c), None, "{c} needs no replacement");
-                assert!(!seen.contains(c), "{c} is listed twice");
-                seen.push(c);
-            }
-        }
-        // The Latin letters of Latin-1 and Latin Extended-A are complete but for
-        // a handful that have no base letter.
-        let kept: String = ('\u{C0}'..='\u{17F}')
-            .filter(|&c| c.is_alphabetic() && septets(c).is_none() && nearest(c).is_none())
-            .collect();
-        assert_eq!(kept, "ĸŉſ");
-    }
-
     proptest! {
         #[test]
         fn gsm_text_survives(text in gsm_text()) {
@@ -389,13 +221,6 @@ mod tests {
         #[test]
         fn any_octets_decode(octets in any::<Vec<u8>>()) {
             prop_assert!(decode(&octets).chars().count() <= octets.len());
-        }
-
-        #[test]
-        fn transliteration_is_stable_and_leaves_gsm_alone(any in any::<String>(), gsm in gsm_text()) {
-            let once = transliterate(&any);
-            prop_assert_eq!(transliterate(&once), once);
-            prop_assert_eq!(transliterate(&gsm), gsm);
         }
     }
 }

@@ -271,7 +271,8 @@ impl SmscHandle {
             let reference = u8::from_be_bytes(self.shared.random.bytes());
             let now = self.shared.clock.elapsed();
             let mut state = self.shared.lock();
-            for part in compose::message(message, reference) {
+            let alphabet = state.script.alphabet;
+            for part in compose::message(message, alphabet, reference) {
                 state.queue("", now, part);
             }
         }

@@ -11,6 +11,7 @@ use super::script::{ReceiptForm, Receipts};
 use crate::channel::smpp::deliver::{Address, UDHI, tag};
 use crate::domain::receipt::ReceiptState;
 use crate::domain::time::Timestamp;
+use crate::pdu::default_alphabet::DefaultAlphabet;
 use crate::pdu::{segment, udh};
 
 /// A message from a handset.
@@ -55,17 +56,22 @@ pub(super) struct PartToSend {
 }
 
 /// A message as one or several parts.
-pub(super) fn message(message: &MoMessage, reference: u8) -> Vec<Outgoing> {
-    let plan = segment::plan(&message.text);
+pub(super) fn message(
+    message: &MoMessage,
+    alphabet: DefaultAlphabet,
+    reference: u8,
+) -> Vec<Outgoing> {
+    let plan = segment::plan_for(&message.text, alphabet, false);
     let total = u8::try_from(plan.count()).unwrap_or(u8::MAX);
     let data_coding = match plan.alphabet {
         segment::Alphabet::Gsm7 => 0,
+        segment::Alphabet::Latin1 => 3,
         segment::Alphabet::Ucs2 => 8,
     };
     (1..=total)
         .zip(plan.slices(&message.text))
         .map(|(number, slice)| {
-            let payload = segment::octets(slice, plan.alphabet);
+            let payload = segment::octets(slice, plan.alphabet, alphabet);
             let (esm_class, octets) = if total > 1 {
                 (
                     UDHI,

@@ -18,6 +18,7 @@ use crate::domain::msisdn::Msisdn;
 use crate::domain::receipt::ReceiptState;
 use crate::domain::sender::Sender;
 use crate::domain::time::Timestamp;
+use crate::pdu::default_alphabet::DefaultAlphabet;
 use crate::pdu::segment;
 
 mod links;
@@ -87,7 +88,7 @@ impl World {
             .zip(plan.slices(text))
             .map(|(index, slice)| SegmentToSend {
                 index,
-                payload: segment::octets(slice, plan.alphabet).into(),
+                payload: segment::octets(slice, plan.alphabet, DefaultAlphabet::Gsm).into(),
             })
             .collect();
         let random = [&self.messages.to_be_bytes()[..], &[0; 8]].concat();
