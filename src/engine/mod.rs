@@ -243,11 +243,22 @@ pub struct Stop {
 /// Starts the engine's tasks. They end when told to, and the one that commits what channels report
 /// when the last channel is gone.
 pub fn run(engine: &Arc<Engine>, events: mpsc::Receiver<ChannelEvent>, stop: &Stop) -> JoinSet<()> {
+    let mut tasks = run_without_webhooks(engine, events, stop);
+    tasks.spawn(outbox::run(engine.clone(), stop.working.clone()));
+    tasks
+}
+
+/// Like [`run`], but for whoever makes the deliveries of the outbox by other means: a simulation,
+/// which has no network.
+pub fn run_without_webhooks(
+    engine: &Arc<Engine>,
+    events: mpsc::Receiver<ChannelEvent>,
+    stop: &Stop,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
-    tasks.spawn(outbox::run(engine.clone(), stop.working.clone()));
     for handle in &engine.channels {
         tasks.spawn(wake_on_change(
             engine.clone(),
@@ -263,6 +274,7 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
     let mut status = handle.status.clone();
     loop {
         tokio::select! {
+            biased;
             () = claiming.cancelled() => return,
             changed = status.changed() => if changed.is_err() { return },
         }

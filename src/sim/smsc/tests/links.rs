@@ -306,7 +306,10 @@ async fn over_tcp_every_message_is_taken_once_and_reported() {
                     && handle.status.borrow().is_up()
                     && let Ok(permit) = handle.window.clone().try_acquire_owned()
                 {
-                    let request = world.request("33612345678", &format!("message {sent}"));
+                    let request = world
+                        .requests("33612345678", &format!("message {sent}"))
+                        .remove(0)
+                        .unwrap();
                     permits.insert(request.token, permit);
                     handle.requests.try_send(request).unwrap();
                     sent += 1;
