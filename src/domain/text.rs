@@ -107,7 +107,10 @@ impl TextRules {
     /// The octets of a part in `alphabet`, as this account's SMSC reads them.
     #[must_use]
     pub fn octets(&self, part: &str, alphabet: Alphabet) -> Vec<u8> {
-        octets(part, alphabet, self.alphabet)
+        match alphabet {
+            Alphabet::Gsm7 => self.alphabet.encode(part),
+            Alphabet::Latin1 | Alphabet::Ucs2 => octets(part, alphabet),
+        }
     }
 
     /// The distinct characters of `text` without a place in the account's default alphabet, in

@@ -1,8 +1,9 @@
 //! The GSM 7 bit default alphabet (3GPP TS 23.038 clause 6.2.1) with its
 //! extension table (clause 6.2.1.1).
 //!
-//! Septets are kept one per octet, as SMPP carries `data_coding` 0; the packing
-//! of 8 septets into 7 octets belongs to the radio side and is not done here.
+//! Septets are kept one per octet, as SMPP carries `data_coding` 0. The packing of
+//! 8 septets into 7 octets belongs to the radio side; [`unpack`] is for carriers
+//! that hand it through.
 //! A character of the extension table costs two septets: the escape 0x1B and a
 //! code. National language shift tables (clause 6.2.1.2) are not used: handsets
 //! and carriers support them too unevenly.
@@ -104,6 +105,33 @@ pub fn decode(septets: &[u8]) -> String {
     text
 }
 
+/// The septets of `octets` that hold them packed, 8 in 7 octets, from the lowest bit
+/// on (clause 6.1.2.1), after `fill` bits that bring the text behind a user data
+/// header to a septet's beginning (3GPP TS 23.040 clause 9.2.3.24).
+///
+/// Octets do not tell whether their last 7 bits are a septet: where they are all 0,
+/// they are read as filling, not as an `@`.
+#[must_use]
+pub fn unpack(octets: &[u8], fill: u8) -> Vec<u8> {
+    let mut septets = Vec::with_capacity(octets.len() * 8 / 7);
+    let (mut bits, mut held) = (0_u16, 0_u8);
+    let mut skip = fill;
+    for &octet in octets {
+        bits |= u16::from(octet) << held;
+        held += 8;
+        let skipped = skip.min(held);
+        (bits, held, skip) = (bits >> skipped, held - skipped, skip - skipped);
+        while held >= 7 {
+            septets.push(bits.to_le_bytes()[0] & 0x7F);
+            (bits, held) = (bits >> 7, held - 7);
+        }
+    }
+    if held == 0 && septets.last() == Some(&0) {
+        septets.pop();
+    }
+    septets
+}
+
 fn plain(septet: u8) -> char {
     let found = DEFAULT.get(usize::from(septet)).copied();
     found.unwrap_or(char::REPLACEMENT_CHARACTER)
@@ -194,6 +222,30 @@ mod tests {
         assert!(forcing_unicode("déjà vu à 10 €").is_empty());
     }
 
+    /// As the radio side packs: `fill` bits, then 7 bits each.
+    fn pack(septets: &[u8], fill: u8) -> Vec<u8> {
+        let mut bits = vec![false; usize::from(fill)];
+        for septet in septets {
+            bits.extend((0..7).map(|bit| septet >> bit & 1 == 1));
+        }
+        let octet = |bits: &[bool]| (0..).zip(bits).map(|(n, bit)| u8::from(*bit) << n).sum();
+        bits.chunks(8).map(octet).collect()
+    }
+
+    #[test]
+    fn packed_septets_are_unpacked() {
+        let packed = [0xE8, 0x32, 0x9B, 0xFD, 0x46, 0x97, 0xD9, 0xEC, 0x37];
+        assert_eq!(unpack(&packed, 0), b"hellohello");
+        assert_eq!(pack(b"hellohello", 0), packed);
+        // 7 characters leave 7 bits over, which are no @.
+        assert_eq!(unpack(&pack(b"bonjour", 0), 0), b"bonjour");
+        assert_eq!(unpack(&pack(b"bonjour!", 0), 0), b"bonjour!");
+        // Behind a header of 6 octets: 48 bits, one of filling.
+        assert_eq!(unpack(&pack(b"abc", 1), 1), b"abc");
+        assert_eq!(unpack(&[], 0), b"");
+        assert_eq!(unpack(&[0xFF], 6), b"");
+    }
+
     #[test]
     fn odd_septets_are_read_as_the_specification_says() {
         for (septets, text) in [
@@ -216,6 +268,17 @@ mod tests {
             let cost: usize = text.chars().map(|c| usize::from(super::septets(c).unwrap())).sum();
             prop_assert_eq!(septets.len(), cost);
             prop_assert_eq!(decode(&septets), text);
+        }
+
+        #[test]
+        fn what_is_packed_is_unpacked(text in "[A-Za-zéèàÇ€\\[\\]]{0,170}", fill in 0_u8..7) {
+            let septets = encode(&text).unwrap();
+            prop_assert_eq!(unpack(&pack(&septets, fill), fill), septets);
+        }
+
+        #[test]
+        fn any_octets_unpack(octets in any::<Vec<u8>>(), fill in any::<u8>()) {
+            prop_assert!(unpack(&octets, fill).len() <= octets.len() * 8 / 7);
         }
 
         #[test]

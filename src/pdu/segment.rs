@@ -162,15 +162,15 @@ pub fn plan_as(text: &str, alphabet: Alphabet) -> Result<Plan, char> {
     }
 }
 
-/// The octets of one slice, as SMPP carries them after the header: octets of the
-/// SMSC's default alphabet for GSM text, Latin-1, or UTF-16BE.
+/// The octets of one slice, as SMPP carries them after the header: septets one
+/// per octet, Latin-1, or UTF-16BE.
 ///
-/// A character without a place is sent as `?`; a slice of a plan for this SMSC
-/// has none.
+/// A character without a form in `alphabet` is sent as `?`; a slice of a plan has
+/// none.
 #[must_use]
-pub fn octets(slice: &str, alphabet: Alphabet, default: DefaultAlphabet) -> Vec<u8> {
+pub fn octets(slice: &str, alphabet: Alphabet) -> Vec<u8> {
     match alphabet {
-        Alphabet::Gsm7 => default.encode(slice),
+        Alphabet::Gsm7 => DefaultAlphabet::Gsm.encode(slice),
         Alphabet::Latin1 => latin1::encode(slice),
         Alphabet::Ucs2 => ucs2::encode(slice),
     }
@@ -261,7 +261,7 @@ mod tests {
         let plan = plan(text);
         let lengths = plan
             .slices(text)
-            .map(|s| octets(s, plan.alphabet, DefaultAlphabet::Gsm).len())
+            .map(|s| octets(s, plan.alphabet).len())
             .collect();
         (plan.alphabet, plan.units, lengths)
     }
@@ -327,10 +327,7 @@ mod tests {
             (plan.alphabet, plan.units, plan.count()),
             (Alphabet::Ucs2, 4, 1)
         );
-        assert_eq!(
-            octets("reçu", Alphabet::Gsm7, DefaultAlphabet::Gsm),
-            b"re?u"
-        );
+        assert_eq!(octets("reçu", Alphabet::Gsm7), b"re?u");
     }
 
     #[test]
@@ -358,7 +355,7 @@ mod tests {
         let plan = plan_for(&text, Gsm, true);
         let lengths: Vec<_> = plan
             .slices(&text)
-            .map(|s| octets(s, Latin1, Gsm).len())
+            .map(|s| octets(s, Latin1).len())
             .collect();
         assert_eq!(
             (plan.units, lengths, plan.units_left(&text)),
@@ -386,7 +383,7 @@ mod tests {
         };
         let mut units = 0;
         for slice in plan.slices(text) {
-            let octets = octets(slice, plan.alphabet, DefaultAlphabet::Gsm);
+            let octets = octets(slice, plan.alphabet);
             let width = if plan.alphabet == Alphabet::Ucs2 {
                 2
             } else {
@@ -439,7 +436,7 @@ mod tests {
             check(&text, &plan)?;
             // Each segment but the last is full but for one escape pair or CR LF.
             for slice in plan.slices(&text).take(plan.count() - 1) {
-                prop_assert!(octets(slice, Alphabet::Gsm7, DefaultAlphabet::Gsm).len() >= 152);
+                prop_assert!(octets(slice, Alphabet::Gsm7).len() >= 152);
             }
         }
     }

@@ -285,8 +285,7 @@ impl SmscHandle {
             let reference = u8::from_be_bytes(self.shared.random.bytes());
             let now = self.shared.clock.elapsed();
             let mut state = self.shared.lock();
-            let alphabet = state.script.alphabet;
-            for part in compose::message(message, alphabet, reference) {
+            for part in compose::message(message, reference) {
                 state.queue("", now, part);
             }
         }

@@ -11,7 +11,6 @@ use super::script::{ReceiptForm, Receipts};
 use crate::channel::smpp::deliver::{Address, UDHI, tag};
 use crate::domain::receipt::ReceiptState;
 use crate::domain::time::Timestamp;
-use crate::pdu::default_alphabet::DefaultAlphabet;
 use crate::pdu::{segment, udh};
 
 /// A message from a handset.
@@ -56,12 +55,8 @@ pub(super) struct PartToSend {
 }
 
 /// A message as one or several parts.
-pub(super) fn message(
-    message: &MoMessage,
-    alphabet: DefaultAlphabet,
-    reference: u8,
-) -> Vec<Outgoing> {
-    let plan = segment::plan_for(&message.text, alphabet, false);
+pub(super) fn message(message: &MoMessage, reference: u8) -> Vec<Outgoing> {
+    let plan = segment::plan(&message.text);
     let total = u8::try_from(plan.count()).unwrap_or(u8::MAX);
     let data_coding = match plan.alphabet {
         segment::Alphabet::Gsm7 => 0,
@@ -71,7 +66,7 @@ pub(super) fn message(
     (1..=total)
         .zip(plan.slices(&message.text))
         .map(|(number, slice)| {
-            let payload = segment::octets(slice, plan.alphabet, alphabet);
+            let payload = segment::octets(slice, plan.alphabet);
             let (esm_class, octets) = if total > 1 {
                 (
                     UDHI,

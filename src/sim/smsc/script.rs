@@ -4,7 +4,6 @@ use serde::Deserialize;
 
 use super::tls::Tls;
 use crate::domain::receipt::ReceiptState;
-use crate::pdu::default_alphabet::DefaultAlphabet;
 
 /// The behaviour of a simulated SMSC. The default takes everything and reports it delivered.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,8 +21,6 @@ pub struct SmscScript {
     pub bind_status: u32,
     /// Take no new connection (in memory only; a listener always takes them).
     pub refuse_connections: bool,
-    /// What octets of `data_coding` 0 are taken for: `gsm`, `latin1` or `ascii`.
-    pub alphabet: DefaultAlphabet,
     /// Milliseconds before a `submit_sm` is answered.
     pub response_delay_ms: u64,
     /// How message ids are made.
@@ -63,7 +60,6 @@ impl Default for SmscScript {
             password: None,
             bind_status: 0,
             refuse_connections: false,
-            alphabet: DefaultAlphabet::Gsm,
             response_delay_ms: 0,
             ids: Ids::default(),
             rate_limit: None,

@@ -16,7 +16,6 @@ use crate::domain::msisdn::Msisdn;
 use crate::domain::receipt::ReceiptState;
 use crate::domain::sender::Sender;
 use crate::domain::time::Timestamp;
-use crate::pdu::default_alphabet::DefaultAlphabet;
 use crate::pdu::segment;
 
 mod links;
@@ -100,7 +99,7 @@ impl World {
                 from: Some(Sender::Alphanumeric("CCAS".into())),
                 alphabet: plan.alphabet,
                 segment,
-                payload: segment::octets(slice, plan.alphabet, DefaultAlphabet::Gsm).into(),
+                payload: segment::octets(slice, plan.alphabet).into(),
                 total: u8::try_from(plan.count()).unwrap(),
                 reference: u8::try_from(self.messages % 256).unwrap(),
                 expires_at: self.clock.now() + Duration::from_hours(48),
