@@ -28,7 +28,8 @@ struct Model {
     /// Accepted submissions by key: body and ids.
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
     /// Newest binding of each reference.
-    bound: BTreeMap<(Account, String), (MessageId, u16, u16)>,
+    /// Newest first, one for each recipient.
+    bound: BTreeMap<(Account, String), Vec<(MessageId, u16, u16)>>,
     /// With the time since when something is parked under its reference.
     parked: Vec<(ReceiptReport, Timestamp)>,
     /// Claims so far in the lane, for the fair tenth.
@@ -141,8 +142,12 @@ impl Model {
         let to = message.to;
         let canonical = canonical_reference(reference);
         let place = (token.message, token.attempt, *segment);
-        self.bound
-            .insert((account.clone(), canonical.clone()), place);
+        let messages = &self.messages;
+        let key = (account.clone(), canonical.clone());
+        let places = self.bound.entry(key).or_default();
+        places.retain(|known| messages[&known.0].to != to);
+        places.insert(0, place);
+        places.truncate(4);
         for form in reference_forms(reference) {
             let mine = |(parked, since): &(ReceiptReport, Timestamp)| {
                 let overtook = form == canonical && now.since(*since).as_secs() < 60;
@@ -181,7 +186,7 @@ impl Model {
         let exact = self
             .bound
             .get(&(report.account.clone(), forms[0].clone()))
-            .copied();
+            .map(|places| places[0]);
         let fits = |place: &&(MessageId, u16, u16)| {
             report
                 .handset
@@ -190,6 +195,7 @@ impl Model {
         let found = forms
             .iter()
             .filter_map(|form| self.bound.get(&(report.account.clone(), form.clone())))
+            .flatten()
             .find(fits)
             .copied()
             .or(exact);

@@ -135,6 +135,12 @@ fn every_record_of_version_1_is_read_for_ever() {
             attempt: 1,
             segment: 300,
             to: number(1),
+            before: vec![Earlier {
+                id: message_id(3),
+                attempt: 0,
+                segment: 2,
+                to: number(3),
+            }],
         },
     );
     golden(

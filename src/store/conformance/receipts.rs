@@ -26,6 +26,7 @@ on_every_engine! {
     a_late_receipt_lifts_a_message_out_of_the_history,
     receipts_under_one_unknown_reference_are_bounded,
     a_reference_used_again_belongs_to_the_newer_message,
+    a_reference_used_again_for_another_handset_still_finds_both,
     a_match_says_how_the_carrier_writes_its_ids,
     what_was_learnt_decides_where_the_handset_cannot,
     a_long_final_message_gives_way_to_one_that_awaits_its_receipt,
@@ -556,6 +557,24 @@ async fn any_order_and_any_repetition_of_the_receipts_of_parts_ends_alike(world:
         let message = store.message(&shop(), taken.id).await.unwrap();
         assert_eq!(message.status(), Status::Delivered, "message {n}");
         assert_eq!(store.gauges(at(3)).orphans, 0);
+    }
+    world.finish(store).await;
+}
+
+async fn a_reference_used_again_for_another_handset_still_finds_both(world: World) {
+    let store = world.open(at(0));
+    for n in 1..=4 {
+        store.sends(message(n), "7", at(n)).await;
+    }
+    for n in [1, 3, 2, 4] {
+        let told = ReceiptReport {
+            handset: Some(number(n)),
+            ..receipt("07", ReceiptState::Delivered)
+        };
+        match store.receives(told, at(9)).await {
+            Receiving::Matched(change, _) => assert_eq!(change.message.id, message_id(n)),
+            other => panic!("{other:?}"),
+        }
     }
     world.finish(store).await;
 }

@@ -428,12 +428,13 @@ impl<'a, K: Kv> Txn<'a, K> {
                 .flat_map(|segment| &segment.references)
             {
                 let key = keys::reference(&attempt.account, &canonical_reference(reference));
-                // Carriers use their ids again (a modem counts to 255): it may be another's now.
-                if self
-                    .get::<Bound>(&key)?
-                    .is_some_and(|bound| bound.id == message.id)
-                {
-                    self.write(key, None);
+                // Carriers use their ids again (a modem counts to 255): it may be another's too.
+                let Some(bound) = self.get::<Bound>(&key)? else {
+                    continue;
+                };
+                match bound.without(message.id) {
+                    Some(others) => self.put(key, &others)?,
+                    None => self.write(key, None),
                 }
             }
         }

@@ -61,8 +61,14 @@ impl<K: Kv> Txn<'_, K> {
             attempt: by.attempt,
             segment,
             to,
+            before: Vec::new(),
         };
-        self.put(keys::reference(account, &canonical), &bound)?;
+        let key = keys::reference(account, &canonical);
+        let bound = match self.get::<Bound>(&key)? {
+            Some(known) => bound.after(known),
+            None => bound,
+        };
+        self.put(key, &bound)?;
         if self.shared.orphans.load(Ordering::Relaxed) + self.orphans <= 0 {
             return Ok(None);
         }
@@ -197,7 +203,11 @@ impl<K: Kv> Txn<'_, K> {
             let Some(bound) = self.get::<Bound>(&keys::reference(&report.account, &form))? else {
                 continue;
             };
-            if report.handset.is_none_or(|handset| handset == bound.to) {
+            let fits = match report.handset {
+                Some(handset) => bound.of(handset),
+                None => Some(bound.clone()),
+            };
+            if let Some(bound) = fits {
                 fitting.push((bound, writing));
             } else if second_choice.is_none()
                 && report.otherwise.is_none()
@@ -318,6 +328,7 @@ fn awaiting(message: &Message, account: &Account, to: Msisdn) -> Vec<Option<Boun
                     attempt,
                     segment,
                     to,
+                    before: Vec::new(),
                 })),
                 Progress::InDoubt => awaiting.push(None),
                 Progress::Unsent if matches!(message.state, State::Leased(_)) => {
