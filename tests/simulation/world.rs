@@ -263,7 +263,7 @@ impl Director {
         let grace = self.shared.plan.policy.receipt_grace + MINUTE * 20;
         loop {
             tokio::time::sleep(MINUTE).await;
-            let (live, _) = records(&self.shared.disk);
+            let live = records(&self.shared.disk, KeySpace::Live);
             let Some(last) = live.iter().map(latest).max() else {
                 break;
             };
@@ -432,7 +432,8 @@ impl Director {
         for carrier in &shared.carriers {
             carrier.shutdown().await;
         }
-        let (live, history) = records(&shared.disk);
+        let live = records(&shared.disk, KeySpace::Live);
+        let history = records(&shared.disk, KeySpace::History);
         let kv = shared.disk.open();
         let inbound = kv
             .scan(KeySpace::Inbound.range(), false)
@@ -472,18 +473,15 @@ impl Director {
     }
 }
 
-/// Every message on the disk: the live ones, and the final ones.
-fn records(disk: &Disk) -> (Vec<Message>, Vec<Message>) {
+/// The messages on the disk: the live ones, or the final ones.
+fn records(disk: &Disk, space: KeySpace) -> Vec<Message> {
     let kv = disk.open();
-    let read = |space: KeySpace| {
-        kv.scan(space.range(), false)
-            .map(|pair| {
-                let (key, octets) = pair.unwrap();
-                decode::<Message>(&key, &octets).unwrap()
-            })
-            .collect()
-    };
-    (read(KeySpace::Live), read(KeySpace::History))
+    kv.scan(space.range(), false)
+        .map(|pair| {
+            let (key, octets) = pair.unwrap();
+            decode::<Message>(&key, &octets).unwrap()
+        })
+        .collect()
 }
 
 /// Makes the deliveries of the outbox, to a receiver that fails now and then.
