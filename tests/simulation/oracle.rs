@@ -12,6 +12,7 @@ use relais::domain::time::Timestamp;
 use relais::sim::smsc::{DeliveredEntry, IdForm, SmscScript, SubmittedEntry};
 use relais::store::fsck::Findings;
 
+use crate::disk::Known as KnownParts;
 use crate::plan::marked;
 use crate::world::Notes;
 
@@ -26,6 +27,7 @@ pub struct Evidence {
     pub policy: Policy,
     pub ended: Timestamp,
     pub operations: u64,
+    pub known: KnownParts,
 }
 
 /// One carrier's truth.
@@ -36,6 +38,8 @@ pub struct Carrier {
     pub delivered: Vec<DeliveredEntry>,
     pub window: usize,
     pub binds: usize,
+    /// True if it has at some time left unread what had been written to it.
+    pub silent: bool,
     pub response_timeout: Duration,
 }
 
@@ -100,6 +104,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     let mut court = Court {
         evidence,
         violations: Vec::new(),
+        forgotten: 0,
     };
     for wrong in &evidence.notes.wrong {
         court.find("on the way", None, wrong.clone());
@@ -151,6 +156,8 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
         );
     }
     court.order(&records);
+    court.known_parts();
+    court.crashes();
     court.told();
     court.inbound();
     court.windows();
@@ -238,6 +245,8 @@ impl<'a> Case<'a> {
 struct Court<'a> {
     evidence: &'a Evidence,
     violations: Vec<Violation>,
+    /// Submissions that were taken and are not known, doubts apart.
+    forgotten: usize,
 }
 
 impl<'a> Court<'a> {
@@ -266,7 +275,7 @@ impl<'a> Court<'a> {
                 all.entry(number).or_default().push(Taken {
                     entry,
                     account: &carrier.account,
-                    part: entry.part.map_or(0, |part| usize::from(part.index) - 1),
+                    part: part(entry),
                     reports: reports.remove(&id).unwrap_or_default(),
                     response_timeout: carrier.response_timeout,
                 });
@@ -319,7 +328,7 @@ impl<'a> Court<'a> {
     fn judge_parts(&mut self, case: &Case) {
         let number = Some(case.number);
         let kills = case.kills(self.evidence);
-        let mut unbound = 0;
+        let mut unbound = 0_usize;
         for taken in &case.taken {
             if !case.binds(taken) {
                 unbound += 1;
@@ -337,6 +346,7 @@ impl<'a> Court<'a> {
                 self.find("receipt kept", number, what);
             }
         }
+        self.forgotten += unbound.saturating_sub(case.doubts);
         if unbound > case.doubts + kills && !case.cut_short {
             let what = format!(
                 "{unbound} submissions that were taken are not known, with {} doubts and {kills} kills",
@@ -390,27 +400,71 @@ impl<'a> Court<'a> {
     /// What was refused for good is not tried again, and what was refused for now no more often than
     /// its schedule says.
     fn refusals(&mut self, case: &Case) {
-        let kills = case.kills(self.evidence);
         let operator = self.evidence.policy.operator(&case.message.lane.operator);
-        let mut temporary = 0;
+        let (mut temporary, mut again) = (0, 0);
         for carrier in &self.evidence.carriers {
             let mut refused = false;
             let mine = |entry: &&SubmittedEntry| marked(&entry.text) == Some(case.number);
             for entry in carrier.submitted.iter().filter(mine) {
-                if refused && kills == 0 && case.refusals_killed(self.evidence) == 0 {
-                    let what = "it was refused for good and sent again".to_owned();
-                    self.find("refused once", Some(case.number), what);
-                }
+                again += usize::from(refused);
                 refused |= entry
                     .status
                     .is_some_and(|status| PERMANENT.contains(&status));
                 temporary += usize::from(entry.status.is_some_and(|s| TEMPORARY.contains(&s)));
             }
         }
-        let most = operator.retry.0.len() + 1 + self.evidence.notes.kills.len();
+        // A refusal whose answer was lost is a doubt like any other.
+        if again > case.doubts + case.refusals_killed(self.evidence) && !case.cut_short {
+            let what = format!("it was refused for good and sent again {again} times");
+            self.find("refused once", Some(case.number), what);
+        }
+        let forgotten = case.doubts + self.evidence.notes.kills.len();
+        let most = operator.retry.0.len() + 1 + forgotten;
         if temporary > most {
             let what = format!("it was refused for now {temporary} times, of at most {most}");
             self.find("tried", Some(case.number), what);
+        }
+    }
+
+    /// A part that is durably known to be with a carrier is never sent again.
+    fn known_parts(&mut self) {
+        for carrier in self
+            .evidence
+            .carriers
+            .iter()
+            .filter(|carrier| !carrier.silent)
+        {
+            for entry in &carrier.submitted {
+                let Some(number) = marked(&entry.text) else {
+                    continue;
+                };
+                let known = self.evidence.known.get(&(number, part(entry)));
+                if known.is_some_and(|known| *known < entry.at) {
+                    let what = format!(
+                        "part {} was known to be taken and sent again",
+                        part(entry) + 1
+                    );
+                    self.find("known parts", Some(number), what);
+                }
+            }
+        }
+    }
+
+    /// A crash makes forget at most what was under way: the sum of the windows.
+    fn crashes(&mut self) {
+        let windows: usize = self
+            .evidence
+            .carriers
+            .iter()
+            .map(|c| c.window * c.binds)
+            .sum();
+        let kills = self.evidence.notes.kills.len();
+        if self.forgotten > kills * windows {
+            let what = format!(
+                "{} answers forgotten by {kills} kills, windows {windows}",
+                self.forgotten
+            );
+            self.find("crashes", None, what);
         }
     }
 
@@ -534,6 +588,13 @@ impl<'a> Court<'a> {
             }
         }
     }
+}
+
+/// Which part of its message a submission is, from 0.
+fn part(entry: &SubmittedEntry) -> usize {
+    entry
+        .part
+        .map_or(0, |part| usize::from(part.index).saturating_sub(1))
 }
 
 /// The number behind an id as it was written.

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::START;
 use crate::clients;
 use crate::disk::Disk;
-use crate::faults::{How, Stop, When};
+use crate::faults::{Fault, How, Kind, Stop, When};
 use crate::oracle::{Carrier, Evidence};
 use crate::plan::{Dice, Plan};
 
@@ -123,8 +123,8 @@ async fn live(plan: Plan) -> Evidence {
         .collect();
     let shared = Arc::new(Shared {
         plan,
+        disk: Disk::new(&clock),
         clock,
-        disk: Disk::default(),
         carriers,
         alive: Mutex::default(),
         notes: Mutex::default(),
@@ -446,7 +446,10 @@ impl Director {
             .carriers
             .iter()
             .zip(&shared.plan.accounts)
-            .map(|(handle, account)| {
+            .enumerate()
+            .map(|(index, (handle, account))| {
+                let silent =
+                    |fault: &Fault| fault.account == index && matches!(fault.kind, Kind::Silent);
                 handle.ledger(|ledger| Carrier {
                     account: account.name.clone(),
                     script: account.script.clone(),
@@ -454,6 +457,7 @@ impl Director {
                     delivered: ledger.delivered.iter().cloned().collect(),
                     window: account.config.window,
                     binds: account.config.binds,
+                    silent: shared.plan.faults.iter().any(silent),
                     response_timeout: account.config.response_timeout,
                 })
             })
@@ -469,6 +473,7 @@ impl Director {
             policy: shared.plan.policy.clone(),
             ended,
             operations: shared.disk.operations(),
+            known: shared.disk.known(),
         }
     }
 }
