@@ -16,6 +16,8 @@ use crate::disk::Known as KnownParts;
 use crate::plan::marked;
 use crate::world::Notes;
 
+mod whole;
+
 /// Everything that a world leaves.
 pub struct Evidence {
     pub seed: u64,
@@ -160,6 +162,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     court.crashes();
     court.told();
     court.inbound();
+    court.opted_out();
     court.windows();
     court.violations
 }
@@ -423,169 +426,6 @@ impl<'a> Court<'a> {
         if temporary > most {
             let what = format!("it was refused for now {temporary} times, of at most {most}");
             self.find("tried", Some(case.number), what);
-        }
-    }
-
-    /// A part that is durably known to be with a carrier is never sent again.
-    fn known_parts(&mut self) {
-        for carrier in self
-            .evidence
-            .carriers
-            .iter()
-            .filter(|carrier| !carrier.silent)
-        {
-            for entry in &carrier.submitted {
-                let Some(number) = marked(&entry.text) else {
-                    continue;
-                };
-                let known = self.evidence.known.get(&(number, part(entry)));
-                if known.is_some_and(|known| *known < entry.at) {
-                    let what = format!(
-                        "part {} was known to be taken and sent again",
-                        part(entry) + 1
-                    );
-                    self.find("known parts", Some(number), what);
-                }
-            }
-        }
-    }
-
-    /// A crash makes forget at most what was under way: the sum of the windows.
-    fn crashes(&mut self) {
-        let windows: usize = self
-            .evidence
-            .carriers
-            .iter()
-            .map(|c| c.window * c.binds)
-            .sum();
-        let kills = self.evidence.notes.kills.len();
-        if self.forgotten > kills * windows {
-            let what = format!(
-                "{} answers forgotten by {kills} kills, windows {windows}",
-                self.forgotten
-            );
-            self.find("crashes", None, what);
-        }
-    }
-
-    /// Messages to one recipient leave in the order in which they were accepted, where nothing
-    /// came between: one bind, one claim each, nothing refused, doubted or forgotten.
-    fn order(&mut self, records: &BTreeMap<u32, Vec<&Message>>) {
-        if !self.evidence.notes.kills.is_empty() {
-            return;
-        }
-        let mut last: BTreeMap<_, (Timestamp, u32)> = BTreeMap::new();
-        for carrier in self
-            .evidence
-            .carriers
-            .iter()
-            .filter(|carrier| carrier.binds == 1)
-        {
-            let mut seen = BTreeSet::new();
-            for entry in &carrier.submitted {
-                let Some(number) = marked(&entry.text) else {
-                    continue;
-                };
-                let Some([message]) = records.get(&number).map(Vec::as_slice) else {
-                    continue;
-                };
-                let troubled = message.claims > 1 || message.send_at.is_some();
-                if troubled || message.attempts.len() > 1 || !seen.insert(number) {
-                    continue;
-                }
-                let key = (
-                    &carrier.account,
-                    message.to,
-                    message.priority,
-                    &message.lane,
-                );
-                let (at, before) = last
-                    .insert(key, (message.created_at, number))
-                    .unwrap_or_default();
-                if at > message.created_at {
-                    let what = format!("it left after {before}, which came later");
-                    self.find("order", Some(number), what);
-                }
-            }
-        }
-    }
-
-    /// The receiver of webhooks sees every change of status of a message, in order.
-    fn told(&mut self) {
-        let mut told: BTreeMap<_, Vec<(u32, u64)>> = BTreeMap::new();
-        for (id, revision, life) in &self.evidence.notes.told {
-            told.entry(*id).or_default().push((*revision, *life));
-        }
-        for message in &self.evidence.records {
-            let number = marked(&message.text);
-            let (mut highest, mut last) = (0, (0, 0));
-            for (revision, life) in told.remove(&message.id).unwrap_or_default() {
-                // What was told and not yet settled in one life is told again in the next.
-                let again = life > last.1;
-                if revision > highest + 1 || (revision <= last.0 && !again) {
-                    let what = format!("revision {revision} was told after {}", last.0);
-                    self.find("told in order", number, what);
-                }
-                highest = highest.max(revision);
-                last = (revision, life);
-            }
-            if highest != message.revision {
-                let what = format!("revision {highest} was told last of {}", message.revision);
-                self.find("told", number, what);
-            }
-        }
-        for id in told.keys() {
-            self.find("told", None, format!("{id} was told of and does not exist"));
-        }
-    }
-
-    /// What handsets sent and we acknowledged is there.
-    fn inbound(&mut self) {
-        let mut texts: BTreeMap<&str, usize> = BTreeMap::new();
-        for inbound in &self.evidence.inbound {
-            *texts.entry(&inbound.text).or_default() += 1;
-        }
-        let acknowledged: Vec<&str> = self
-            .evidence
-            .carriers
-            .iter()
-            .flat_map(|carrier| &carrier.delivered)
-            .filter(|entry| entry.id.is_none() && entry.answer == Some(0))
-            .map(|entry| entry.says.trim_end())
-            .collect();
-        for says in acknowledged {
-            if !texts.keys().any(|text| text.contains(says)) {
-                let what = format!("{says:?} was acknowledged and is not there");
-                self.find("inbound kept", None, what);
-            }
-        }
-    }
-
-    /// No session ever carries more than its window; as a carrier sees it, that can only be said
-    /// where nothing was given up as unanswered.
-    fn windows(&mut self) {
-        let doubtful = |message: &Message| {
-            let doubt = |happening: &relais::domain::message::Happening| {
-                matches!(happening.what, What::Doubt(_))
-            };
-            message.events.iter().any(doubt)
-        };
-        if self.evidence.records.iter().any(doubtful) {
-            return;
-        }
-        for carrier in &self.evidence.carriers {
-            let widest = carrier
-                .submitted
-                .iter()
-                .map(|entry| entry.outstanding)
-                .max();
-            if widest.unwrap_or(0) > carrier.window {
-                let what = format!(
-                    "{widest:?} unanswered at {} with a window of {}",
-                    carrier.account, carrier.window
-                );
-                self.find("window", None, what);
-            }
         }
     }
 }

@@ -112,11 +112,17 @@ impl Plan {
         let inbound = (0..dice.pick(&[0, 2, 5, 10]))
             .map(|number| {
                 let text = format!("mo{number:04} ");
-                let copies = dice.pick(&[1, 1, 1, 40]);
+                let text = match dice.below(10) {
+                    0 => "STOP".to_owned(),
+                    1 => " arrêt. ".to_owned(),
+                    2 => "Start".to_owned(),
+                    3 => text.repeat(40),
+                    _ => text,
+                };
                 let message = MoMessage {
                     from: number_of(&dice).trim_start_matches('+').to_owned(),
                     to: "36180".to_owned(),
-                    text: text.repeat(copies).trim_end().to_owned(),
+                    text,
                 };
                 let to = usize::try_from(dice.below(accounts.len() as u64)).unwrap();
                 (dice.moment(traffic), to, message)
