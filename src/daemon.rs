@@ -318,6 +318,7 @@ fn smpp_config(account: &SmppAccount) -> SmppConfig {
         alphabet: account.text.alphabet,
         packed_gsm: account.packed_gsm,
         refusals: account.refusals.clone(),
+        wire: account.wire.clone(),
     }
 }
 

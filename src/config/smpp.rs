@@ -11,8 +11,10 @@ use crate::domain::id::Account;
 use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
 use crate::domain::text::{DefaultAlphabet, TextRules};
+use crate::domain::wire::{Concatenation, WireRules};
 
 mod tls;
+mod wire;
 
 pub use tls::Tls;
 
@@ -65,6 +67,8 @@ pub struct SmppAccount {
     pub text: TextRules,
     /// Whether GSM texts from handsets come packed, 8 septets in 7 octets.
     pub packed_gsm: bool,
+    /// How messages are put into PDUs.
+    pub wire: WireRules,
     /// What the carrier's refusals mean: the table, and `[smpp.NAME.errors]`.
     pub refusals: RefusalRules,
 }
@@ -189,6 +193,7 @@ pub(super) fn read<'a>(
     let latin1 = reader.take(s, "latin1", |v| v.boolean());
     let transliterate = reader.take(s, "transliterate", |v| v.boolean());
     let packed_gsm = reader.take(s, "packed_gsm", |v| v.boolean());
+    let wire = wire::read(reader, s, bind.as_ref().map(|bind| bind.value));
     let refusals = refusals(reader, s);
     reader.close(section);
 
@@ -219,10 +224,12 @@ pub(super) fn read<'a>(
         text: TextRules {
             alphabet: alphabet.map_or(DefaultAlphabet::Gsm, |alphabet| alphabet.value),
             latin1: latin1.is_some_and(|latin1| latin1.value),
-            single_piece: false,
+            wide_header: wire.concatenation == Concatenation::Udh16,
+            single_piece: wire.concatenation == Concatenation::Payload,
             transliterate: transliterate.is_some_and(|transliterate| transliterate.value),
         },
         packed_gsm: packed_gsm.is_some_and(|packed| packed.value),
+        wire,
         refusals,
     })
 }

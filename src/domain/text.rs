@@ -5,7 +5,7 @@
 
 use super::message::{Attempt, Message};
 use crate::pdu::gsm7;
-use crate::pdu::segment::{Alphabet, Plan, octets, plan_for};
+use crate::pdu::segment::{Alphabet, Header, Plan, octets, plan_for};
 use crate::pdu::transliterate::{nearest, transliterate};
 
 pub use crate::pdu::default_alphabet::DefaultAlphabet;
@@ -18,6 +18,8 @@ pub struct TextRules {
     pub alphabet: DefaultAlphabet,
     /// Whether Latin-1 text that has no place there goes as `data_coding` 3 instead of Unicode.
     pub latin1: bool,
+    /// Whether its parts carry a reference of 16 bits, which takes one octet more of each.
+    pub wide_header: bool,
     /// Whether a long text is handed over whole, for the SMSC to cut.
     pub single_piece: bool,
     /// Whether what would need Unicode is replaced by its nearest, where that avoids Unicode.
@@ -51,7 +53,7 @@ impl TextRules {
     /// The parts of `text` on the air, in the smallest alphabet; UCS-2 holds everything.
     #[must_use]
     pub fn plan(&self, text: &str) -> Plan {
-        plan_for(text, self.alphabet, self.latin1)
+        plan_for(text, self.alphabet, self.latin1, self.header())
     }
 
     /// `text` as this account should carry it.
@@ -136,6 +138,20 @@ impl TextRules {
             .map(|c| if self.alphabet.has(c) { c } else { '?' })
             .collect();
         self.plan(&plain).count()
+    }
+
+    /// Units that the last part of `plan`, made by these rules, has room for.
+    #[must_use]
+    pub fn units_left(&self, text: &str, plan: &Plan) -> u32 {
+        plan.units_left(text, self.header())
+    }
+
+    const fn header(&self) -> Header {
+        if self.wide_header {
+            Header::Wide
+        } else {
+            Header::Narrow
+        }
     }
 
     fn has(&self, c: char, alphabet: Alphabet) -> bool {

@@ -192,7 +192,7 @@ mod tests {
     use tokio::sync::{Semaphore, watch};
 
     use super::*;
-    use crate::channel::ChannelStatus;
+    use crate::channel::{ChannelStatus, PeerWord};
     use crate::domain::event::Event;
     use crate::domain::fixtures::{START, at, in_parts, lease, policy};
 
@@ -205,6 +205,7 @@ mod tests {
             window_size: 1,
             requests,
             status: watch::channel(ChannelStatus::Up).1,
+            peer: watch::channel(PeerWord::default()).1,
         };
         (handle, inbox)
     }
