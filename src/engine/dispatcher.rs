@@ -202,6 +202,7 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let engine = self.engine.clone();
+        let rules = engine.rules().text_rules_of(&handle.account);
         let by = Claimant {
             account: handle.account.clone(),
             channel: handle.id.clone(),
