@@ -217,7 +217,6 @@ impl Dispatcher {
                 tracing::warn!(?lane, %error, "claim_failed");
                 Vec::new()
             });
-        let rules = engine.rules().text_rules_of(&handle.account);
         let count = messages.len();
         let mut parts = 0;
         let mut returned = Vec::new();

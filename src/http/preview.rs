@@ -210,7 +210,6 @@ fn warnings(engine: &Engine, checked: &Checked) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |code, detail| warnings.push(Warning { code, detail });
     let parts = plan.count();
-    let strangers = || rules.strangers(text).into_iter().map(|(c, _)| c);
     if plan.alphabet != Alphabet::Gsm7 {
         let (code, room) = match plan.alphabet {
             Alphabet::Latin1 => ("latin1", 140),
@@ -222,12 +221,17 @@ fn warnings(engine: &Engine, checked: &Checked) -> Vec<Warning> {
         } else {
             String::new()
         };
-        let characters: String = strangers().take(PLACES_MAX).collect();
+        let strangers = rules.strangers(text);
+        let advice = if strangers.iter().all(|(_, near)| near.is_some()) {
+            "; encoding \"transliterate\" replaces them"
+        } else {
+            ""
+        };
+        let characters: String = strangers.iter().map(|(c, _)| c).take(PLACES_MAX).collect();
         warn(
             code,
             format!(
-                "{characters:?} leave room for {room} units in one part instead of 160{price}; \
-                 encoding \"transliterate\" replaces them where that is enough"
+                "{characters:?} leave room for {room} units in one message instead of 160{price}{advice}"
             ),
         );
     }
