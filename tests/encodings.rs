@@ -190,7 +190,14 @@ async fn another_account_gets_the_same_text_in_an_alphabet_of_its_own() {
     ];
     let world = World::over(lines, policy).await;
     let text = format!("Été {}", "a".repeat(96));
-    let id = world.send(NUMBER, &text).await;
+    // More parts than the caller wanted, in an emergency, rather than not at all.
+    let draft = Draft {
+        to: NUMBER.to_owned(),
+        text: text.clone(),
+        max_parts: Some(1),
+        ..Draft::default()
+    };
+    let id = world.submit(draft).await;
     let promised = world.message(id).await;
     assert_eq!(
         (promised.plan.alphabet, promised.parts()),
