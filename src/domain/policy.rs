@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Account, Lane, OperatorName};
+use super::id::{Account, OperatorName};
 use super::msisdn::Msisdn;
 use super::retry::RetrySchedule;
 
@@ -145,13 +145,6 @@ impl Policy {
             .iter()
             .find(|operator| operator.name == *name)
             .unwrap_or(&self.operators[0])
-    }
-
-    /// The route of a lane: ordered steps, each a set of accounts. Messages of an operator that the
-    /// configuration no longer has go the default operator's way, so that nothing is stranded.
-    #[must_use]
-    pub fn route(&self, lane: &Lane) -> &[Vec<Account>] {
-        &self.operator(&lane.operator).route
     }
 }
 

@@ -205,11 +205,7 @@ impl Engine {
     #[must_use]
     pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
         let (rules, now) = (self.rules(), self.clock.now());
-        let (way, _) = self.way(lane, &rules, now);
-        if way.iter().any(|(_, probe)| !probe) {
-            return self.holdup_of(way.iter().map(|(account, _)| account));
-        }
-        self.holdup_of(rules.route(lane).iter().flatten())
+        self.holdup_of(self.way(lane, &rules, now).steps.iter().flatten())
     }
 
     /// What keeps all of these accounts from sending: the reason of the one that may be free first.

@@ -59,8 +59,7 @@ struct State {
     next_id: u64,
     /// Number of every `submit_sm` since the script was set, for what happens at every n-th.
     submits: u64,
-    /// The running second and how many `submit_sm` it has seen.
-    second: (u64, u32),
+    pace: Pace,
     /// What is to be sent, by due time, for each `system_id`; `""` is for whoever receives.
     queues: HashMap<String, BTreeMap<(Duration, u64), Outgoing>>,
     queued: u64,
@@ -77,6 +76,38 @@ struct State {
 struct Inbox {
     orders: VecDeque<Order>,
     wake: Arc<Notify>,
+}
+
+/// How fast `submit_sm` have come lately.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The running second and how many it has seen.
+    second: (u64, u32),
+    /// When a bucket that is counted by would be full again.
+    full_at: Duration,
+}
+
+impl Pace {
+    /// Counts one if this second has seen fewer than `limit`.
+    fn within_second(&mut self, limit: u32, now: Duration) -> bool {
+        if self.second.0 != now.as_secs() {
+            self.second = (now.as_secs(), 0);
+        }
+        let within = self.second.1 < limit;
+        self.second.1 += u32::from(within);
+        within
+    }
+
+    /// Takes one out of a bucket of `burst` that fills at `limit` a second, if there is one.
+    fn within_bucket(&mut self, limit: u32, burst: u32, now: Duration) -> bool {
+        let one = Duration::from_secs(1) / limit.max(1);
+        let full_at = self.full_at.max(now) + one;
+        let within = full_at <= now + one * burst.max(1);
+        if within {
+            self.full_at = full_at;
+        }
+        within
+    }
 }
 
 /// What a handle tells a session to do.
@@ -140,7 +171,7 @@ pub fn start(script: SmscScript, clock: &Clock, random: &Random) -> SmscHandle {
         script: Arc::new(script),
         ledger: Ledger::default(),
         submits: 0,
-        second: (0, 0),
+        pace: Pace::default(),
         queues: HashMap::new(),
         queued: 0,
         held: HashMap::new(),

@@ -27,6 +27,8 @@ pub struct SmscScript {
     pub ids: Ids,
     /// `submit_sm` a second beyond which `ESME_RTHROTTLED` is answered.
     pub rate_limit: Option<u32>,
+    /// Count by a bucket that holds so many and fills at `rate_limit`, not anew each second.
+    pub rate_burst: Option<u32>,
     /// Unanswered `submit_sm` on a session beyond which `ESME_RMSGQFUL` is answered.
     pub window: Option<usize>,
     /// Refuse every n-th `submit_sm` with `fail_status`.
@@ -63,6 +65,7 @@ impl Default for SmscScript {
             response_delay_ms: 0,
             ids: Ids::default(),
             rate_limit: None,
+            rate_burst: None,
             window: None,
             fail_every: None,
             fail_status: 0x08,

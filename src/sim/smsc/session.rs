@@ -456,13 +456,13 @@ fn judge(
         return ESME_RMSGQFUL;
     }
     if let Some(limit) = script.rate_limit {
-        if state.second.0 != now.as_secs() {
-            state.second = (now.as_secs(), 0);
-        }
-        if state.second.1 >= limit {
+        let within = match script.rate_burst {
+            None => state.pace.within_second(limit, now),
+            Some(burst) => state.pace.within_bucket(limit, burst, now),
+        };
+        if !within {
             return ESME_RTHROTTLED;
         }
-        state.second.1 += 1;
     }
     if let Some(rule) = rule
         && let Some(status) = rule.status
