@@ -290,7 +290,7 @@ async fn flood(script: SmscScript, policy: Policy, count: usize, text: &str) -> 
 
 #[tokio::test(start_paused = true)]
 async fn a_carrier_of_20_a_second_gets_few_too_many_and_nearly_all_that_it_takes() {
-    for (rate_burst, configured) in [
+    for (burst, configured) in [
         (None, 0),
         (Some(20), 0),
         (Some(4), 0),
@@ -299,7 +299,7 @@ async fn a_carrier_of_20_a_second_gets_few_too_many_and_nearly_all_that_it_takes
     ] {
         let script = SmscScript {
             rate_limit: Some(20),
-            rate_burst,
+            burst,
             response_delay_ms: 20,
             ..SmscScript::default()
         };
@@ -310,7 +310,7 @@ async fn a_carrier_of_20_a_second_gets_few_too_many_and_nearly_all_that_it_takes
         let over = flood.submits as f64 / count as f64;
         let share = count as f64 / flood.seconds / 20.0;
         let case = format!(
-            "bucket {rate_burst:?}, rate {configured}: {over} submits a message, {share} of the limit"
+            "bucket {burst:?}, rate {configured}: {over} submits a message, {share} of the limit"
         );
         assert!(over <= 1.3, "{case}");
         assert!(share >= 0.85, "{case}");
