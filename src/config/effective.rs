@@ -223,6 +223,10 @@ fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {
         })
         .collect();
     writeln!(out, "  route       {}", steps.join(" → "))?;
+    if steps.len() > 1 {
+        let after = duration::write(operator.failover_after);
+        writeln!(out, "  next step   once one is unusable for {after}")?;
+    }
     writeln!(out, "  validity    {}", duration::write(operator.validity))?;
     let waits: Vec<_> = operator
         .retry

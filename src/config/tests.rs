@@ -373,14 +373,32 @@ fn one_account_needs_no_operators_and_an_operator_without_a_route_follows_the_de
 }
 
 #[test]
-fn a_route_of_several_steps_is_accepted_with_a_warning() {
+fn a_route_has_steps_and_says_when_the_next_one_takes_over() {
     let second = ACCOUNT.replace("smpp.a", "smpp.b");
-    let text = format!("{ACCOUNT}{second}[operators.default]\nroute = [\"a\", \"b\"]\n");
-    let config = read_text(&text).unwrap();
-    assert_eq!(config.policy.operators[0].route.len(), 2);
+    let with = |rest: &str| {
+        read_text(&format!(
+            "{ACCOUNT}{second}[operators.default]\nroute = [\"a\", \"b\"]\n{rest}"
+        ))
+    };
+    let config = with("").unwrap();
+    assert_eq!(config.warnings, []);
+    let operator = &config.policy.operators[0];
+    assert_eq!(operator.route, [vec!["a".into()], vec!["b".into()]]);
+    assert_eq!(operator.failover_after, Duration::from_secs(30));
+    let shown = config.effective();
+    assert!(
+        shown.contains("  route       a → b\n  next step   once one is unusable for 30s\n"),
+        "{shown}"
+    );
+    for (text, after) in [("0s", 0), ("5m", 300)] {
+        let config = with(&format!("failover_after = \"{text}\"\n")).unwrap();
+        let wanted = Duration::from_secs(after);
+        assert_eq!(config.policy.operators[0].failover_after, wanted);
+    }
+    let twice = with("[operators.x]\nroute = [\"a\", \"b|a\"]\n").unwrap_err();
     assert_eq!(
-        config.warnings[0].to_string(),
-        "r.toml:10: operators.default.route: this version uses the first step of default's route only"
+        twice.to_string(),
+        "r.toml:12: operators.x.route[1]: a is in a step before this one already"
     );
 }
 

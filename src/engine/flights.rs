@@ -205,6 +205,7 @@ mod tests {
             window_size: 1,
             requests,
             status: watch::channel(ChannelStatus::Up).1,
+            reset: watch::channel(()).0,
             peer: watch::channel(PeerWord::default()).1,
         };
         (handle, inbox)

@@ -2,7 +2,8 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks. They meet in the [`Engine`], which the HTTP interface holds.
+//! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
+//! `circuit`; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
 
@@ -10,15 +11,16 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::accounts::AccountView;
 use self::accounts::{Accounts, Gate};
+pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::writings::Writings;
-use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
+use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
 use crate::domain::message::{Message, State};
 use crate::domain::policy::Policy;
-use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
 use crate::store::{Change, Store, StoreError};
@@ -26,6 +28,7 @@ use crate::store::{Change, Store, StoreError};
 pub mod accept;
 mod accounts;
 mod circuit;
+mod control;
 mod dispatcher;
 mod flights;
 pub mod outbox;
@@ -93,25 +96,6 @@ struct Bells {
     outbox: Notify,
 }
 
-/// One connection as operators see it.
-#[derive(Clone, Debug)]
-pub struct ChannelView {
-    /// Its name, for example `orange#1`.
-    pub name: String,
-    /// Its account, for example `orange`.
-    pub account: String,
-    /// `smpp`.
-    pub kind: &'static str,
-    /// What state it is in.
-    pub status: ChannelStatus,
-    /// Messages under way.
-    pub window_used: usize,
-    /// Messages that may be under way at once.
-    pub window: usize,
-    /// How the carrier writes its ids in receipts, once that is learnt.
-    pub receipt_ids: Option<IdWriting>,
-}
-
 impl Engine {
     /// Puts the shared parts together; [`run`] starts the tasks.
     #[must_use]
@@ -126,7 +110,7 @@ impl Engine {
             signing_key,
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let accounts = Accounts::new(&channels, &[], &clock);
+        let accounts = Accounts::new(&channels, &store.pauses(), &clock);
         Self {
             store,
             policy,
@@ -171,25 +155,6 @@ impl Engine {
         self.flights.len()
     }
 
-    /// The connections, in the order of the configuration.
-    #[must_use]
-    pub fn channel_views(&self) -> Vec<ChannelView> {
-        self.channels
-            .iter()
-            .map(|handle| ChannelView {
-                name: handle.id.to_string(),
-                account: handle.account.to_string(),
-                kind: "smpp",
-                status: handle.status.borrow().clone(),
-                window_used: handle
-                    .window_size
-                    .saturating_sub(handle.window.available_permits()),
-                window: handle.window_size,
-                receipt_ids: self.writings.learnt(&handle.account),
-            })
-            .collect()
-    }
-
     /// What a pending message waits for, as a stable code, and until when where that is known.
     #[must_use]
     pub fn why(&self, message: &Message) -> Option<(&'static str, Option<Timestamp>)> {
@@ -214,11 +179,7 @@ impl Engine {
     #[must_use]
     pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
         let (rules, now) = (self.rules(), self.clock.now());
-        let (way, _) = self.way(lane, &rules, now);
-        if way.iter().any(|(_, probe)| !probe) {
-            return self.holdup_of(way.iter().map(|(account, _)| account));
-        }
-        self.holdup_of(rules.route(lane).iter().flatten())
+        self.holdup_of(self.way(lane, &rules, now).steps.iter().flatten())
     }
 
     /// What keeps all of these accounts from sending: the reason of the one that may be free first.

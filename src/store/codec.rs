@@ -4,7 +4,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiKey, Batch, OutboxEvent, ReceiptReport, StoreError, Webhook};
+use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, StoreError, Webhook};
 use crate::domain::id::{BatchId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -39,6 +39,7 @@ records! {
     Outgoing = 1,
     Webhook = 1,
     ApiKey = 1,
+    Pause = 1,
     Layout = 1,
 }
 

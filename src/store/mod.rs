@@ -119,6 +119,13 @@ pub trait Store: Send + Sync + 'static {
     /// Every key.
     fn keys(&self) -> Vec<Arc<ApiKey>>;
 
+    /// Remembers that an operator has paused an account or a bind.
+    async fn put_pause(&self, pause: Pause) -> Result<(), StoreError>;
+    /// Forgets it; it is no error if there is none of that name.
+    async fn delete_pause(&self, name: &str) -> Result<(), StoreError>;
+    /// Everything that is paused.
+    fn pauses(&self) -> Vec<Pause>;
+
     /// One message of this tenant.
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError>;
     /// A page of messages, newest first.
@@ -504,6 +511,16 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+}
+
+/// An account, or one of its binds, that an operator has paused: it takes no messages until it is
+/// resumed, whatever happens to the process meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// For example `orange`, or `orange#1`.
+    pub name: String,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// What a key may do.

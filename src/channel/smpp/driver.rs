@@ -40,6 +40,8 @@ pub(super) struct Driver {
     pub(super) inbox: mpsc::Receiver<SubmitRequest>,
     pub(super) status: watch::Sender<ChannelStatus>,
     pub(super) peer: watch::Sender<PeerWord>,
+    /// Changes when an operator wants it bound anew.
+    pub(super) reset: watch::Receiver<()>,
     pub(super) stop: CancellationToken,
 }
 
@@ -65,6 +67,7 @@ impl Driver {
                 Ok(bound) => {
                     denials = 0;
                     self.note(bound.peer);
+                    self.reset.mark_unchanged();
                     self.status.send_replace(ChannelStatus::Up);
                     let since = self.clock.elapsed();
                     let end = Session::new(bound, &mut self).run().await;
@@ -73,6 +76,11 @@ impl Driver {
                     }
                     match end {
                         End::Stopped => break,
+                        End::Reset => {
+                            tracing::info!(channel = %self.id, "reset");
+                            failures = 0;
+                            continue;
+                        }
                         End::Lost(cause) => {
                             tracing::warn!(channel = %self.id, cause, "session lost");
                             (cause, self.spread(self.backoff(failures)))
@@ -98,8 +106,21 @@ impl Driver {
             };
             failures = failures.saturating_add(1);
             self.status.send_replace(ChannelStatus::Down { cause });
-            if self.away(tokio::time::sleep(wait)).await.is_none() {
-                break;
+            let mut reset = self.reset.clone();
+            let waiting = async move {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => false,
+                    Ok(()) = reset.changed() => true,
+                }
+            };
+            match self.away(waiting).await {
+                None => break,
+                Some(false) => {}
+                Some(true) => {
+                    tracing::info!(channel = %self.id, "reset");
+                    self.reset.mark_unchanged();
+                    failures = 0;
+                }
             }
         }
         self.inbox.close();
