@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
 use crate::domain::policy::{OnDoubt, Operator};
 use crate::domain::refusal::status_text;
+use crate::domain::text::DefaultAlphabet;
 use crate::domain::wire::SourceNumbering;
 
 impl Config {
@@ -144,6 +145,7 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         "  types       system_type {:?}, service_type {:?}, data_coding {}",
         account.system_type, account.service_type, account.data_coding_gsm
     )?;
+    write_texts(out, account)?;
     let wire = &account.wire;
     let flags = wire.priority_flags.map(|flag| flag.to_string()).join(" ");
     writeln!(
@@ -183,6 +185,34 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn write_texts(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
+    let rules = &account.text;
+    let default = match rules.alphabet {
+        DefaultAlphabet::Gsm => "GSM 03.38",
+        DefaultAlphabet::Latin1 => "Latin-1",
+        DefaultAlphabet::Ascii => "ASCII",
+    };
+    let next = if rules.latin1 {
+        ", then Latin-1 (3)"
+    } else {
+        ""
+    };
+    let replaced = if rules.transliterate {
+        ", characters replaced to avoid it"
+    } else {
+        ""
+    };
+    let packed = if account.packed_gsm {
+        ", GSM comes in packed"
+    } else {
+        ""
+    };
+    writeln!(
+        out,
+        "  texts       {default}{next}, then Unicode{replaced}{packed}"
+    )
 }
 
 fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {

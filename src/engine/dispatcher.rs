@@ -216,13 +216,14 @@ impl Dispatcher {
                 tracing::warn!(?lane, %error, "claim_failed");
                 Vec::new()
             });
+        let rules = engine.rules().text_rules_of(&handle.account);
         let count = messages.len();
         let mut parts = 0;
         let mut returned = Vec::new();
         for message in messages {
             let Some(permit) = permits.pop() else { break };
             parts += flights::parts_left(&message);
-            if !engine.flights.start(&message, permit, handle) {
+            if !engine.flights.start(&message, rules, permit, handle) {
                 // The channel stopped between the look and the claim.
                 returned.push(Report::GivenBack {
                     token: flights::token(&message),

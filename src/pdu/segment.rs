@@ -1,9 +1,10 @@
 //! Text → alphabet, number of segments, and where to cut.
 //!
 //! One short message carries 140 octets (3GPP TS 23.040 clause 9.2.3.24): 160
-//! septets or 70 UTF-16 units. A longer text travels as several, each giving six
-//! octets to a user data header with an 8 bit concatenation reference (clause
-//! 9.2.3.24.1), which leaves 153 septets or 67 units.
+//! septets, 140 octets of Latin-1 or 70 UTF-16 units. A longer text travels as
+//! several, each giving six octets, or seven, to a user data header with a
+//! concatenation reference (clauses 9.2.3.24.1 and 9.2.3.24.8), which leaves 153,
+//! 134 or 67.
 //!
 //! Invariants: the slices of a plan, joined, are the text; no slice exceeds its
 //! limit; no cut falls inside an escape pair or a surrogate pair. A cut also
@@ -12,45 +13,69 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{gsm7, ucs2};
+use super::default_alphabet::DefaultAlphabet;
+use super::{gsm7, latin1, ucs2};
 
 /// How a text is put into octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Alphabet {
     /// GSM 7 bit default alphabet with its extension table, SMPP `data_coding` 0.
     Gsm7,
+    /// ISO-8859-1 in 8 bits, SMPP `data_coding` 3.
+    Latin1,
     /// UTF-16BE, SMPP `data_coding` 8.
     Ucs2,
 }
 
 impl Alphabet {
-    /// What one message holds alone, in septets or UTF-16 units.
+    /// What one message holds alone, in septets, octets or UTF-16 units.
     #[must_use]
     pub fn single_limit(self) -> u32 {
         match self {
             Alphabet::Gsm7 => 160,
+            Alphabet::Latin1 => 140,
             Alphabet::Ucs2 => 70,
         }
     }
 
-    /// What one segment of several holds beside a header of 6 octets, in septets
-    /// or UTF-16 units.
+    /// What one segment of several holds beside its header, in septets, octets or
+    /// UTF-16 units.
     #[must_use]
-    pub fn part_limit(self) -> u32 {
-        match self {
-            Alphabet::Gsm7 => 153,
-            Alphabet::Ucs2 => 67,
+    pub fn part_limit(self, header: Header) -> u32 {
+        match (self, header) {
+            (Alphabet::Gsm7, Header::Narrow) => 153,
+            (Alphabet::Gsm7, Header::Wide) => 152,
+            (Alphabet::Latin1, Header::Narrow) => 134,
+            (Alphabet::Latin1, Header::Wide) => 133,
+            (Alphabet::Ucs2, Header::Narrow) => 67,
+            (Alphabet::Ucs2, Header::Wide) => 66,
         }
     }
 
-    /// What `c` costs, in septets or UTF-16 units; `None` without a form.
+    /// What `text` costs; characters without a form cost nothing.
+    fn units(self, text: &str) -> u32 {
+        text.chars().filter_map(|c| self.cost(c)).sum()
+    }
+
+    /// What `c` costs, in septets, octets or UTF-16 units; `None` without a form.
     fn cost(self, c: char) -> Option<u32> {
         match self {
             Alphabet::Gsm7 => gsm7::septets(c),
+            Alphabet::Latin1 => latin1::has(c).then_some(1),
             Alphabet::Ucs2 => Some(ucs2::units(c)),
         }
         .map(u32::from)
     }
+}
+
+/// The user data header of the segments of one text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Header {
+    /// 6 octets, with a reference of 8 bits.
+    #[default]
+    Narrow,
+    /// 7 octets, with a reference of 16 bits (3GPP TS 23.040 clause 9.2.3.24.8).
+    Wide,
 }
 
 /// How one text is sent. It is made once, kept with the message, and applied to
@@ -59,7 +84,7 @@ impl Alphabet {
 pub struct Plan {
     /// The alphabet of every segment.
     pub alphabet: Alphabet,
-    /// Septets or UTF-16 code units of the whole text.
+    /// Septets, octets of Latin-1 or UTF-16 code units of the whole text.
     pub units: u32,
     /// Byte offset in the text of the end of each segment; never empty, and the
     /// last is the length of the text.
@@ -72,6 +97,35 @@ impl Plan {
     #[must_use]
     pub fn count(&self) -> usize {
         self.ends.len()
+    }
+
+    /// The same text handed over whole: the SMSC cuts it.
+    #[must_use]
+    pub fn in_one_piece(mut self) -> Self {
+        let end = self.ends.pop();
+        self.ends = end.into_iter().collect();
+        self
+    }
+
+    /// Number of short messages on the air, where a text that was handed over whole
+    /// counts as the parts that the SMSC makes of it.
+    #[must_use]
+    pub fn on_air(&self, text: &str) -> usize {
+        if self.count() == 1 && self.units > self.alphabet.single_limit() {
+            return cut(text, self.alphabet, Header::Narrow).count();
+        }
+        self.count()
+    }
+
+    /// Units that the last segment has room for, where several have this header.
+    #[must_use]
+    pub fn units_left(&self, text: &str, header: Header) -> u32 {
+        if self.count() == 1 {
+            return self.alphabet.single_limit().saturating_sub(self.units);
+        }
+        let last = self.slices(text).last().unwrap_or_default();
+        let limit = self.alphabet.part_limit(header);
+        limit.saturating_sub(self.alphabet.units(last))
     }
 
     /// The segments of `text`, in order. For another text than the one planned
@@ -91,33 +145,45 @@ impl Plan {
 /// there, else UCS-2. An empty text is one empty segment.
 #[must_use]
 pub fn plan(text: &str) -> Plan {
-    plan_as(text, Alphabet::Gsm7).unwrap_or_else(|_| cut(text, Alphabet::Ucs2))
+    plan_for(text, DefaultAlphabet::Gsm, false, Header::Narrow)
 }
 
-/// The plan of `text` in `alphabet`.
+/// The plan of `text` in the smallest alphabet for an SMSC with this default
+/// alphabet: that one if every character has a place there, else Latin-1 as
+/// `data_coding` 3 if `eight_bit` allows it, else UCS-2.
+#[must_use]
+pub fn plan_for(text: &str, default: DefaultAlphabet, eight_bit: bool, header: Header) -> Plan {
+    if text.chars().all(|c| default.has(c)) {
+        cut(text, Alphabet::Gsm7, header)
+    } else if eight_bit && text.chars().all(latin1::has) {
+        cut(text, Alphabet::Latin1, header)
+    } else {
+        cut(text, Alphabet::Ucs2, header)
+    }
+}
+
+/// The plan of `text` in `alphabet`, with narrow headers.
 ///
 /// # Errors
 /// The first character that has no form in `alphabet` (never for UCS-2).
 pub fn plan_as(text: &str, alphabet: Alphabet) -> Result<Plan, char> {
     match text.chars().find(|&c| alphabet.cost(c).is_none()) {
         Some(stranger) => Err(stranger),
-        None => Ok(cut(text, alphabet)),
+        None => Ok(cut(text, alphabet, Header::Narrow)),
     }
 }
 
 /// The octets of one slice, as SMPP carries them after the header: septets one
-/// per octet, or UTF-16BE.
+/// per octet, Latin-1, or UTF-16BE.
 ///
 /// A character without a form in `alphabet` is sent as `?`; a slice of a plan has
 /// none.
 #[must_use]
 pub fn octets(slice: &str, alphabet: Alphabet) -> Vec<u8> {
     match alphabet {
+        Alphabet::Gsm7 => DefaultAlphabet::Gsm.encode(slice),
+        Alphabet::Latin1 => latin1::encode(slice),
         Alphabet::Ucs2 => ucs2::encode(slice),
-        Alphabet::Gsm7 => gsm7::encode(slice).unwrap_or_else(|_| {
-            let known = |c| if gsm7::septets(c).is_some() { c } else { '?' };
-            gsm7::encode(&slice.chars().map(known).collect::<String>()).unwrap_or_default()
-        }),
     }
 }
 
@@ -130,7 +196,7 @@ struct Place {
 
 /// Fills each segment as far as it goes. Characters without a form cost nothing;
 /// the callers have excluded them.
-fn cut(text: &str, alphabet: Alphabet) -> Plan {
+fn cut(text: &str, alphabet: Alphabet, header: Header) -> Plan {
     let mut ends = Vec::new();
     let mut start = Place {
         offset: 0,
@@ -146,7 +212,7 @@ fn cut(text: &str, alphabet: Alphabet) -> Plan {
             whole = here;
         }
         // Twice at most: a grapheme moved to the next segment may overflow that one.
-        while here.units.saturating_add(cost) - start.units > alphabet.part_limit() {
+        while here.units.saturating_add(cost) - start.units > alphabet.part_limit(header) {
             // A grapheme longer than a segment has to be torn after all.
             let end = if whole.offset > start.offset {
                 whole
@@ -276,6 +342,61 @@ mod tests {
     }
 
     #[test]
+    fn the_default_alphabet_and_latin1_decide_what_needs_unicode() {
+        use Alphabet::{Gsm7, Latin1, Ucs2};
+        use DefaultAlphabet::{Ascii, Gsm, Latin1 as EightBit};
+        for (text, default, eight_bit, alphabet) in [
+            ("déjà 10 €", Gsm, false, Gsm7),
+            ("déjà 10 €", EightBit, false, Ucs2),
+            ("déjà", EightBit, false, Gsm7),
+            ("déjà", Ascii, false, Ucs2),
+            ("déjà", Ascii, true, Latin1),
+            ("reçu", Gsm, true, Latin1),
+            ("reçu", EightBit, false, Ucs2),
+            ("reçu 10 €", Gsm, true, Ucs2),
+            ("l’œuvre", Gsm, true, Ucs2),
+            ("[hello]", Ascii, true, Gsm7),
+        ] {
+            let plan = plan_for(text, default, eight_bit, Header::Narrow);
+            assert_eq!(plan.alphabet, alphabet, "{text} {default:?} {eight_bit}");
+        }
+        // The SMSC re-codes to septets: a bracket costs two, however it was written.
+        assert_eq!(plan_for("[[", EightBit, false, Header::Narrow).units, 4);
+        let text = "ç".repeat(141);
+        let plan = plan_for(&text, Gsm, true, Header::Narrow);
+        let lengths: Vec<_> = plan
+            .slices(&text)
+            .map(|s| octets(s, Latin1).len())
+            .collect();
+        assert_eq!(
+            (plan.units, lengths, plan.units_left(&text, Header::Narrow)),
+            (141, vec![134, 7], 127)
+        );
+        assert_eq!(
+            plan_for(&"ç".repeat(140), Gsm, true, Header::Narrow).count(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_wide_header_takes_an_octet_more() {
+        for (c, alphabet, limit) in [
+            ("a", Alphabet::Gsm7, 152),
+            ("ç", Alphabet::Latin1, 133),
+            ("œ", Alphabet::Ucs2, 66),
+        ] {
+            let text = c.repeat(400);
+            let plan = plan_for(&text, DefaultAlphabet::Gsm, true, Header::Wide);
+            let first = plan.slices(&text).next().map(|slice| slice.chars().count());
+            assert_eq!((plan.alphabet, first), (alphabet, Some(limit)));
+            let single = alphabet.single_limit();
+            let text = c.repeat(single.try_into().unwrap());
+            let plan = plan_for(&text, DefaultAlphabet::Gsm, true, Header::Wide);
+            assert_eq!((plan.count(), plan.units_left(&text, Header::Wide)), (1, 0));
+        }
+    }
+
+    #[test]
     fn more_segments_than_a_header_can_number_are_representable() {
         assert_eq!(plan(&"a".repeat(153 * 300)).count(), 300);
     }
@@ -290,15 +411,16 @@ mod tests {
         prop_assert_eq!(plan.slices(text).collect::<String>(), text);
         let limit = match plan.count() {
             1 => plan.alphabet.single_limit(),
-            _ => plan.alphabet.part_limit(),
-        };
-        let width = match plan.alphabet {
-            Alphabet::Gsm7 => 1,
-            Alphabet::Ucs2 => 2,
+            _ => plan.alphabet.part_limit(Header::Narrow),
         };
         let mut units = 0;
         for slice in plan.slices(text) {
             let octets = octets(slice, plan.alphabet);
+            let width = if plan.alphabet == Alphabet::Ucs2 {
+                2
+            } else {
+                1
+            };
             let slice_units = u32::try_from(octets.len() / width).unwrap();
             prop_assert!(slice_units <= limit);
             prop_assert!(plan.count() == 1 || slice_units > 0);
@@ -306,11 +428,21 @@ mod tests {
             // Each segment decodes alone: no escape and no surrogate is torn.
             let alone = match plan.alphabet {
                 Alphabet::Gsm7 => gsm7::decode(&octets),
+                Alphabet::Latin1 => latin1::decode(&octets),
                 Alphabet::Ucs2 => ucs2::decode(&octets),
             };
             prop_assert_eq!(alone, slice);
         }
         prop_assert_eq!(units, plan.units);
+        prop_assert_eq!(plan.on_air(text), plan.count());
+        let last = plan.slices(text).last().unwrap();
+        prop_assert_eq!(
+            plan.units_left(text, Header::Narrow),
+            limit - plan.alphabet.units(last)
+        );
+        let whole = plan.clone().in_one_piece();
+        prop_assert_eq!(whole.slices(text).collect::<Vec<_>>(), [text]);
+        prop_assert_eq!(whole.on_air(text), plan.count());
         Ok(())
     }
 
@@ -319,6 +451,11 @@ mod tests {
         fn any_text_is_cut_well(text in "\\PC{0,300}|(?s:.){0,300}") {
             check(&text, &plan(&text))?;
             check(&text, &plan_as(&text, Alphabet::Ucs2).unwrap())?;
+        }
+
+        #[test]
+        fn latin1_text_is_cut_well(text in "[a-zéçÿ\u{A0}«»\r\n]{0,600}") {
+            check(&text, &plan_as(&text, Alphabet::Latin1).unwrap())?;
         }
 
         #[test]
