@@ -17,6 +17,10 @@ use crate::domain::id::ChannelId;
 /// Shortest wait after the SMSC refused a bind: it has seen us, and more haste does not help.
 const REFUSED_WAIT: Duration = Duration::from_secs(10);
 
+/// Longest wait where only a person can help: some carriers lock an account that tries wrong
+/// credentials too often.
+const DENIED_WAIT: Duration = Duration::from_mins(5);
+
 /// A session that lived this long was a good one: the next wait is the shortest again.
 const LASTED: Duration = Duration::from_secs(10);
 
@@ -42,6 +46,8 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) async fn run(mut self) {
         let mut failures = 0;
+        // Failures that need a person, without anything else between them.
+        let mut denied = 0;
         if !self.start_after.is_zero() {
             let wait = tokio::time::sleep(self.start_after);
             // `None` says that we are stopped, which is what the loop asks as well.
@@ -57,6 +63,9 @@ impl Driver {
             let Some(bound) = self.away(bind::bind(&connector, &config, &clock)).await else {
                 break;
             };
+            if !matches!(&bound, Err(error) if error.needs_a_person()) {
+                denied = 0;
+            }
             let (cause, wait) = match bound {
                 Ok(bound) => {
                     self.note(bound.peer);
@@ -77,8 +86,11 @@ impl Driver {
                 Err(error) => {
                     self.log(&error);
                     let wait = match &error {
-                        error if error.is_about_credentials() => {
-                            self.lengthen(self.config.reconnect_max.max(REFUSED_WAIT))
+                        error if error.needs_a_person() => {
+                            let wait = self.config.reconnect_max.max(REFUSED_WAIT);
+                            let longest = wait.max(DENIED_WAIT);
+                            denied += 1;
+                            self.lengthen(doubled(wait, denied - 1).min(longest))
                         }
                         error if error.is_refusal() => {
                             self.lengthen(self.backoff(failures).max(REFUSED_WAIT))
@@ -128,11 +140,7 @@ impl Driver {
     }
 
     fn backoff(&self, failures: u32) -> Duration {
-        let doubled = self
-            .config
-            .reconnect_min
-            .saturating_mul(2_u32.saturating_pow(failures));
-        doubled.min(self.config.reconnect_max)
+        doubled(self.config.reconnect_min, failures).min(self.config.reconnect_max)
     }
 
     /// Shortens a wait by up to a half: binds that were lost together must not all come back in
@@ -160,10 +168,14 @@ impl Driver {
     }
 
     fn log(&self, error: &BindError) {
-        if error.is_about_credentials() {
-            tracing::error!(channel = %self.id, %error, "cannot bind: check the account's credentials");
+        if error.needs_a_person() {
+            tracing::error!(channel = %self.id, %error, "cannot bind: check the account");
         } else {
             tracing::warn!(channel = %self.id, %error, "cannot bind");
         }
     }
+}
+
+fn doubled(wait: Duration, times: u32) -> Duration {
+    wait.saturating_mul(2_u32.saturating_pow(times))
 }
