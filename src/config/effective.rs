@@ -145,7 +145,6 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         "  types       system_type {:?}, service_type {:?}, data_coding {}",
         account.system_type, account.service_type, account.data_coding_gsm
     )?;
-    write_texts(out, account)?;
     let wire = &account.wire;
     let flags = wire.priority_flags.map(|flag| flag.to_string()).join(" ");
     writeln!(
@@ -176,6 +175,7 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
             .collect();
         writeln!(out, "  tlv         0x{:04X} = {octets}", tlv.tag)?;
     }
+    write_texts(out, account)?;
     for (status, class) in account.refusals.overrides() {
         writeln!(
             out,

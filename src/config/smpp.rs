@@ -63,12 +63,12 @@ pub struct SmppAccount {
     pub dest_npi: u8,
     /// `data_coding` of texts in the GSM alphabet (SMPP 3.4 §5.2.19).
     pub data_coding_gsm: u8,
+    /// How messages are put into PDUs.
+    pub wire: WireRules,
     /// How texts travel.
     pub text: TextRules,
     /// Whether GSM texts from handsets come packed, 8 septets in 7 octets.
     pub packed_gsm: bool,
-    /// How messages are put into PDUs.
-    pub wire: WireRules,
     /// What the carrier's refusals mean: the table, and `[smpp.NAME.errors]`.
     pub refusals: RefusalRules,
 }
@@ -189,11 +189,11 @@ pub(super) fn read<'a>(
     let dest_ton = reader.take(s, "dest_ton", |v| v.integer(0..=6_u8));
     let dest_npi = reader.take(s, "dest_npi", |v| v.integer(0..=18_u8));
     let data_coding_gsm = reader.take(s, "data_coding_gsm", |v| v.integer(0..=u8::MAX));
+    let wire = wire::read(reader, s, bind.as_ref().map(|bind| bind.value));
     let alphabet = reader.take(s, "alphabet", |v| v.word(&ALPHABETS));
     let latin1 = reader.take(s, "latin1", |v| v.boolean());
     let transliterate = reader.take(s, "transliterate", |v| v.boolean());
     let packed_gsm = reader.take(s, "packed_gsm", |v| v.boolean());
-    let wire = wire::read(reader, s, bind.as_ref().map(|bind| bind.value));
     let refusals = refusals(reader, s);
     reader.close(section);
 

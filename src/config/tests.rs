@@ -556,8 +556,8 @@ account a
   sender      the carrier's own, ton by form, npi by form
   recipients  ton 1, npi 1
   types       system_type \"\", service_type \"\", data_coding 0
-  texts       GSM 03.38, then Unicode
   wire        SMPP 3.4, concatenation udh, registered_delivery 1, protocol_id 0, priority_flag 0 1 2 3
+  texts       GSM 03.38, then Unicode
 
 operator default
   prefixes    every number that no prefix names

@@ -202,6 +202,7 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let engine = self.engine.clone();
+        let rules = engine.rules().text_rules_of(&handle.account);
         let by = Claimant {
             account: handle.account.clone(),
             channel: handle.id.clone(),
@@ -216,7 +217,6 @@ impl Dispatcher {
                 tracing::warn!(?lane, %error, "claim_failed");
                 Vec::new()
             });
-        let rules = engine.rules().text_rules_of(&handle.account);
         let count = messages.len();
         let mut parts = 0;
         let mut returned = Vec::new();

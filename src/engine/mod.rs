@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::accounts::{Accounts, Gate};
 use self::flights::Flights;
+use self::writings::Writings;
 use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
 use crate::domain::message::{Message, State};
 use crate::domain::policy::Policy;
+use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
 use crate::store::{Change, Store, StoreError};
@@ -31,6 +33,7 @@ mod reaper;
 mod throttle;
 mod traffic;
 pub mod view;
+mod writings;
 
 /// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
 pub struct Engine {
@@ -54,6 +57,8 @@ pub struct Engine {
     flights: Flights,
     /// What is known of each account now.
     accounts: Accounts,
+    /// How carriers write their ids.
+    writings: Writings,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -103,6 +108,8 @@ pub struct ChannelView {
     pub window_used: usize,
     /// Messages that may be under way at once.
     pub window: usize,
+    /// How the carrier writes its ids in receipts, once that is learnt.
+    pub receipt_ids: Option<IdWriting>,
 }
 
 impl Engine {
@@ -131,6 +138,7 @@ impl Engine {
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
+            writings: Writings::default(),
             signing_key,
         }
     }
@@ -177,6 +185,7 @@ impl Engine {
                     .window_size
                     .saturating_sub(handle.window.available_permits()),
                 window: handle.window_size,
+                receipt_ids: self.writings.learnt(&handle.account),
             })
             .collect()
     }
@@ -300,6 +309,9 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
         }
         let now = status.borrow_and_update().clone();
         tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+        if now.is_refused() {
+            engine.metrics.bind_refused(handle.id.as_str());
+        }
         engine.accounts.status(&handle, &now);
         engine.bells.dispatcher.notify_one();
     }

@@ -17,9 +17,9 @@ use crate::domain::id::ChannelId;
 /// Shortest wait after the SMSC refused a bind: it has seen us, and more haste does not help.
 const REFUSED_WAIT: Duration = Duration::from_secs(10);
 
-/// Longest wait where only a person can help: some carriers lock an account that tries wrong
-/// credentials too often.
-const DENIED_WAIT: Duration = Duration::from_mins(5);
+/// Wait after the SMSC refused our credentials, and the longest: it doubles each time. An account that
+/// is tried more often is locked by many an SMSC, and what is wrong takes a person to put right.
+const CREDENTIALS_WAIT: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(15));
 
 /// A session that lived this long was a good one: the next wait is the shortest again.
 const LASTED: Duration = Duration::from_secs(10);
@@ -45,9 +45,7 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) async fn run(mut self) {
-        let mut failures = 0;
-        // Failures that need a person, without anything else between them.
-        let mut denied = 0;
+        let (mut failures, mut denials) = (0, 0);
         if !self.start_after.is_zero() {
             let wait = tokio::time::sleep(self.start_after);
             // `None` says that we are stopped, which is what the loop asks as well.
@@ -63,11 +61,9 @@ impl Driver {
             let Some(bound) = self.away(bind::bind(&connector, &config, &clock)).await else {
                 break;
             };
-            if !matches!(&bound, Err(error) if error.needs_a_person()) {
-                denied = 0;
-            }
             let (cause, wait) = match bound {
                 Ok(bound) => {
+                    denials = 0;
                     self.note(bound.peer);
                     self.status.send_replace(ChannelStatus::Up);
                     let since = self.clock.elapsed();
@@ -84,13 +80,13 @@ impl Driver {
                     }
                 }
                 Err(error) => {
-                    self.log(&error);
+                    self.log(&error, denials);
                     let wait = match &error {
                         error if error.needs_a_person() => {
-                            let wait = self.config.reconnect_max.max(REFUSED_WAIT);
-                            let longest = wait.max(DENIED_WAIT);
-                            denied += 1;
-                            self.lengthen(doubled(wait, denied - 1).min(longest))
+                            let (least, most) = CREDENTIALS_WAIT;
+                            let doubled = least.saturating_mul(2_u32.saturating_pow(denials));
+                            denials = denials.saturating_add(1);
+                            self.lengthen(doubled.min(most))
                         }
                         error if error.is_refusal() => {
                             self.lengthen(self.backoff(failures).max(REFUSED_WAIT))
@@ -140,7 +136,11 @@ impl Driver {
     }
 
     fn backoff(&self, failures: u32) -> Duration {
-        doubled(self.config.reconnect_min, failures).min(self.config.reconnect_max)
+        let doubled = self
+            .config
+            .reconnect_min
+            .saturating_mul(2_u32.saturating_pow(failures));
+        doubled.min(self.config.reconnect_max)
     }
 
     /// Shortens a wait by up to a half: binds that were lost together must not all come back in
@@ -167,15 +167,14 @@ impl Driver {
         }
     }
 
-    fn log(&self, error: &BindError) {
-        if error.needs_a_person() {
+    fn log(&self, error: &BindError, denials: u32) {
+        if error.needs_a_person() && denials > 0 {
+            // Said once, aloud; the status goes on saying it.
+            tracing::debug!(channel = %self.id, %error, denials, "still cannot bind");
+        } else if error.needs_a_person() {
             tracing::error!(channel = %self.id, %error, "cannot bind: check the account");
         } else {
             tracing::warn!(channel = %self.id, %error, "cannot bind");
         }
     }
-}
-
-fn doubled(wait: Duration, times: u32) -> Duration {
-    wait.saturating_mul(2_u32.saturating_pow(times))
 }

@@ -50,6 +50,8 @@ mod driver;
 pub mod encode;
 pub mod errors;
 pub mod frame;
+#[cfg(test)]
+mod hostile;
 pub mod inbound;
 pub mod link;
 pub mod receipt;

@@ -109,14 +109,12 @@ async fn wrong_credentials_are_not_hammered_and_name_the_answer() {
         .await;
     let cause = "bind refused by SMSC: ESME_RINVPASWD (0x0000000e)".to_owned();
     assert_eq!(status, ChannelStatus::Down { cause });
-    for (minutes, most) in [(5, 5), (55, 18)] {
-        tokio::time::sleep(Duration::from_mins(minutes)).await;
-        let refused = world.smsc.ledger(|ledger| ledger.refused_binds);
-        assert!((most - 3..=most).contains(&refused), "{refused} binds");
-    }
-    // Once they are right, it binds by itself.
-    world.smsc.set_script(receiptless());
-    world.up().await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    let refused = world.smsc.ledger(|ledger| ledger.refused_binds);
+    assert!((2..=4).contains(&refused), "{refused} binds in five minutes");
+    tokio::time::sleep(Duration::from_hours(10)).await;
+    let refused = world.smsc.ledger(|ledger| ledger.refused_binds);
+    assert!((30..=46).contains(&refused), "{refused} binds in ten hours");
     world.end().await;
 }
 
@@ -346,8 +344,7 @@ async fn over_tcp_every_message_is_taken_once_and_reported() {
     tokio::time::timeout(Duration::from_mins(2), engine)
         .await
         .expect("in time");
-    // The binds start one after another; the last may come when the first have done it all.
-    smsc.wait_for(|ledger| ledger.acknowledged_total == 3_000 && ledger.binds == 3)
+    smsc.wait_for(|ledger| ledger.acknowledged_total == 3_000)
         .await;
     smsc.ledger(|ledger| {
         let texts: HashSet<_> = ledger.texts()["33612345678"].iter().cloned().collect();

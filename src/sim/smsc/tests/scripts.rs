@@ -582,7 +582,9 @@ async fn a_message_from_a_handset_comes_at_its_time_so_often_and_may_lack_a_part
     let clock = smsc.shared.clock.clone();
     let mut times = Vec::new();
     for _ in 0..4 {
-        let part = inbound::read(&esme.deliver().await, Reading::default()).part.unwrap();
+        let part = inbound::read(&esme.deliver().await, Reading::default())
+            .part
+            .unwrap();
         times.push((clock.elapsed().as_secs(), part.index));
     }
     assert_eq!(times, [(60, 3), (61, 1), (65, 3), (66, 1)]);
