@@ -90,7 +90,7 @@ impl Driver {
                 Err(error) => {
                     self.log(&error, denials);
                     let wait = match &error {
-                        error if error.is_about_credentials() => {
+                        error if error.needs_a_person() => {
                             let (least, most) = CREDENTIALS_WAIT;
                             let doubled = least.saturating_mul(2_u32.saturating_pow(denials));
                             denials = denials.saturating_add(1);
@@ -189,11 +189,11 @@ impl Driver {
     }
 
     fn log(&self, error: &BindError, denials: u32) {
-        if error.is_about_credentials() && denials > 0 {
+        if error.needs_a_person() && denials > 0 {
             // Said once, aloud; the status goes on saying it.
             tracing::debug!(channel = %self.id, %error, denials, "still cannot bind");
-        } else if error.is_about_credentials() {
-            tracing::error!(channel = %self.id, %error, "cannot bind: check the account's credentials");
+        } else if error.needs_a_person() {
+            tracing::error!(channel = %self.id, %error, "cannot bind: check the account");
         } else {
             tracing::warn!(channel = %self.id, %error, "cannot bind");
         }
