@@ -55,6 +55,8 @@ pub enum Event {
     LeaseLost,
     /// The client withdrew it.
     Cancelled,
+    /// Its recipient wants nothing more from its tenant.
+    OptedOut,
 }
 
 /// Which claim of a message an event speaks for.

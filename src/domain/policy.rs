@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Account, Lane, OperatorName};
+use super::inbound::InboundRules;
 use super::msisdn::Msisdn;
 use super::retry::RetrySchedule;
 
@@ -31,6 +32,8 @@ pub struct Policy {
     pub limits: Limits,
     /// Networks that webhooks may reach although they are private, and without TLS.
     pub webhook_allow: Vec<ipnet::IpNet>,
+    /// What is done with messages from handsets.
+    pub inbound: InboundRules,
 }
 
 /// Limits on input, each refused with a typed error.
@@ -115,6 +118,7 @@ impl Policy {
             rates: HashMap::new(),
             limits,
             webhook_allow: Vec::new(),
+            inbound: InboundRules::default(),
         }
     }
 

@@ -14,12 +14,17 @@ use self::flights::Flights;
 use self::rests::Rests;
 use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
+use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
+use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, State};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::{OptOut, Source};
 use crate::domain::policy::Policy;
+use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Store, StoreError, TakenIn};
 
 pub mod accept;
 mod dispatcher;
@@ -44,8 +49,8 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// Connections to carriers.
     pub channels: Vec<ChannelHandle>,
-    /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
-    changes: broadcast::Sender<Change>,
+    /// What happens, for live listeners. One that falls behind by this many loses the oldest.
+    news: broadcast::Sender<News>,
     /// Wakes the dispatcher and the outbox.
     bells: Bells,
     /// Messages under way.
@@ -74,8 +79,17 @@ pub struct Parts {
     pub signing_key: [u8; 32],
 }
 
-/// Number of changes that a live listener may fall behind.
-const CHANGES_KEPT: usize = 4096;
+/// Number of news that a live listener may fall behind.
+const NEWS_KEPT: usize = 4096;
+
+/// What live listeners hear.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// A message's status changed.
+    Changed(Change),
+    /// A handset wrote.
+    Received(Arc<Inbound>),
+}
 
 /// What wakes the engine's tasks: they never poll.
 #[derive(Debug, Default)]
@@ -116,7 +130,7 @@ impl Engine {
             channels,
             signing_key,
         } = parts;
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let (news, _) = broadcast::channel(NEWS_KEPT);
         Self {
             store,
             policy,
@@ -124,7 +138,7 @@ impl Engine {
             random,
             metrics,
             channels,
-            changes,
+            news,
             bells: Bells::default(),
             flights: Flights::default(),
             rests: Rests::default(),
@@ -138,10 +152,26 @@ impl Engine {
         self.policy.borrow().clone()
     }
 
-    /// Changes of status from now on.
+    /// What happens from now on.
     #[must_use]
-    pub fn listen(&self) -> broadcast::Receiver<Change> {
-        self.changes.subscribe()
+    pub fn listen(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// Opts a number out of a tenant's messages, and fails those that wait for it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn opt_out(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError> {
+        let optout = OptOut {
+            tenant: tenant.clone(),
+            number,
+            since: self.clock.now(),
+            source: Source::Api,
+        };
+        let failed = self.store.opt_out(optout).await?;
+        failed.iter().for_each(|change| self.publish(change));
+        self.store.optout(tenant, number).await
     }
 
     /// Withdraws a waiting message.
@@ -226,7 +256,30 @@ impl Engine {
             self.metrics.message(&change.message);
             self.bells.outbox.notify_one();
             // Nobody listening is no error.
-            let _ = self.changes.send(change.clone());
+            let _ = self.news.send(News::Changed(change.clone()));
+        }
+    }
+
+    /// Counts a message that was accepted; one whose recipient has opted out is over already.
+    fn accepted(&self, message: &Arc<Message>) {
+        let to = message.status();
+        if to == Status::Pending {
+            self.metrics.message(message);
+            return;
+        }
+        let from = Status::Pending;
+        self.publish(&Change {
+            message: message.clone(),
+            transition: Transition { from, to },
+        });
+    }
+
+    /// Tells the world about what handsets sent.
+    fn publish_received(&self, taken: TakenIn) {
+        taken.failed.iter().for_each(|change| self.publish(change));
+        for inbound in taken.received {
+            self.bells.outbox.notify_one();
+            let _ = self.news.send(News::Received(inbound));
         }
     }
 }

@@ -11,16 +11,14 @@ use tokio::sync::mpsc;
 use super::Engine;
 use crate::channel::{Ack, ChannelEvent, SegmentOutcome};
 use crate::domain::event::Rejection;
-use crate::domain::id::{ChannelId, InboundId, Tenant};
+use crate::domain::id::{ChannelId, InboundId};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Token, WaitReason};
-use crate::store::{ReceiptReport, Receiving, Report};
+use crate::domain::msisdn;
+use crate::store::{ReceiptReport, Receiving, Report, TakenIn};
 
 /// Most events of one commit.
 const GROUP: usize = 128;
-
-/// Whose inbound messages are, until an account can name its tenant.
-const INBOUND_TENANT: &str = "default";
 
 /// One group of events, sorted by what the store does with them.
 #[derive(Default)]
@@ -90,10 +88,13 @@ impl Engine {
                 ack,
             } => {
                 self.metrics.inbound.increment(1);
-                let now = self.clock.now();
+                let (now, rules) = (self.clock.now(), self.rules());
+                // Opt-outs go by number: written one way, whichever way the carrier has.
+                let number = msisdn::of_sender(&from, &rules.default_country);
+                let from = number.map_or(from, |number| number.to_string());
                 group.inbound.push(Inbound {
                     id: InboundId::new(now, self.random.bytes()),
-                    tenant: Tenant::from(INBOUND_TENANT),
+                    tenant: rules.inbound.tenant(&account),
                     account,
                     channel,
                     from,
@@ -101,6 +102,8 @@ impl Engine {
                     text,
                     part,
                     received_at: now,
+                    keyword: None,
+                    incomplete: false,
                 });
                 group.inbound_acks.push(ack);
             }
@@ -185,7 +188,7 @@ impl Engine {
         };
         let taken_in = async {
             if inbound.is_empty() {
-                Ok(())
+                Ok(TakenIn::default())
             } else {
                 self.store.take_in(inbound).await
             }
@@ -220,8 +223,8 @@ impl Engine {
             }
         }
         match taken_in {
-            Ok(()) => {
-                self.bells.outbox.notify_one();
+            Ok(taken) => {
+                self.publish_received(taken);
                 inbound_acks.into_iter().for_each(Ack::taken);
             }
             Err(error) => {

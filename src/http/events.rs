@@ -1,4 +1,4 @@
-//! `/v1/events`: changes of status as they happen, as server-sent events.
+//! `/v1/events`: changes of status and messages from handsets as they happen, as server-sent events.
 //!
 //! A convenience for screens: nothing is repeated for who was not listening. What must not be
 //! missed goes by webhook.
@@ -21,8 +21,10 @@ use super::App;
 use super::auth::{Allowed, ToRead};
 use super::body::Reading;
 use super::problem::Problem;
+use crate::domain::inbound::Inbound;
 use crate::domain::status::Language;
-use crate::engine::Engine;
+use crate::engine::view::InboundView;
+use crate::engine::{Engine, News};
 use crate::store::Change;
 
 /// How often a silent stream says that it lives.
@@ -32,10 +34,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(listen))
 }
 
-/// Changes of status of the tenant's messages from now on.
+/// Changes of status of the tenant's messages, and messages from handsets, from now on.
 ///
-/// `event` is `message.` and the status, `id` the message's id and revision, `data` the message.
-/// A listener that cannot keep up gets `lagged` with the number of changes that it missed.
+/// `event` is `message.` and the status, `id` the message's id and revision, `data` the message; or
+/// `inbound.received`, the inbound message's id and the inbound message. A listener that cannot keep up gets `lagged` with the number of changes that it missed.
 #[utoipa::path(
     get, path = "/v1/events", tag = "events", operation_id = "listen",
     responses(
@@ -63,9 +65,10 @@ async fn listen(
     let changes = BroadcastStream::new(engine.listen())
         .filter_map(move |change| {
             let event = match change {
-                Ok(change) if change.message.tenant == tenant => {
-                    Some(event(&engine, &change, language))
+                Ok(News::Changed(change)) if change.message.tenant == tenant => {
+                    Some(changed(&engine, &change, language))
                 }
+                Ok(News::Received(inbound)) if inbound.tenant == tenant => Some(received(&inbound)),
                 Ok(_) => None,
                 Err(BroadcastStreamRecvError::Lagged(missed)) => Some(
                     Event::default()
@@ -83,11 +86,19 @@ async fn listen(
         .into_response())
 }
 
-fn event(engine: &Engine, change: &Change, language: Language) -> Event {
+fn changed(engine: &Engine, change: &Change, language: Language) -> Event {
     let message = &change.message;
     let json = serde_json::to_string(&engine.view(message, language)).unwrap_or_default();
     Event::default()
         .event(format!("message.{}", change.transition.to.word()))
         .id(format!("{}:{}", message.id, message.revision))
+        .data(json)
+}
+
+fn received(inbound: &Inbound) -> Event {
+    let json = serde_json::to_string(&InboundView::from(inbound)).unwrap_or_default();
+    Event::default()
+        .event("inbound.received")
+        .id(inbound.id.to_string())
         .data(json)
 }

@@ -4,7 +4,7 @@
 //! again, and must still hold the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,11 @@ use super::{Accepted, Change, ReceiptReport, Receiving, Report, Settled, Store, 
 use crate::clock::Random;
 use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, lease, message, number, policy};
-use crate::domain::id::MessageId;
+use crate::domain::id::{InboundId, MessageId};
+use crate::domain::inbound::Inbound;
 use crate::domain::message::{Doubt, Message, State, Token, WaitReason};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::{OptOut, Source};
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
@@ -35,6 +38,8 @@ struct Model {
     over: Vec<MessageId>,
     /// Told and not yet taken by the receiver: message and revision.
     outbox: Vec<(MessageId, u32)>,
+    /// Numbers that have opted out.
+    opted_out: BTreeSet<Msisdn>,
 }
 
 impl Model {
@@ -44,7 +49,11 @@ impl Model {
             // Whoever takes a record up puts it back where it belongs.
             self.over.retain(|other| *other != id);
         }
-        let transition = message.apply(event, &self.rules, now).ok()?;
+        let mut transition = message.apply(event, &self.rules, now).ok()?;
+        if matches!(message.state, State::Waiting { .. }) && self.opted_out.contains(&message.to) {
+            let end = message.apply(&Event::OptedOut, &self.rules, now).unwrap();
+            transition.to = end.to;
+        }
         if transition.status_changed()
             && message.webhook_url.is_some()
             && message.status().is_final()
@@ -54,7 +63,13 @@ impl Model {
         Some(message.clone())
     }
 
-    fn accept(&mut self, messages: &[Message], key: u8, body: u8) -> Result<Accepted, StoreError> {
+    fn accept(
+        &mut self,
+        messages: &[Message],
+        key: u8,
+        body: u8,
+        now: Timestamp,
+    ) -> Result<Accepted, StoreError> {
         if let Some((known, ids)) = self.keys.get(&key) {
             return if *known == body {
                 let batch = self.messages[&ids[0]].batch;
@@ -68,7 +83,24 @@ impl Model {
         self.keys.insert(key, (body, ids.clone()));
         self.messages
             .extend(messages.iter().map(|message| (message.id, message.clone())));
-        Ok(Accepted::New(ids))
+        for id in &ids {
+            if self.opted_out.contains(&self.messages[id].to) {
+                self.apply(*id, &Event::OptedOut, now).unwrap();
+            }
+        }
+        let stored = ids.iter().map(|id| Arc::new(self.messages[id].clone()));
+        Ok(Accepted::New(stored.collect()))
+    }
+
+    fn opt_out(&mut self, number: Msisdn, now: Timestamp) -> Vec<Message> {
+        if !self.opted_out.insert(number) {
+            return Vec::new();
+        }
+        let to_it = |(id, message): (&MessageId, &Message)| (message.to == number).then_some(*id);
+        let ids: Vec<_> = self.messages.iter().filter_map(to_it).collect();
+        ids.into_iter()
+            .filter_map(|id| self.apply(id, &Event::OptedOut, now))
+            .collect()
     }
 
     fn claim(&mut self, limit: usize, now: Timestamp) -> Vec<Message> {
@@ -209,6 +241,9 @@ impl Model {
             match before_claim.get(&id) {
                 Some(stored) => {
                     self.messages.insert(id, stored.clone());
+                    if self.opted_out.contains(&stored.to) {
+                        self.apply(id, &Event::OptedOut, now).unwrap();
+                    }
                 }
                 None => {
                     self.apply(id, &Event::LeaseLost, now);
@@ -347,6 +382,23 @@ impl Run {
         }
     }
 
+    fn wrote(&self, from: Msisdn, text: &str) -> Inbound {
+        let now = self.instant();
+        Inbound {
+            id: InboundId::new(now, crate::domain::fixtures::random(self.next)),
+            tenant: shop(),
+            account: "a".into(),
+            channel: "a#1".into(),
+            from: from.to_string(),
+            to: "36111".to_owned(),
+            text: text.to_owned(),
+            part: None,
+            received_at: now,
+            keyword: None,
+            incomplete: false,
+        }
+    }
+
     /// A claim that must not repeat is on the disk at once; another from the next report on.
     fn note_claims(&mut self, claimed: &[Message], before: &BTreeMap<MessageId, Message>) {
         for message in claimed {
@@ -366,7 +418,7 @@ impl Run {
     async fn step(&mut self, stores: &[Arc<dyn Store>]) {
         self.now += self.pick(30_000);
         let now = self.instant();
-        match self.pick(12) {
+        match self.pick(14) {
             0..=2 => {
                 let count = 1 + self.pick(4);
                 let mut messages: Vec<_> = (0..count).map(|_| self.fresh()).collect();
@@ -376,7 +428,7 @@ impl Run {
                 }
                 let key = u8::try_from(self.pick(256)).unwrap();
                 let body = u8::try_from(self.pick(2)).unwrap();
-                let expected = self.model.accept(&messages, key, body);
+                let expected = self.model.accept(&messages, key, body, now);
                 for store in stores {
                     let answer = store.accept(keyed(messages.clone(), key, body)).await;
                     assert_eq!(answer, expected);
@@ -449,6 +501,41 @@ impl Run {
                     assert_eq!(changed(answer.as_ref().ok()), expected);
                 }
             }
+            11 => {
+                let number = number(self.pick(5));
+                let by_keyword = self.pick(2) == 0;
+                let expected = self.model.opt_out(number, now);
+                for message in &expected {
+                    self.written(message.id);
+                }
+                self.next += 1;
+                for store in stores {
+                    let failed = if by_keyword {
+                        let taken = store.take_in(vec![self.wrote(number, "Stop.")]).await;
+                        taken.unwrap().failed
+                    } else {
+                        store.opt_out(optout(number, now)).await.unwrap()
+                    };
+                    let failed: Vec<_> = failed.iter().map(|c| (*c.message).clone()).collect();
+                    assert_eq!(failed, expected);
+                }
+            }
+            12 => {
+                let number = number(self.pick(5));
+                let was_out = self.model.opted_out.remove(&number);
+                let by_keyword = self.pick(2) == 0;
+                self.next += 1;
+                for store in stores {
+                    if by_keyword {
+                        let wrote = self.wrote(number, "START");
+                        assert!(store.take_in(vec![wrote]).await.unwrap().failed.is_empty());
+                    } else {
+                        assert_eq!(store.opt_in(&shop(), number).await.is_ok(), was_out);
+                    }
+                    let now_out = store.optout(&shop(), number).await;
+                    assert_eq!(now_out, Err(StoreError::NotFound));
+                }
+            }
             _ => {
                 let expected = self.model.due();
                 for store in stores {
@@ -492,6 +579,15 @@ impl Run {
     }
 }
 
+fn optout(number: Msisdn, since: Timestamp) -> OptOut {
+    OptOut {
+        tenant: shop(),
+        number,
+        since,
+        source: Source::Api,
+    }
+}
+
 fn changed(change: Option<&Change>) -> Option<Message> {
     change.map(|change| (*change.message).clone())
 }
@@ -511,6 +607,7 @@ async fn play(seed: u64, worlds: &[World]) {
             taken: 0,
             over: Vec::new(),
             outbox: Vec::new(),
+            opted_out: BTreeSet::new(),
         },
         before_claim: BTreeMap::new(),
         tokens: Vec::new(),

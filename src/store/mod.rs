@@ -23,6 +23,7 @@ use crate::domain::id::{
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, Token, WaitReason};
 use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
 use crate::domain::receipt::Receipt;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
@@ -40,7 +41,9 @@ pub mod kv;
 mod lockstep;
 pub mod memory;
 mod opening;
+mod opted_out;
 mod outbox;
+mod part_sets;
 pub mod sled;
 
 /// Durable state of the gateway.
@@ -49,10 +52,12 @@ pub trait Store: Send + Sync + 'static {
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
-    /// ids again, another body is `Conflict`.
+    /// ids again, another body is `Conflict`. A message to a number that has opted out is stored as
+    /// failed.
     async fn accept(&self, submission: Submission) -> Result<Accepted, StoreError>;
 
-    /// Takes up to `limit` messages of `lane` that are due at `now`, for sending.
+    /// Takes up to `limit` messages of `lane` that are due at `now`, for sending. One whose
+    /// recipient has opted out in the meantime is not among them: it fails.
     ///
     /// Where the message is to be sent at most once, its claim is durable before this returns;
     /// elsewhere a crash forgets it, and the message is sent again: the same as if it were known.
@@ -90,8 +95,29 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Change, StoreError>;
 
-    /// Stores what a handset sent; a repetition of the same id changes nothing.
-    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<(), StoreError>;
+    /// Stores what handsets sent; a repetition of the same id changes nothing. Parts become a
+    /// message when the last one comes. A keyword opts its sender out, or in again, in the same
+    /// commit, and opting out fails what waits for it.
+    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<TakenIn, StoreError>;
+    /// Makes messages of at most `limit` texts whose missing parts are no longer awaited.
+    async fn give_up_parts(&self, now: Timestamp, limit: usize) -> Result<TakenIn, StoreError>;
+    /// When missing parts are next given up.
+    fn next_parts_deadline(&self) -> Option<Timestamp>;
+
+    /// Opts a number out, and fails what waits for it in the same commit. A number that is opted
+    /// out already stays so since when it is.
+    async fn opt_out(&self, optout: OptOut) -> Result<Vec<Change>, StoreError>;
+    /// Ends an opt-out; `NotFound` if there is none.
+    async fn opt_in(&self, tenant: &Tenant, number: Msisdn) -> Result<(), StoreError>;
+    /// The opt-out of a number; `NotFound` if there is none.
+    async fn optout(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError>;
+    /// A page of a tenant's opt-outs by number, those after `after`.
+    async fn optouts(
+        &self,
+        tenant: &Tenant,
+        after: Option<Msisdn>,
+        limit: usize,
+    ) -> Result<Page<OptOut>, StoreError>;
 
     /// Up to `limit` webhook deliveries that are due, no two of one message to one target, none for
     /// an origin of `busy`. A delivery handed out is not handed out again until it is settled.
@@ -215,8 +241,8 @@ pub struct Idempotency {
 /// The answer to a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// Stored now.
-    New(Vec<MessageId>),
+    /// Stored now: the records, in the order of submission.
+    New(Vec<Arc<Message>>),
     /// Stored before, under the same idempotency key and body.
     Repeated {
         /// The first answer's batch.
@@ -244,6 +270,17 @@ pub struct Claimed {
     pub messages: Vec<Message>,
     /// When the lane has work again.
     pub next_due: Option<Timestamp>,
+    /// Messages that failed instead, because their recipients have opted out.
+    pub failed: Vec<Change>,
+}
+
+/// What became of messages from handsets.
+#[derive(Clone, Debug, Default)]
+pub struct TakenIn {
+    /// Messages that are now there to be read; a part of several is not, until it is one of them.
+    pub received: Vec<Arc<Inbound>>,
+    /// Messages that failed because their recipients opted out.
+    pub failed: Vec<Change>,
 }
 
 /// What a channel reports about one claim.

@@ -12,14 +12,19 @@ use super::codec::decode;
 use super::index::Index;
 use super::keys::KeySpace;
 use super::kv::{Kv, KvError};
+use super::opted_out::OptedOut;
 use super::outbox::Outbox;
+use super::part_sets::PartSets;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
-    Query, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission, Webhook, keys,
+    Query, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission, TakenIn,
+    Webhook, keys,
 };
 use crate::domain::event::Event;
 use crate::domain::id::{BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::message::{Lease, Message, State};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::time::Timestamp;
 
@@ -46,6 +51,8 @@ pub(super) struct Shared {
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     /// Number of references that only receipts know.
     pub(super) orphans: AtomicI64,
+    pub(super) opted_out: RwLock<OptedOut>,
+    pub(super) part_sets: Mutex<PartSets>,
     pub(super) retention: Duration,
     /// Where pruning goes on in the key spaces that do not sort by age.
     pub(super) prune_cursors: Mutex<HashMap<KeySpace, Vec<u8>>>,
@@ -195,7 +202,12 @@ impl<K: Kv> Store for Embedded<K> {
             return Err(StoreError::Unavailable(problem));
         }
         let policy = self.shared.policy.borrow().clone();
-        let claimed = self.claim_now(lane, &by, limit, now, &policy);
+        let (mut claimed, opted_out) = self.claim_now(lane, &by, limit, now, &policy);
+        if !opted_out.is_empty() {
+            claimed.failed = self
+                .write(true, move |txn| txn.fail_opted_out(opted_out, now))
+                .await?;
+        }
         let careful: Vec<Message> = claimed
             .messages
             .iter()
@@ -252,11 +264,52 @@ impl<K: Kv> Store for Embedded<K> {
             .await
     }
 
-    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<(), StoreError> {
+    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<TakenIn, StoreError> {
         self.write(true, move |txn| {
-            inbound.iter().try_for_each(|one| txn.take_in(one))
+            let mut taken = TakenIn::default();
+            for one in inbound {
+                txn.take_in(one, &mut taken)?;
+            }
+            Ok(taken)
         })
         .await
+    }
+
+    async fn give_up_parts(&self, now: Timestamp, limit: usize) -> Result<TakenIn, StoreError> {
+        self.write(true, move |txn| txn.give_up_parts(now, limit))
+            .await
+    }
+
+    fn next_parts_deadline(&self) -> Option<Timestamp> {
+        let sets = self.shared.part_sets.lock();
+        sets.unwrap_or_else(PoisonError::into_inner).next()
+    }
+
+    async fn opt_out(&self, optout: OptOut) -> Result<Vec<Change>, StoreError> {
+        self.write(true, move |txn| txn.opt_out(&optout)).await
+    }
+
+    async fn opt_in(&self, tenant: &Tenant, number: Msisdn) -> Result<(), StoreError> {
+        let tenant = tenant.clone();
+        self.write(true, move |txn| txn.opt_in(&tenant, number))
+            .await
+    }
+
+    async fn optout(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError> {
+        self.check_open()?;
+        let key = keys::optout(tenant, number);
+        decode(&key, &self.kv.get(&key)?.ok_or(StoreError::NotFound)?)
+    }
+
+    async fn optouts(
+        &self,
+        tenant: &Tenant,
+        after: Option<Msisdn>,
+        limit: usize,
+    ) -> Result<Page<OptOut>, StoreError> {
+        self.check_open()?;
+        let (kv, tenant) = (self.kv.clone(), tenant.clone());
+        blocking(move || read::optouts(&*kv, &tenant, after, limit)).await
     }
 
     async fn outbox_due(
@@ -480,7 +533,8 @@ impl<K: Kv> Store for Embedded<K> {
 }
 
 impl<K: Kv> Embedded<K> {
-    /// Leases what is due, in memory: a crash forgets it, and the messages are due again.
+    /// Leases what is due, in memory: a crash forgets it, and the messages are due again. Names also
+    /// those that are out of the lane's order now because their recipients have opted out.
     fn claim_now(
         &self,
         lane: &Lane,
@@ -488,9 +542,10 @@ impl<K: Kv> Embedded<K> {
         limit: usize,
         now: Timestamp,
         policy: &Policy,
-    ) -> Claimed {
+    ) -> (Claimed, Vec<MessageId>) {
         let mut index = self.shared.index();
         let mut messages = Vec::new();
+        let mut opted_out = Vec::new();
         while messages.len() < limit {
             let Some(id) = index.pop(lane, now) else {
                 break;
@@ -506,6 +561,10 @@ impl<K: Kv> Embedded<K> {
             let State::Waiting { due_at, .. } = message.state else {
                 continue;
             };
+            if self.shared.is_opted_out(&message.tenant, message.to) {
+                opted_out.push(id);
+                continue;
+            }
             let lease = Lease {
                 account: by.account.clone(),
                 channel: by.channel.clone(),
@@ -520,10 +579,12 @@ impl<K: Kv> Embedded<K> {
                 messages.push(message);
             }
         }
-        Claimed {
+        let claimed = Claimed {
             messages,
             next_due: index.next_due(lane),
-        }
+            failed: Vec::new(),
+        };
+        (claimed, opted_out)
     }
 }
 
