@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
+use crate::domain::inbound::InboundRules;
+use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
 
 impl Config {
@@ -71,6 +73,7 @@ impl Config {
                 format!(", and {}", allow.join(", "))
             }
         )?;
+        write_inbound(out, &self.policy.inbound)?;
         for account in &self.smpp {
             writeln!(out)?;
             write_account(out, account)?;
@@ -130,6 +133,25 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         out,
         "  types       system_type {:?}, service_type {:?}, data_coding {}",
         account.system_type, account.service_type, account.data_coding_gsm
+    )?;
+    writeln!(out, "  inbound     to tenant {}", account.tenant)
+}
+
+fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {
+    let words = |wish| {
+        let words: Vec<_> = rules.keywords.of(wish).collect();
+        if words.is_empty() {
+            "nothing".to_owned()
+        } else {
+            words.join(" ")
+        }
+    };
+    writeln!(
+        out,
+        "inbound       {} opts out, {} in again, missing parts awaited {}",
+        words(Wish::Stop),
+        words(Wish::Start),
+        duration::write(rules.parts_timeout)
     )
 }
 

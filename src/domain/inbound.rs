@@ -70,16 +70,13 @@ pub enum Numbering {
 /// What is done with messages from handsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboundRules {
-    /// Whose the messages of an account are, where that is not [`DEFAULT_TENANT`].
+    /// Whose the messages of an account are, where that is not [`Tenant::DEFAULT`].
     pub tenants: HashMap<Account, Tenant>,
     /// What opts out and in.
     pub keywords: Keywords,
     /// How long the missing parts of a text are awaited, from the first that came.
     pub parts_timeout: Duration,
 }
-
-/// The tenant of an account for which the configuration names none.
-pub const DEFAULT_TENANT: &str = "default";
 
 impl Default for InboundRules {
     fn default() -> Self {
@@ -98,7 +95,7 @@ impl InboundRules {
     #[must_use]
     pub fn tenant(&self, account: &Account) -> Tenant {
         let named = self.tenants.get(account).cloned();
-        named.unwrap_or_else(|| DEFAULT_TENANT.into())
+        named.unwrap_or_else(|| Tenant::DEFAULT.into())
     }
 }
 
