@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::channel::smpp::tls::TlsSettings;
 use crate::channel::smpp::{self, BindMode, SmppConfig};
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
@@ -289,6 +290,11 @@ fn smpp_config(account: &SmppAccount) -> SmppConfig {
         account: account.name.clone(),
         host: account.host.clone(),
         port: account.port,
+        tls: account.tls.as_ref().map(|tls| TlsSettings {
+            ca_file: tls.ca_file.clone(),
+            server_name: tls.server_name.clone(),
+            identity: tls.identity.clone(),
+        }),
         system_id: account.system_id.clone(),
         password: account.password.clone(),
         system_type: account.system_type.clone(),
@@ -309,6 +315,7 @@ fn smpp_config(account: &SmppAccount) -> SmppConfig {
         dest_npi: Some(account.dest_npi),
         service_type: account.service_type.clone(),
         data_coding_gsm: account.data_coding_gsm,
+        refusals: account.refusals.clone(),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::domain::message::{Doubt, Token};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::receipt::Receipt;
 use crate::domain::sender::Sender;
+use crate::domain::time::Timestamp;
 use crate::pdu::segment::Alphabet;
 
 pub mod limiter;
@@ -66,11 +67,14 @@ impl ChannelStatus {
     }
 }
 
-/// One message to submit. Its segments go one after another, each after the answer to the one
-/// before, so that a permit is one unanswered `submit_sm` and parts keep their order.
+/// One segment to submit: one `submit_sm`, and one report about it.
+///
+/// The parts of a longer message are requests of their own. The engine makes the next one only after
+/// the commit of the answer to the one before, so that a permit never stands for two parts whose
+/// answers are not durable, and so that parts keep their order.
 #[derive(Clone, Debug)]
 pub struct SubmitRequest {
-    /// What every report about it is addressed to.
+    /// What the report about it is addressed to.
     pub token: Token,
     /// Destination.
     pub to: Msisdn,
@@ -78,32 +82,25 @@ pub struct SubmitRequest {
     pub from: Option<Sender>,
     /// How the payload octets are to be read.
     pub alphabet: Alphabet,
-    /// The segments still to send, in order.
-    pub segments: Vec<SegmentToSend>,
+    /// Which segment of the message it is, from 0.
+    pub segment: u16,
+    /// Unpacked GSM septets, one an octet, or UTF-16BE; without a header.
+    pub payload: Bytes,
     /// Number of parts of the whole message; 1 means that no concatenation header is needed.
     pub total: u8,
     /// Concatenation reference.
     pub reference: u8,
-    /// What is left of its validity: the carrier must not deliver later.
-    pub validity: Duration,
+    /// End of the message's validity: what is left of it when the segment is written goes with it,
+    /// so that the carrier does not deliver later.
+    pub expires_at: Timestamp,
     /// Higher is more urgent, 0 to 3 (SMPP 3.4 §5.2.14).
     pub priority: u8,
-}
-
-/// One segment of a request.
-#[derive(Clone, Debug)]
-pub struct SegmentToSend {
-    /// Index in the message, from 0.
-    pub index: u16,
-    /// Unpacked GSM septets, one an octet, or UTF-16BE; without a header.
-    pub payload: Bytes,
 }
 
 /// What a driver tells the engine.
 #[derive(Debug)]
 pub enum ChannelEvent {
-    /// How the submission of one segment ended. After anything but `Accepted` the rest of the
-    /// request is not sent. A late `Accepted` may follow an `Unknown` of the same segment.
+    /// How a request ended. A late `Accepted` may follow an `Unknown` of the same segment.
     Segment {
         /// Of which request.
         token: Token,
@@ -114,7 +111,7 @@ pub enum ChannelEvent {
         /// From writing the PDU to its answer.
         took: Duration,
     },
-    /// The driver returns a request of which it has sent nothing more: the connection is not bound.
+    /// The driver returns a request that it has not sent: the connection is not bound.
     Returned {
         /// Of which request.
         token: Token,

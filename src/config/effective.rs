@@ -6,6 +6,7 @@ use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
 use crate::domain::inbound::InboundRules;
 use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::refusal::status_text;
 
 impl Config {
     /// The effective policy, one setting a line; secrets are not shown.
@@ -93,6 +94,17 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         "  smsc        {}:{} as {}, password ****",
         account.host, account.port, account.system_id
     )?;
+    if let Some(tls) = &account.tls {
+        let trusted = tls.ca_file.as_ref().map_or_else(
+            || "the system's authorities".to_owned(),
+            |file| file.display().to_string(),
+        );
+        let name = tls.server_name.as_ref().unwrap_or(&account.host);
+        let own = tls.identity.as_ref().map_or_else(String::new, |(cert, _)| {
+            format!(", our certificate {}", cert.display())
+        });
+        writeln!(out, "  tls         {name} by {trusted}{own}")?;
+    }
     writeln!(
         out,
         "  sessions    {} × {}, window {}",
@@ -134,7 +146,16 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         "  types       system_type {:?}, service_type {:?}, data_coding {}",
         account.system_type, account.service_type, account.data_coding_gsm
     )?;
-    writeln!(out, "  inbound     to tenant {}", account.tenant)
+    writeln!(out, "  inbound     to tenant {}", account.tenant)?;
+    for (status, class) in account.refusals.overrides() {
+        writeln!(
+            out,
+            "  refusals    {} is {}",
+            status_text(status),
+            class.word()
+        )?;
+    }
+    Ok(())
 }
 
 fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {

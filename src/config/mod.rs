@@ -25,7 +25,7 @@ mod smpp;
 #[cfg(test)]
 mod tests;
 
-pub use smpp::{Bind, SmppAccount};
+pub use smpp::{Bind, SmppAccount, Tls};
 
 /// Where the daemon looks when no file is named.
 pub const DEFAULT_PATH: &str = "/etc/relais/relais.toml";

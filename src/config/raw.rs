@@ -188,6 +188,32 @@ impl<'a> Reader<'a> {
         tables
     }
 
+    /// Every value of a section whose keys the file gives, in the order of the file; each that is
+    /// wrong is noted.
+    pub(super) fn named_values<T>(
+        &mut self,
+        section: Section<'a>,
+        read: impl Fn(Value<'_, 'a>) -> Result<T, String>,
+    ) -> Vec<(String, Placed<T>)> {
+        self.asked.insert(section.pattern_of("*"));
+        let mut values = Vec::new();
+        for field in section.entries {
+            let path = join(&section.path, &field.key);
+            let value = Value {
+                value: field.value.get_ref(),
+                environment: self.environment,
+            };
+            match read(value) {
+                Ok(value) => {
+                    let line = field.line;
+                    values.push((field.key, Placed { value, path, line }));
+                }
+                Err(problem) => self.error(field.line, &path, problem),
+            }
+        }
+        values
+    }
+
     fn as_table(&mut self, field: Field<'a>, path: String, pattern: String) -> Section<'a> {
         let line = field.line;
         match field.value.into_inner() {

@@ -1,5 +1,6 @@
 //! `[smpp.NAME]`: one table per carrier account.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,7 +8,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::raw::{Reader, Section, Value};
 use crate::domain::id::{Account, Tenant};
+use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
+
+mod tls;
+
+pub use tls::Tls;
 
 /// A carrier account, as configured. Plain data: the daemon makes connections of it.
 #[derive(Clone, Debug)]
@@ -18,6 +24,8 @@ pub struct SmppAccount {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// TLS below the session, if it is on.
+    pub tls: Option<Tls>,
     /// `system_id`, at most 15 characters (SMPP 3.4 §5.2.1).
     pub system_id: String,
     /// Password, at most 8 characters (SMPP 3.4 §5.2.2).
@@ -54,6 +62,8 @@ pub struct SmppAccount {
     pub data_coding_gsm: u8,
     /// Whose the messages from handsets are that come in on it.
     pub tenant: Tenant,
+    /// What the carrier's refusals mean: the table, and `[smpp.NAME.errors]`.
+    pub refusals: RefusalRules,
 }
 
 /// How an account binds.
@@ -144,18 +154,14 @@ pub(super) fn read<'a>(
     let enquire_link = reader.take(s, "enquire_link", |v| v.duration(TENTH..=HOUR));
     let reconnect = reader.take(s, "reconnect", |v| v.duration_range(MILLISECOND..=HOUR));
     let rate = reader.take(s, "rate", |v| v.integer(0..=100_000_u32));
-    let tls = reader.take(s, "tls", |v| v.boolean());
-    if let Some(tls) = tls.filter(|tls| tls.value) {
-        reader.error(
-            tls.line,
-            &tls.path,
-            "TLS towards carriers is not in this version; use a tunnel (stunnel, VPN) and tls = false",
-        );
-    } else if let Some(host) = host.as_ref().filter(|host| !is_loopback(&host.value)) {
+    let tls = tls::read(reader, s);
+    if tls.is_none()
+        && let Some(host) = host.as_ref().filter(|host| !is_loopback(&host.value))
+    {
         reader.warn(
             host.line,
             &host.path,
-            "SMPP without TLS shows password and texts to the network; use it over a VPN or private link",
+            "SMPP without TLS shows password and texts to the network; use tls = true, a VPN or a private link",
         );
     }
     let system_type = reader.take(s, "system_type", |v| visible_or_empty(&v, 12));
@@ -173,12 +179,14 @@ pub(super) fn read<'a>(
         let name = v.text()?;
         Tenant::named(&name).ok_or_else(|| format!("{name:?} is no tenant: {}", Tenant::RULE))
     });
+    let refusals = refusals(reader, s);
     reader.close(section);
 
     Some(SmppAccount {
         name: name.into(),
         host: host?.value,
         port: port.map_or(2775, |port| port.value),
+        tls,
         system_id: system_id?.value,
         password: password?.value,
         bind: bind.map_or(Bind::Transceiver, |bind| bind.value),
@@ -199,7 +207,29 @@ pub(super) fn read<'a>(
         dest_npi: dest_npi.map_or(1, |npi| npi.value),
         data_coding_gsm: data_coding_gsm.map_or(0, |coding| coding.value),
         tenant: tenant.map_or_else(|| Tenant::DEFAULT.into(), |tenant| tenant.value),
+        refusals,
     })
+}
+
+/// `[smpp.NAME.errors]`: what this carrier means by a `command_status`.
+fn refusals<'a>(reader: &mut Reader<'a>, account: &mut Section<'a>) -> RefusalRules {
+    let section = reader.table(account, "errors");
+    let given = reader.named_values(section, |value| value.word(&RefusalClass::WORDS));
+    let mut overrides = BTreeMap::new();
+    for (name, class) in given {
+        let problem = match status_of(&name) {
+            None => {
+                "no command_status; write it like 0x00000400, 1024 or ESME_RSUBMITFAIL".to_owned()
+            }
+            Some(0) => "ESME_ROK is no refusal".to_owned(),
+            Some(status) => match overrides.insert(status, class.value) {
+                None => continue,
+                Some(_) => format!("{} is given twice", status_text(status)),
+            },
+        };
+        reader.error(class.line, &class.path, problem);
+    }
+    RefusalRules::with(overrides)
 }
 
 /// A C-octet string of SMPP: ASCII without control characters, of limited length.

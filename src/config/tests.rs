@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::domain::policy::OnDoubt;
+use crate::domain::refusal::RefusalClass;
 
 const REFERENCE: &str = include_str!("../../config/relais.toml");
 const MINIMAL: &str = include_str!("../../config/examples/minimal.toml");
@@ -81,8 +82,40 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:5: smpp.a.response_timeout: 2h is outside 100ms to 1h",
         ),
         (
-            account("tls = true\n"),
-            "r.toml:5: smpp.a.tls: TLS towards carriers is not in this version; use a tunnel (stunnel, VPN) and tls = false",
+            account("[smpp.a.errors]\n\"0x400\" = \"fatal\"\n"),
+            "r.toml:6: smpp.a.errors.0x400: \"fatal\" is not one of \"permanent\", \"temporary\", \"throttled\", \"account\"",
+        ),
+        (
+            account("[smpp.a.errors]\nESME_RTROTTLED = \"account\"\n"),
+            "r.toml:6: smpp.a.errors.ESME_RTROTTLED: no command_status; write it like 0x00000400, 1024 or ESME_RSUBMITFAIL",
+        ),
+        (
+            account("[smpp.a.errors]\n0 = \"account\"\n"),
+            "r.toml:6: smpp.a.errors.0: ESME_ROK is no refusal",
+        ),
+        (
+            account("[smpp.a.errors]\n88 = \"account\"\nESME_RTHROTTLED = \"account\"\n"),
+            "r.toml:7: smpp.a.errors.ESME_RTHROTTLED: ESME_RTHROTTLED (0x00000058) is given twice",
+        ),
+        (
+            account("errors = 3\n"),
+            "r.toml:5: smpp.a.errors: a table [smpp.a.errors] is expected, not a whole number",
+        ),
+        (
+            account("tls_server_name = \"smsc.example\"\n"),
+            "r.toml:5: smpp.a.tls_server_name: without tls = true this means nothing",
+        ),
+        (
+            account("tls = true\ntls_ca_file = \"/nonexistent/ca\"\n"),
+            "r.toml:6: smpp.a.tls_ca_file: /nonexistent/ca cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            account("tls = true\ntls_key_file = \"Cargo.toml\"\n"),
+            "r.toml:6: smpp.a.tls_key_file: Cargo.toml holds no private key in PEM",
+        ),
+        (
+            account("tls = true\ntls_server_name = \"a b\"\n"),
+            "r.toml:6: smpp.a.tls_server_name: \"a b\" is neither a host name nor an address",
         ),
         (
             account("sender = \"TWELVECHARS!\"\n"),
@@ -326,20 +359,27 @@ fn the_reference_names_every_key() {
     for line in REFERENCE.lines() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if let Some(header) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
-            table = match header.0.split_once('.') {
-                Some((kind, _)) => format!("{kind}.*."),
-                None => format!("{}.", header.0),
-            };
+            let mut parts: Vec<_> = header.0.split('.').collect();
+            if let Some(name) = parts.get_mut(1) {
+                *name = "*";
+            }
+            table = format!("{}.", parts.join("."));
         } else if let Some((key, _)) = line.split_once(" = ")
             && !key.contains(' ')
         {
+            // Keys in quotes are the file's own.
+            let key = if key.starts_with('"') { "*" } else { key };
             named.insert(format!("{table}{key}"));
         }
     }
     let missing: Vec<_> = reader
         .asked
         .iter()
-        .filter(|key| !named.contains(*key) && !REFERENCE.contains(&format!("[{key}")))
+        .filter(|key| {
+            !named
+                .iter()
+                .any(|named| named == *key || named.starts_with(&format!("{key}.")))
+        })
         .collect();
     assert!(missing.is_empty(), "not in config/relais.toml: {missing:?}");
     let unknown: Vec<_> = named.difference(&reader.asked).collect();
@@ -365,6 +405,29 @@ fn the_defaults_that_the_reference_shows_are_the_defaults() {
         .collect();
     let (plain, shown) = (read_text(REFERENCE).unwrap(), read_text(&shown).unwrap());
     assert_eq!(plain.effective(), shown.effective());
+}
+
+#[test]
+fn an_account_says_what_its_carrier_means_by_a_status() {
+    let text = format!(
+        "{ACCOUNT}[smpp.a.errors]\n\"0x00000400\" = \"permanent\"\n1025 = \"throttled\"\n\
+         esme_rsubmitfail = \"account\"\n"
+    );
+    let config = read_text(&text).unwrap();
+    let given: Vec<_> = config.smpp[0].refusals.overrides().collect();
+    assert_eq!(
+        given,
+        [
+            (0x45, RefusalClass::Account),
+            (0x400, RefusalClass::Permanent),
+            (0x401, RefusalClass::Throttled)
+        ]
+    );
+    let shown = config.effective();
+    assert!(
+        shown.contains("  refusals    ESME_RSUBMITFAIL (0x00000045) is account\n"),
+        "{shown}"
+    );
 }
 
 #[test]

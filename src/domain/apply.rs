@@ -258,17 +258,26 @@ impl Message {
                     None => State::Final(Outcome::Failed(Cause::AttemptsExhausted)),
                 };
             }
+            // The account is slowed or at rest, not the message: it keeps its place and its tries.
             Rejection::Throttled(code) => {
-                // The lane is slowed, not the message: it keeps its place and its tries.
-                self.note(now, What::Refused(code.clone()));
-                self.tries = self.tries.saturating_sub(1);
-                self.state = State::Waiting {
-                    due_at,
-                    why: WaitReason::Throttled,
-                };
+                self.pushed_back(due_at, code, WaitReason::Throttled, now);
+            }
+            Rejection::Account(code) => {
+                let why = WaitReason::AccountRefused(code.clone());
+                self.pushed_back(due_at, code, why, now);
             }
         }
         Ok(())
+    }
+
+    /// Back to its place, uncounted. A long rest would fill the history with one and the same line.
+    fn pushed_back(&mut self, due_at: Timestamp, code: &str, why: WaitReason, now: Timestamp) {
+        let last = self.events.last().map(|happening| &happening.what);
+        if !matches!(last, Some(What::Refused(known)) if known == code) {
+            self.note(now, What::Refused(code.to_owned()));
+        }
+        self.tries = self.tries.saturating_sub(1);
+        self.state = State::Waiting { due_at, why };
     }
 
     /// Marks the segment that was under way; without a number, the first that was not accepted.

@@ -77,4 +77,6 @@ pub enum Rejection {
     Temporary(String),
     /// It asks us to slow down; counts as nothing.
     Throttled(String),
+    /// The account cannot send at present, whatever the message; counts as nothing.
+    Account(String),
 }

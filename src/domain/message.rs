@@ -134,6 +134,8 @@ pub enum WaitReason {
     NoChannelUp,
     /// Nobody can tell whether a carrier took it; it will be sent again.
     InDoubt,
+    /// The carrier let the whole account send nothing, with this code.
+    AccountRefused(String),
 }
 
 /// The ends of a message.

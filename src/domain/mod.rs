@@ -35,6 +35,7 @@ pub mod msisdn;
 pub mod optout;
 pub mod policy;
 pub mod receipt;
+pub mod refusal;
 pub mod retry;
 pub mod sender;
 pub mod status;

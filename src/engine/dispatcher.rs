@@ -9,18 +9,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::Engine;
+use super::{Engine, flights};
+use crate::channel::ChannelHandle;
 use crate::channel::limiter::Pacer;
-use crate::channel::{ChannelHandle, SegmentToSend, SubmitRequest};
 use crate::domain::id::{Account, Lane};
-use crate::domain::message::{Message, Progress, Token, WaitReason};
+use crate::domain::message::WaitReason;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::pdu::segment;
 use crate::store::{Claimant, Claimed, Report, StoreError};
 
 /// Most messages claimed at once for one channel, so that lanes take turns.
@@ -45,6 +43,7 @@ pub(super) async fn run(engine: Arc<Engine>, claiming: CancellationToken) {
         let wake_at = dispatcher.fill().await;
         let sleep = dispatcher.engine.clock.sleep_until(wake_at);
         tokio::select! {
+            biased;
             () = claiming.cancelled() => return,
             () = dispatcher.engine.bells.dispatcher.notified() => {}
             () = tokio::time::sleep(sleep) => {}
@@ -202,22 +201,20 @@ impl Dispatcher {
         let mut returned = Vec::new();
         for message in messages {
             let Some(permit) = permits.pop() else { break };
-            let (token, request) = request(&message, now);
-            parts += request.segments.len();
-            engine
-                .flights
-                .start(token, permit, handle, request.segments.len());
-            if handle.requests.try_send(request).is_err() {
+            parts += flights::parts_left(&message);
+            if !engine.flights.start(&message, permit, handle) {
                 // The channel stopped between the look and the claim.
-                engine.flights.end(token);
                 returned.push(Report::GivenBack {
-                    token,
+                    token: flights::token(&message),
                     why: WaitReason::NoChannelUp,
                 });
             }
         }
         let unused = permits.len();
         let pacer = self.pacer(&handle.account, policy);
+        // Every part is charged with the claim, though the later ones leave one answer after
+        // another: no part ever has to wait for the pace in the middle of a message, and one that is
+        // not sent after all only makes the account slower than it may be, never faster.
         pacer.refund(unused);
         pacer.charge(parts.saturating_sub(count));
         if !returned.is_empty() {
@@ -225,44 +222,4 @@ impl Dispatcher {
         }
         Ok(count)
     }
-}
-
-/// What a channel is asked to send: the segments that the carrier does not have yet.
-fn request(message: &Message, now: Timestamp) -> (Token, SubmitRequest) {
-    let sending = message.sending();
-    let token = Token {
-        message: message.id,
-        attempt: sending.attempt,
-        claim: sending.claim,
-    };
-    let done = message
-        .attempts
-        .last()
-        .map(|attempt| attempt.segments.as_slice())
-        .unwrap_or_default();
-    let segments = message
-        .plan
-        .slices(&message.text)
-        .enumerate()
-        .filter(|(index, _)| {
-            done.get(*index)
-                .is_none_or(|segment| segment.progress != Progress::Accepted)
-        })
-        .map(|(index, text)| SegmentToSend {
-            index: u16::try_from(index).unwrap_or(u16::MAX),
-            payload: Bytes::from(segment::octets(text, message.plan.alphabet)),
-        })
-        .collect();
-    let request = SubmitRequest {
-        token,
-        to: message.to,
-        from: message.from.clone(),
-        alphabet: message.plan.alphabet,
-        segments,
-        total: u8::try_from(message.plan.count()).unwrap_or(u8::MAX),
-        reference: message.concat_reference,
-        validity: message.expires_at.since(now),
-        priority: message.priority,
-    };
-    (token, request)
 }

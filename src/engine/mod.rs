@@ -49,8 +49,10 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// Connections to carriers.
     pub channels: Vec<ChannelHandle>,
-    /// What happens, for live listeners. One that falls behind by this many loses the oldest.
-    news: broadcast::Sender<News>,
+    /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
+    changes: broadcast::Sender<Change>,
+    /// Messages from handsets, likewise.
+    received: broadcast::Sender<Arc<Inbound>>,
     /// Wakes the dispatcher and the outbox.
     bells: Bells,
     /// Messages under way.
@@ -79,17 +81,9 @@ pub struct Parts {
     pub signing_key: [u8; 32],
 }
 
-/// Number of news that a live listener may fall behind.
-const NEWS_KEPT: usize = 4096;
-
-/// What live listeners hear.
-#[derive(Clone, Debug)]
-pub enum News {
-    /// A message's status changed.
-    Changed(Change),
-    /// A handset wrote.
-    Received(Arc<Inbound>),
-}
+/// Number of changes, and of messages from handsets, that a live listener may fall behind.
+const CHANGES_KEPT: usize = 4096;
+const RECEIVED_KEPT: usize = 1024;
 
 /// What wakes the engine's tasks: they never poll.
 #[derive(Debug, Default)]
@@ -130,7 +124,8 @@ impl Engine {
             channels,
             signing_key,
         } = parts;
-        let (news, _) = broadcast::channel(NEWS_KEPT);
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let (received, _) = broadcast::channel(RECEIVED_KEPT);
         Self {
             store,
             policy,
@@ -138,7 +133,8 @@ impl Engine {
             random,
             metrics,
             channels,
-            news,
+            changes,
+            received,
             bells: Bells::default(),
             flights: Flights::default(),
             rests: Rests::default(),
@@ -152,10 +148,16 @@ impl Engine {
         self.policy.borrow().clone()
     }
 
-    /// What happens from now on.
+    /// Changes of status from now on.
     #[must_use]
-    pub fn listen(&self) -> broadcast::Receiver<News> {
-        self.news.subscribe()
+    pub fn listen(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Messages from handsets from now on.
+    #[must_use]
+    pub fn listen_to_handsets(&self) -> broadcast::Receiver<Arc<Inbound>> {
+        self.received.subscribe()
     }
 
     /// Opts a number out of a tenant's messages, and fails those that wait for it.
@@ -256,7 +258,7 @@ impl Engine {
             self.metrics.message(&change.message);
             self.bells.outbox.notify_one();
             // Nobody listening is no error.
-            let _ = self.news.send(News::Changed(change.clone()));
+            let _ = self.changes.send(change.clone());
         }
     }
 
@@ -279,7 +281,7 @@ impl Engine {
         taken.failed.iter().for_each(|change| self.publish(change));
         for inbound in taken.received {
             self.bells.outbox.notify_one();
-            let _ = self.news.send(News::Received(inbound));
+            let _ = self.received.send(inbound);
         }
     }
 }
@@ -296,11 +298,22 @@ pub struct Stop {
 /// Starts the engine's tasks. They end when told to, and the one that commits what channels report
 /// when the last channel is gone.
 pub fn run(engine: &Arc<Engine>, events: mpsc::Receiver<ChannelEvent>, stop: &Stop) -> JoinSet<()> {
+    let mut tasks = run_without_webhooks(engine, events, stop);
+    tasks.spawn(outbox::run(engine.clone(), stop.working.clone()));
+    tasks
+}
+
+/// Like [`run`], but for whoever makes the deliveries of the outbox by other means: a simulation,
+/// which has no network.
+pub fn run_without_webhooks(
+    engine: &Arc<Engine>,
+    events: mpsc::Receiver<ChannelEvent>,
+    stop: &Stop,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
-    tasks.spawn(outbox::run(engine.clone(), stop.working.clone()));
     for handle in &engine.channels {
         tasks.spawn(wake_on_change(
             engine.clone(),
@@ -316,6 +329,7 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
     let mut status = handle.status.clone();
     loop {
         tokio::select! {
+            biased;
             () = claiming.cancelled() => return,
             changed = status.changed() => if changed.is_err() { return },
         }

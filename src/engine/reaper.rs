@@ -29,6 +29,7 @@ pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
             .min(prune_at);
         let sleep = engine.clock.sleep_until(wake_at);
         tokio::select! {
+            biased;
             () = working.cancelled() => return,
             () = tokio::time::sleep(sleep) => {}
         }

@@ -1,21 +1,23 @@
 //! What channels report: committed first, then acknowledged, counted and told.
 //!
 //! Events are taken as many as there are and committed together; while one group is being synced
-//! the next one gathers. Nothing is acknowledged to a carrier, and no permit goes home, before the
-//! commit that justifies it.
+//! the next one gathers. Nothing is acknowledged to a carrier, no permit goes home, and no further
+//! part of a message is sent, before the commit that justifies it.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::Engine;
+use super::flights::Onward;
 use crate::channel::{Ack, ChannelEvent, SegmentOutcome};
 use crate::domain::event::Rejection;
 use crate::domain::id::{ChannelId, InboundId};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Token, WaitReason};
 use crate::domain::msisdn;
-use crate::store::{ReceiptReport, Receiving, Report, TakenIn};
+use crate::domain::time::Timestamp;
+use crate::store::{Change, ReceiptReport, Receiving, Report, TakenIn};
 
 /// Most events of one commit.
 const GROUP: usize = 128;
@@ -24,8 +26,6 @@ const GROUP: usize = 128;
 #[derive(Default)]
 struct Group {
     reports: Vec<Report>,
-    /// Messages that are no longer under way once the reports are committed.
-    landed: Vec<Token>,
     receipts: Vec<ReceiptReport>,
     receipt_acks: Vec<(ChannelId, Ack)>,
     inbound: Vec<Inbound>,
@@ -56,7 +56,6 @@ impl Engine {
                 self.sort_segment(token, segment, outcome, took, group);
             }
             ChannelEvent::Returned { token } => {
-                group.landed.push(token);
                 group.reports.push(Report::GivenBack {
                     token,
                     why: WaitReason::NoChannelUp,
@@ -118,15 +117,8 @@ impl Engine {
         took: std::time::Duration,
         group: &mut Group,
     ) {
-        let landed = match &outcome {
-            SegmentOutcome::Accepted(_) => self.flights.segment_accepted(token),
-            SegmentOutcome::Rejected(_) | SegmentOutcome::Unknown(_) => true,
-        };
         // Not known for a late answer, to a message that is no longer under way.
         let channel = self.flights.channel(token);
-        if landed {
-            group.landed.push(token);
-        }
         match outcome {
             SegmentOutcome::Accepted(reference) => {
                 if let Some((account, channel)) = channel {
@@ -140,7 +132,10 @@ impl Engine {
                 });
             }
             SegmentOutcome::Rejected(rejection) => {
-                if let (Rejection::Throttled(_), Some((account, _))) = (&rejection, &channel) {
+                // An account that may send nothing rests too, or it would be asked without end.
+                if let (Rejection::Throttled(_) | Rejection::Account(_), Some((account, _))) =
+                    (&rejection, &channel)
+                {
                     self.metrics.throttled.increment(1);
                     let pause =
                         self.rests
@@ -166,12 +161,12 @@ impl Engine {
         let now = self.clock.now();
         let Group {
             reports,
-            landed,
             receipts,
             receipt_acks,
             inbound,
             inbound_acks,
         } = group;
+        let fates: Vec<Fate> = reports.iter().map(Fate::of).collect();
         let reported = async {
             if reports.is_empty() {
                 Ok(Vec::new())
@@ -195,15 +190,11 @@ impl Engine {
         };
         let (reported, received, taken_in) = tokio::join!(reported, received, taken_in);
         match reported {
-            Ok(changes) => {
-                for change in changes.into_iter().flatten() {
-                    self.publish(&change);
-                }
+            Ok(changes) => self.move_on(fates, changes, now).await,
+            Err(error) => {
+                tracing::error!(%error, "reports_not_stored");
+                fates.iter().for_each(|fate| self.flights.end(fate.token()));
             }
-            Err(error) => tracing::error!(%error, "reports_not_stored"),
-        }
-        for token in landed {
-            self.flights.end(token);
         }
         self.bells.dispatcher.notify_one();
         match received {
@@ -231,6 +222,68 @@ impl Engine {
                 tracing::error!(%error, "inbound_not_stored");
                 inbound_acks.into_iter().for_each(Ack::not_now);
             }
+        }
+    }
+
+    /// Tells what reports have changed, and sends each message under way on, or home.
+    async fn move_on(&self, fates: Vec<Fate>, changes: Vec<Option<Change>>, now: Timestamp) {
+        let mut stranded = Vec::new();
+        for (fate, change) in fates.into_iter().zip(changes) {
+            if let Some(change) = &change {
+                self.publish(change);
+            }
+            match fate {
+                Fate::Ended(token) => self.flights.end(token),
+                Fate::PartAccepted(token) => {
+                    let message = change.as_ref().map(|change| &*change.message);
+                    if self.flights.go_on(token, message, now) == Onward::Stranded {
+                        stranded.push(token);
+                    }
+                }
+            }
+        }
+        if stranded.is_empty() {
+            return;
+        }
+        let given_back = |token: &Token| Report::GivenBack {
+            token: *token,
+            why: WaitReason::NoChannelUp,
+        };
+        let reports = stranded.iter().map(given_back).collect();
+        match self.store.report(reports, now).await {
+            Ok(changes) => changes
+                .iter()
+                .flatten()
+                .for_each(|change| self.publish(change)),
+            Err(error) => tracing::error!(%error, "reports_not_stored"),
+        }
+        for token in stranded {
+            self.flights.end(token);
+        }
+    }
+}
+
+/// What a report means for the flight that it speaks of.
+enum Fate {
+    /// There may be more of it to send.
+    PartAccepted(Token),
+    /// It is over.
+    Ended(Token),
+}
+
+impl Fate {
+    fn of(report: &Report) -> Self {
+        match report {
+            Report::Accepted { token, .. } => Self::PartAccepted(*token),
+            Report::Rejected { token, .. }
+            | Report::Unknown { token, .. }
+            | Report::GivenBack { token, .. } => Self::Ended(*token),
+        }
+    }
+
+    const fn token(&self) -> Token {
+        match self {
+            Self::PartAccepted(token) | Self::Ended(token) => *token,
         }
     }
 }

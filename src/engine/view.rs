@@ -258,7 +258,9 @@ impl<'a> From<&'a Happening> for EventView<'a> {
             What::Refused(code) => ("refused", None, Some(code.as_str()), None),
             What::GivenBack(why) => {
                 let code = match why {
-                    WaitReason::Backoff(code) => Some(code.as_str()),
+                    WaitReason::Backoff(code) | WaitReason::AccountRefused(code) => {
+                        Some(code.as_str())
+                    }
                     _ => None,
                 };
                 ("given_back", Some(why_code(why)), code, None)

@@ -4,6 +4,7 @@
 //! missed goes by webhook.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
+use futures_util::stream::select;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,8 +25,8 @@ use super::body::Reading;
 use super::problem::Problem;
 use crate::domain::inbound::Inbound;
 use crate::domain::status::Language;
+use crate::engine::Engine;
 use crate::engine::view::InboundView;
-use crate::engine::{Engine, News};
 use crate::store::Change;
 
 /// How often a silent stream says that it lives.
@@ -61,27 +63,31 @@ async fn listen(
         .retry_after(30)
     })?;
     let engine = app.engine.clone();
-    let tenant = caller.tenant;
-    let changes = BroadcastStream::new(engine.listen())
-        .filter_map(move |change| {
-            let event = match change {
-                Ok(News::Changed(change)) if change.message.tenant == tenant => {
-                    Some(changed(&engine, &change, language))
-                }
-                Ok(News::Received(inbound)) if inbound.tenant == tenant => Some(received(&inbound)),
-                Ok(_) => None,
-                Err(BroadcastStreamRecvError::Lagged(missed)) => Some(
-                    Event::default()
-                        .event("lagged")
-                        .data(format!("{{\"missed\":{missed}}}")),
-                ),
-            };
-            // The place is given back when the stream ends.
-            let _ = &place;
-            std::future::ready(event.map(Ok::<_, Infallible>))
+    let (tenant, own) = (caller.tenant.clone(), caller.tenant);
+    let handsets = engine.listen_to_handsets();
+    let changes = BroadcastStream::new(engine.listen()).filter_map(move |change| {
+        let event = match change {
+            Ok(change) if change.message.tenant == tenant => {
+                Some(changed(&engine, &change, language))
+            }
+            Ok(_) => None,
+            Err(BroadcastStreamRecvError::Lagged(missed)) => Some(lagged(missed)),
+        };
+        // The place is given back when the stream ends.
+        let _ = &place;
+        ready(event)
+    });
+    let received = BroadcastStream::new(handsets).filter_map(move |inbound| {
+        ready(match inbound {
+            Ok(inbound) if inbound.tenant == own => Some(received(&inbound)),
+            Ok(_) => None,
+            Err(BroadcastStreamRecvError::Lagged(missed)) => Some(lagged(missed)),
         })
+    });
+    let events = select(changes, received)
+        .map(Ok::<_, Infallible>)
         .take_until(app.stop.clone().cancelled_owned());
-    Ok(Sse::new(changes)
+    Ok(Sse::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response())
 }
@@ -101,4 +107,10 @@ fn received(inbound: &Inbound) -> Event {
         .event("inbound.received")
         .id(inbound.id.to_string())
         .data(json)
+}
+
+fn lagged(missed: u64) -> Event {
+    Event::default()
+        .event("lagged")
+        .data(format!("{{\"missed\":{missed}}}"))
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,11 +24,13 @@ mod compose;
 mod ledger;
 mod script;
 mod session;
+mod tls;
 
 pub use compose::MoMessage;
 use compose::Outgoing;
 pub use ledger::{DeliveredEntry, Ledger, PartOf, SubmittedEntry};
 pub use script::{IdForm, Ids, ReceiptForm, Receipts, Rule, ScriptedState, SmscScript};
+pub use tls::Tls;
 
 /// Octets that a connection in memory holds in each direction.
 const DUPLEX: usize = 64 * 1024;
@@ -43,8 +45,6 @@ pub struct SmscHandle {
 /// What the sessions of one SMSC share.
 struct Shared {
     state: Mutex<State>,
-    /// Moves when a session has something new to look at: a message, a command, another script.
-    wake: watch::Sender<u64>,
     /// Moves when the ledger has changed.
     recorded: watch::Sender<u64>,
     clock: Clock,
@@ -68,8 +68,15 @@ struct State {
     held: HashMap<(String, String, u16), Vec<Outgoing>>,
     /// How often each rule, by prefix and suffix, has refused.
     refusals: HashMap<(String, String), u64>,
-    sessions: HashMap<u64, VecDeque<Order>>,
+    sessions: BTreeMap<u64, Inbox>,
     next_session: u64,
+}
+
+/// What the rest of the SMSC has for one session.
+#[derive(Default)]
+struct Inbox {
+    orders: VecDeque<Order>,
+    wake: Arc<Notify>,
 }
 
 /// What a handle tells a session to do.
@@ -85,8 +92,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells every session that there is something new to look at: a message, a command, another
+    /// script. In the order of their numbers, so that a simulation is the same each time.
     fn wake(&self) {
-        self.wake.send_modify(|n| *n = n.wrapping_add(1));
+        for inbox in self.lock().sessions.values() {
+            inbox.wake.notify_one();
+        }
     }
 }
 
@@ -134,12 +145,11 @@ pub fn start(script: SmscScript, clock: &Clock, random: &Random) -> SmscHandle {
         queued: 0,
         held: HashMap::new(),
         refusals: HashMap::new(),
-        sessions: HashMap::new(),
+        sessions: BTreeMap::new(),
         next_session: 0,
     };
     let shared = Shared {
         state: Mutex::new(state),
-        wake: watch::Sender::new(0),
         recorded: watch::Sender::new(0),
         clock: clock.clone(),
         random: random.clone(),
@@ -155,13 +165,14 @@ pub fn start(script: SmscScript, clock: &Clock, random: &Random) -> SmscHandle {
 /// Starts an SMSC on a listener.
 ///
 /// # Errors
-/// If the listener has no address.
+/// If the listener has no address, or the files of `[tls]` cannot be used.
 pub fn serve(
     listener: TcpListener,
     script: SmscScript,
     clock: &Clock,
     random: &Random,
 ) -> io::Result<SmscHandle> {
+    let tls = script.tls.as_ref().map(Tls::acceptor).transpose()?;
     let mut handle = start(script, clock, random);
     handle.local_addr = Some(listener.local_addr()?);
     let accepting = handle.clone();
@@ -172,7 +183,10 @@ pub fn serve(
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let _ = stream.set_nodelay(true);
-                        accepting.attach(stream);
+                        match &tls {
+                            None => accepting.attach(stream),
+                            Some(tls) => tls::accept(tls.clone(), stream, &accepting),
+                        }
                     }
                     // Out of descriptors, most likely: it passes when connections end.
                     Err(error) => {
@@ -219,7 +233,7 @@ impl SmscHandle {
             let mut state = self.shared.lock();
             state.next_session += 1;
             let number = state.next_session;
-            state.sessions.insert(number, VecDeque::new());
+            state.sessions.insert(number, Inbox::default());
             number
         };
         let session = session::Session::new(number, stream, self.shared.clone());
@@ -301,8 +315,8 @@ impl SmscHandle {
     }
 
     fn order(&self, order: &Order) {
-        for orders in self.shared.lock().sessions.values_mut() {
-            orders.push_back(order.clone());
+        for inbox in self.shared.lock().sessions.values_mut() {
+            inbox.orders.push_back(order.clone());
         }
         self.shared.wake();
     }

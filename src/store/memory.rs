@@ -67,4 +67,8 @@ impl Kv for MemoryKv {
     fn disk_bytes(&self) -> u64 {
         0
     }
+
+    fn blocks(&self) -> bool {
+        false
+    }
 }

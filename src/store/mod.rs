@@ -563,6 +563,7 @@ pub const fn why_code(why: &WaitReason) -> &'static str {
         WaitReason::ScheduledByClient => "scheduled",
         WaitReason::Backoff(_) => "backoff",
         WaitReason::Throttled => "throttled",
+        WaitReason::AccountRefused(_) => "account_refused",
         WaitReason::NoChannelUp => "no_channel",
         WaitReason::InDoubt => "in_doubt",
     }

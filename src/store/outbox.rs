@@ -4,7 +4,7 @@
 //! message to one target only the oldest is ever out, so that a receiver sees a message's changes
 //! in order.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ struct Entry {
 /// Every delivery that is still to be made.
 #[derive(Default)]
 pub(super) struct Outbox {
-    origins: HashMap<Arc<str>, BTreeSet<(Timestamp, u64)>>,
+    origins: BTreeMap<Arc<str>, BTreeSet<(Timestamp, u64)>>,
     entries: HashMap<u64, Entry>,
     /// Only chains of more than one delivery: the rest are their own head.
     followers: HashMap<Chain, VecDeque<u64>>,

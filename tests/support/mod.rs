@@ -1,5 +1,5 @@
-//! A gateway in one process, in virtual time: the engine over a store in memory and a simulated
-//! SMSC at the other end of connections in memory. Two days pass in milliseconds.
+//! A gateway in one process, in virtual time: the engine over a store in memory and simulated SMSCs
+//! at the other end of connections in memory. Two days pass in milliseconds.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
 
@@ -17,7 +17,7 @@ use relais::engine::accept::Draft;
 use relais::engine::{self, Engine, Parts, Stop};
 use relais::metrics::Metrics;
 use relais::sim::smsc::{self, Ledger, SmscHandle, SmscScript};
-use relais::store;
+use relais::store::{self, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -25,16 +25,39 @@ use tokio_util::sync::CancellationToken;
 /// 21 September 2026, 10:00 UTC.
 pub const START: Timestamp = Timestamp(1_789_984_800_000);
 
-/// One gateway and one carrier.
+/// One gateway and its carriers.
 pub struct World {
     pub engine: Arc<Engine>,
+    /// The first carrier, in most tests the only one.
     pub carrier: SmscHandle,
+    /// Every carrier, in the order of the accounts.
+    pub carriers: Vec<SmscHandle>,
     pub clock: Clock,
     pub policy: watch::Sender<Arc<Policy>>,
     stop: Stop,
     channels: CancellationToken,
     drivers: Vec<JoinHandle<()>>,
     tasks: JoinSet<()>,
+}
+
+/// One account of the gateway, and the carrier at its other end.
+pub struct Line {
+    config: SmppConfig,
+    script: SmscScript,
+}
+
+impl Line {
+    /// The account of this name, with a carrier that does what `script` says.
+    pub fn new(account: &str, script: SmscScript) -> Self {
+        let config = SmppConfig::new(account, "in memory", 1, "relais", "secret");
+        Self { config, script }
+    }
+
+    /// The same with other settings.
+    pub fn with(mut self, change: impl FnOnce(&mut SmppConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
 }
 
 /// The default operator over the account `carrier`.
@@ -56,28 +79,46 @@ impl World {
         policy: Policy,
         account: impl FnOnce(&mut SmppConfig),
     ) -> Self {
+        Self::over(vec![Line::new("carrier", script).with(account)], policy).await
+    }
+
+    /// A gateway with several accounts, each with a carrier of its own.
+    pub async fn over(lines: Vec<Line>, policy: Policy) -> Self {
         let clock = Clock::starting_at(START);
-        let random = Random::seeded(7);
-        let carrier = smsc::start(script, &clock, &random);
         let (policy, rules) = watch::channel(Arc::new(policy));
-        let store = store::memory(rules.clone(), clock.now()).unwrap();
-        let mut config = SmppConfig::new("carrier", "in memory", 1, "relais", "secret");
-        account(&mut config);
+        let store = store::memory(rules, clock.now()).unwrap();
+        Self::around(store, lines, policy, clock).await
+    }
+
+    /// A gateway over a store that there was before it.
+    pub async fn around(
+        store: Arc<dyn Store>,
+        lines: Vec<Line>,
+        policy: watch::Sender<Arc<Policy>>,
+        clock: Clock,
+    ) -> Self {
+        let random = Random::seeded(7);
         let (events_in, events) = mpsc::channel(256);
         let channels = CancellationToken::new();
-        let started = start_on(
-            carrier.connector(),
-            Arc::new(config),
-            &clock,
-            &random,
-            &events_in,
-            &channels,
-        );
+        let mut carriers = Vec::new();
+        let mut started = Vec::new();
+        for line in lines {
+            let carrier = smsc::start(line.script, &clock, &random);
+            started.extend(start_on(
+                carrier.connector(),
+                Arc::new(line.config),
+                &clock,
+                &random,
+                &events_in,
+                &channels,
+            ));
+            carriers.push(carrier);
+        }
         drop(events_in);
         let (handles, drivers): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         let engine = Arc::new(Engine::new(Parts {
             store,
-            policy: rules,
+            policy: policy.subscribe(),
             clock: clock.clone(),
             random,
             metrics: Arc::new(Metrics::new()),
@@ -88,7 +129,8 @@ impl World {
         let tasks = engine::run(&engine, events, &stop);
         Self {
             engine,
-            carrier,
+            carrier: carriers[0].clone(),
+            carriers,
             clock,
             policy,
             stop,
@@ -165,7 +207,9 @@ impl World {
             ended.unwrap();
         }
         self.engine.store.close().await;
-        self.carrier.shutdown().await;
+        for carrier in self.carriers {
+            carrier.shutdown().await;
+        }
     }
 }
 

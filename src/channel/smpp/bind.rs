@@ -44,13 +44,20 @@ pub struct TcpConnector {
     pub port: u16,
 }
 
-#[async_trait]
-impl Connector for TcpConnector {
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+impl TcpConnector {
+    /// A new connection.
+    pub(super) async fn open(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         // Small PDUs are written together by the link; waiting for more would only delay them.
         stream.set_nodelay(true)?;
-        Ok(Box::new(stream))
+        Ok(stream)
+    }
+}
+
+#[async_trait]
+impl Connector for TcpConnector {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(self.open().await?))
     }
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::SmppConfig;
@@ -27,6 +27,9 @@ pub(super) struct Driver {
     pub(super) clock: Clock,
     pub(super) random: Random,
     pub(super) events: mpsc::Sender<ChannelEvent>,
+    /// One permit a message under way: all of them are home once every message has landed.
+    pub(super) window: Arc<Semaphore>,
+    pub(super) window_size: usize,
     pub(super) inbox: mpsc::Receiver<SubmitRequest>,
     pub(super) status: watch::Sender<ChannelStatus>,
     pub(super) stop: CancellationToken,

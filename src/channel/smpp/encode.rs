@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::SmppConfig;
 use super::deliver::UDHI;
-use crate::channel::{SegmentToSend, SubmitRequest};
+use crate::channel::SubmitRequest;
 use crate::domain::sender::Sender;
 use crate::pdu::segment::Alphabet;
 use crate::pdu::udh;
@@ -34,14 +34,13 @@ pub struct EncodeError {
     pub field: &'static str,
 }
 
-/// The `submit_sm` of one segment, with `validity` left.
+/// The `submit_sm` of one segment, which has `validity` left.
 ///
 /// # Errors
 /// Which field cannot hold its value.
 pub fn submit_sm(
     config: &SmppConfig,
     request: &SubmitRequest,
-    segment: &SegmentToSend,
     validity: Duration,
 ) -> Result<SubmitSm, EncodeError> {
     let sender = request.from.as_ref().or(config.sender.as_ref());
@@ -53,11 +52,11 @@ pub fn submit_sm(
     };
     let (esm_class, message) = if request.total > 1 {
         // A part's number is its index plus one; a plan never has more than 255 parts.
-        let number = u8::try_from(segment.index.saturating_add(1)).unwrap_or(u8::MAX);
+        let number = u8::try_from(request.segment.saturating_add(1)).unwrap_or(u8::MAX);
         let header = udh::concat8(request.reference, request.total, number);
-        (UDHI, [&header[..], &segment.payload].concat())
+        (UDHI, [&header[..], &request.payload].concat())
     } else {
-        (0, segment.payload.to_vec())
+        (0, request.payload.to_vec())
     };
     Ok(SubmitSm::builder()
         .service_type(ServiceType::new(c_string(
@@ -133,6 +132,8 @@ mod tests {
     use crate::domain::msisdn::Msisdn;
     use crate::domain::time::Timestamp;
 
+    const VALIDITY: Duration = Duration::from_hours(48);
+
     fn request(from: Option<Sender>, alphabet: Alphabet, total: u8) -> SubmitRequest {
         SubmitRequest {
             token: Token {
@@ -143,13 +144,11 @@ mod tests {
             to: Msisdn::from_e164_digits("33612345678").unwrap(),
             from,
             alphabet,
-            segments: vec![SegmentToSend {
-                index: 1,
-                payload: Bytes::from_static(b"abc"),
-            }],
+            segment: 1,
+            payload: Bytes::from_static(b"abc"),
             total,
             reference: 0xA7,
-            validity: Duration::from_hours(48),
+            expires_at: Timestamp(172_800_000),
             priority: 2,
         }
     }
@@ -190,7 +189,7 @@ mod tests {
             (None, 0, 0, ""),
         ] {
             let request = request(sender, Alphabet::Gsm7, 1);
-            let pdu = submit_sm(&config, &request, &request.segments[0], request.validity).unwrap();
+            let pdu = submit_sm(&config, &request, VALIDITY).unwrap();
             assert_eq!(
                 (u8::from(pdu.source_addr_ton), u8::from(pdu.source_addr_npi)),
                 (ton, npi)
@@ -214,7 +213,7 @@ mod tests {
         config.source_ton = Some(6);
         config.dest_npi = Some(0);
         let request = request(None, Alphabet::Ucs2, 3);
-        let pdu = submit_sm(&config, &request, &request.segments[0], request.validity).unwrap();
+        let pdu = submit_sm(&config, &request, VALIDITY).unwrap();
         assert_eq!(
             (u8::from(pdu.source_addr_ton), u8::from(pdu.source_addr_npi)),
             (6, 0)
@@ -233,8 +232,7 @@ mod tests {
         let mut config = SmppConfig::new("a", "localhost", 2775, "id", "pw");
         config.service_type = "TOOLONG".to_owned();
         let request = request(None, Alphabet::Gsm7, 1);
-        let error =
-            submit_sm(&config, &request, &request.segments[0], request.validity).unwrap_err();
+        let error = submit_sm(&config, &request, VALIDITY).unwrap_err();
         assert_eq!(
             error.to_string(),
             "service_type is too long for its field or not ASCII"

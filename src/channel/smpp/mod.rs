@@ -4,16 +4,16 @@
 //! |---|---|
 //! | [`frame`], [`deliver`] | octets to PDUs and back, damage kept inside one frame |
 //! | [`window`], [`link`] | one session of either role: sequence numbers, window, timers |
-//! | [`bind`] | connecting and binding |
+//! | [`bind`], [`tls`] | connecting, with or without TLS, and binding |
 //! | [`encode`] | segments as `submit_sm` |
 //! | [`receipt`], [`inbound`], [`text`] | what `deliver_sm` says |
-//! | [`errors`] | `command_status`: names and meaning |
+//! | [`errors`] | the `command_status` values of the session itself |
 //! | `driver`, `session` | the task behind a [`ChannelHandle`]: reconnecting, and what is under way |
 //!
 //! Invariants:
 //!
-//! - A request under way has exactly one unanswered `submit_sm`. It ends with one report that is
-//!   not `Accepted`, or with one `Accepted` a segment, or returned unsent.
+//! - A request is one segment: one `submit_sm` on the wire, and exactly one report: accepted,
+//!   refused, unknown, or returned unsent. Only a late answer may follow, after an unknown.
 //! - `deliver_sm_resp` is written only for a verdict that the engine gave. At most
 //!   [`MAX_UNACKNOWLEDGED`] stand open; beyond, `ESME_RMSGQFUL` is answered at once instead of not
 //!   reading any more, because responses to our own requests come the same way.
@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, ChannelId};
+use crate::domain::refusal::RefusalRules;
 use crate::domain::sender::Sender;
 
 pub mod bind;
@@ -45,9 +46,11 @@ pub mod link;
 pub mod receipt;
 mod session;
 pub mod text;
+pub mod tls;
 pub mod window;
 
 use bind::{Connector, TcpConnector};
+use tls::{TlsConnector, TlsSettings};
 
 /// Most `deliver_sm` of one session that may await the engine's verdict.
 pub const MAX_UNACKNOWLEDGED: usize = 512;
@@ -71,6 +74,8 @@ pub struct SmppConfig {
     pub host: String,
     /// SMSC port.
     pub port: u16,
+    /// TLS below the session, if it is on.
+    pub tls: Option<TlsSettings>,
     /// `system_id`, at most 15 characters.
     pub system_id: String,
     /// `password`, at most 8 characters.
@@ -105,6 +110,8 @@ pub struct SmppConfig {
     pub service_type: String,
     /// `data_coding` of text in the GSM alphabet.
     pub data_coding_gsm: u8,
+    /// What the carrier's refusals mean.
+    pub refusals: RefusalRules,
 }
 
 impl SmppConfig {
@@ -116,6 +123,7 @@ impl SmppConfig {
             account: Account::from(account),
             host: host.to_owned(),
             port,
+            tls: None,
             system_id: system_id.to_owned(),
             password: password.into(),
             system_type: String::new(),
@@ -133,6 +141,7 @@ impl SmppConfig {
             dest_npi: None,
             service_type: String::new(),
             data_coding_gsm: 0,
+            refusals: RefusalRules::default(),
         }
     }
 }
@@ -151,8 +160,8 @@ impl fmt::Debug for SmppConfig {
     }
 }
 
-/// Starts the channels of an account over TCP: one task each, named `account#1` and so on. They run
-/// until `stop`, then drain, unbind and end.
+/// Starts the channels of an account over TCP, with TLS if it says so: one task each, named
+/// `account#1` and so on. They run until `stop`, then drain, unbind and end.
 pub fn start(
     config: Arc<SmppConfig>,
     clock: &Clock,
@@ -160,11 +169,19 @@ pub fn start(
     events: &mpsc::Sender<ChannelEvent>,
     stop: &CancellationToken,
 ) -> Vec<(ChannelHandle, JoinHandle<()>)> {
-    let connector = TcpConnector {
+    let tcp = TcpConnector {
         host: config.host.clone(),
         port: config.port,
     };
-    start_on(Arc::new(connector), config, clock, random, events, stop)
+    let connector: Arc<dyn Connector> = match &config.tls {
+        None => Arc::new(tcp),
+        Some(settings) => Arc::new(TlsConnector {
+            tcp,
+            settings: settings.clone(),
+            clock: clock.clone(),
+        }),
+    };
+    start_on(connector, config, clock, random, events, stop)
 }
 
 /// Like [`start`], over connections of another kind.
@@ -181,10 +198,11 @@ pub fn start_on(
             let window_size = config.window.max(1);
             let (requests, inbox) = mpsc::channel(window_size);
             let (status, status_receiver) = watch::channel(ChannelStatus::Connecting);
+            let window = Arc::new(Semaphore::new(window_size));
             let handle = ChannelHandle {
                 id: ChannelId::from(format!("{}#{number}", config.account).as_str()),
                 account: config.account.clone(),
-                window: Arc::new(Semaphore::new(window_size)),
+                window: window.clone(),
                 window_size,
                 requests,
                 status: status_receiver,
@@ -196,6 +214,8 @@ pub fn start_on(
                 clock: clock.clone(),
                 random: random.clone(),
                 events: events.clone(),
+                window,
+                window_size,
                 inbox,
                 status,
                 stop: stop.clone(),

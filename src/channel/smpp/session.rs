@@ -1,9 +1,14 @@
 //! A bound channel: requests under way, acknowledgements awaited, and how it ends.
+//!
+//! A request is one segment. It is written when it comes and ends with the one report about it, so
+//! that nothing is kept here but the time since when each is unanswered. When told to stop, requests
+//! are taken until every message under way has landed: by then nothing new is claimed, and what
+//! still comes are the later parts of messages that have partly left.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::MAX_UNACKNOWLEDGED;
 use super::bind::{Bound, EsmeLink, Tag};
@@ -11,7 +16,7 @@ use super::deliver::Deliver;
 use super::driver::Driver;
 use super::encode;
 use super::errors::{
-    ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RMSGQFUL, ESME_ROK, ESME_RX_T_APPN, rejection,
+    ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RMSGQFUL, ESME_ROK, ESME_RX_T_APPN,
 };
 use super::frame::Header;
 use super::inbound;
@@ -24,8 +29,9 @@ use crate::domain::message::{Doubt, Token};
 /// Longest wait for outstanding responses when stopping or when the SMSC wants to end.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Longest wait for the engine's verdicts once nothing else is under way.
-const DRAIN_VERDICTS: Duration = Duration::from_secs(1);
+/// Longest wait for the engine once nothing is unanswered: for its verdicts, and for the next part
+/// of a message that has partly left.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 /// Longest wait for `unbind_resp` and for the last octets to be written.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -51,10 +57,9 @@ enum Leaving {
     Unbind { sequence: u32, receiver: bool },
 }
 
-/// A request whose segment `at` is unanswered.
+/// A request without an answer.
 struct UnderWay {
-    request: SubmitRequest,
-    at: usize,
+    segment: u16,
     since: Duration,
 }
 
@@ -62,7 +67,10 @@ pub(super) struct Session<'a> {
     driver: &'a mut Driver,
     submit: EsmeLink,
     receive: Option<EsmeLink>,
-    under_way: HashMap<Token, UnderWay>,
+    /// True if the receiver of a pair was heard last: the other one goes first then.
+    heard: bool,
+    /// In order, so that what a lost session leaves is reported in the same order each time.
+    under_way: BTreeMap<Token, UnderWay>,
     /// `deliver_sm` and `data_sm` without a verdict, by sequence number.
     unacknowledged: HashMap<u32, Header>,
     /// The same in order of arrival, to forget those that never get one.
@@ -71,6 +79,10 @@ pub(super) struct Session<'a> {
     verdict_sender: mpsc::Sender<AckVerdict>,
     leaving: Option<Leaving>,
     leave_by: Duration,
+    /// When leaving: until when to wait for the engine, if nothing is unanswered.
+    idle_by: Duration,
+    /// Whether requests are taken.
+    open: bool,
     /// Receipts that named no message and were logged.
     nameless: u32,
 }
@@ -83,12 +95,15 @@ impl<'a> Session<'a> {
             driver,
             submit: bound.submit,
             receive: bound.receive,
-            under_way: HashMap::new(),
+            heard: true,
+            under_way: BTreeMap::new(),
             unacknowledged: HashMap::new(),
             arrivals: VecDeque::new(),
             verdict_sender,
             leaving: None,
             leave_by: Duration::MAX,
+            idle_by: Duration::MAX,
+            open: true,
             nameless: 0,
         }
     }
@@ -101,7 +116,8 @@ impl<'a> Session<'a> {
             if self.leaving.is_some() && self.is_drained() {
                 break None;
             }
-            let waits = self.leave_by.saturating_sub(self.driver.clock.elapsed());
+            let leave_by = self.leave_by.min(self.idle_by);
+            let waits = leave_by.saturating_sub(self.driver.clock.elapsed());
             // Verdicts and requests only append to what is to be written; it goes out in one
             // write when the link is polled, which comes last for that reason.
             tokio::select! {
@@ -111,7 +127,13 @@ impl<'a> Session<'a> {
                 }
                 Some(verdict) = verdicts.recv() => self.acknowledge(verdict),
                 Some(request) = self.driver.inbox.recv() => self.begin(request).await,
-                (event, receiver) = next(&mut self.submit, self.receive.as_mut()) => {
+                () = all_home(&self.driver.window, self.driver.window_size),
+                    if self.open && self.leaving.is_some() =>
+                {
+                    self.open = false;
+                }
+                (event, receiver) = next(&mut self.submit, self.receive.as_mut(), self.heard) => {
+                    self.heard = receiver;
                     if let LinkEvent::Closed(why) = event {
                         break Some(why);
                     }
@@ -148,50 +170,23 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Starts a request, or returns it if nothing new is taken.
+    /// Writes the `submit_sm` of a request, or returns the request if none is taken.
     async fn begin(&mut self, request: SubmitRequest) {
-        if self.leaving.is_some() || request.segments.is_empty() {
+        if !self.open {
             self.driver.give_back(&request).await;
             return;
         }
-        let token = request.token;
-        let since = self.driver.clock.elapsed();
-        self.under_way.insert(
-            token,
-            UnderWay {
-                request,
-                at: 0,
-                since,
-            },
-        );
-        self.submit_next(token).await;
-    }
-
-    /// Writes the `submit_sm` of the segment that a request stands at.
-    async fn submit_next(&mut self, token: Token) {
-        let Some(UnderWay { request, at, since }) = self.under_way.get(&token) else {
-            return;
-        };
-        let Some(segment) = request.segments.get(*at) else {
-            self.under_way.remove(&token);
-            return;
-        };
-        let waited = self.driver.clock.elapsed().saturating_sub(*since);
-        let validity = request.validity.saturating_sub(waited);
-        let segment_index = segment.index;
-        match encode::submit_sm(&self.driver.config, request, segment, validity) {
-            Ok(pdu) => self.submit.request(
-                pdu,
-                Tag::Submit {
-                    token,
-                    segment: segment_index,
-                },
-            ),
+        let (token, segment) = (request.token, request.segment);
+        let validity = request.expires_at.since(self.driver.clock.now());
+        match encode::submit_sm(&self.driver.config, &request, validity) {
+            Ok(pdu) => {
+                let since = self.driver.clock.elapsed();
+                self.under_way.insert(token, UnderWay { segment, since });
+                self.submit.request(pdu, Tag::Submit { token, segment });
+            }
             Err(error) => {
-                self.under_way.remove(&token);
                 let outcome = SegmentOutcome::Rejected(Rejection::Permanent(error.to_string()));
-                self.report(token, segment_index, outcome, Duration::ZERO)
-                    .await;
+                self.report(token, segment, outcome, Duration::ZERO).await;
             }
         }
     }
@@ -259,18 +254,12 @@ impl<'a> Session<'a> {
             }
             return;
         }
-        if status != ESME_ROK {
-            self.under_way.remove(&token);
-            let outcome = SegmentOutcome::Rejected(rejection(status));
-            self.report(token, segment, outcome, took).await;
-            return;
-        }
-        self.report(token, segment, SegmentOutcome::Accepted(id), took)
-            .await;
-        if let Some(under_way) = self.under_way.get_mut(&token) {
-            under_way.at += 1;
-            self.submit_next(token).await;
-        }
+        self.under_way.remove(&token);
+        let outcome = match status {
+            ESME_ROK => SegmentOutcome::Accepted(id),
+            refused => SegmentOutcome::Rejected(self.driver.config.refusals.rejection(refused)),
+        };
+        self.report(token, segment, outcome, took).await;
     }
 
     async fn report(
@@ -393,6 +382,8 @@ impl<'a> Session<'a> {
     fn leave(&mut self, leaving: Leaving) {
         // Said at once, so that nothing more is handed over only to be returned.
         self.driver.status.send_replace(ChannelStatus::Draining);
+        // An SMSC that wants to end gets nothing more, not even the rest of a message.
+        self.open &= matches!(leaving, Leaving::Stop);
         self.leaving = Some(leaving);
         self.leave_by =
             self.driver.clock.elapsed() + DRAIN.min(self.driver.config.response_timeout);
@@ -401,21 +392,22 @@ impl<'a> Session<'a> {
     /// True if nothing is left to wait for, or it has been waited for long enough.
     fn is_drained(&mut self) -> bool {
         let now = self.driver.clock.elapsed();
-        if self.under_way.is_empty() {
-            self.leave_by = self.leave_by.min(now + DRAIN_VERDICTS);
+        if !self.under_way.is_empty() {
+            self.idle_by = Duration::MAX;
+            return now >= self.leave_by;
         }
-        now >= self.leave_by || (self.under_way.is_empty() && self.unacknowledged.is_empty())
+        self.idle_by = self.idle_by.min(now + DRAIN_IDLE);
+        let nothing_to_come = !self.open && self.unacknowledged.is_empty();
+        nothing_to_come || now >= self.leave_by.min(self.idle_by)
     }
 
     async fn doubt_what_is_under_way(&mut self) {
         let now = self.driver.clock.elapsed();
         self.submit.abandon();
         for (token, under_way) in std::mem::take(&mut self.under_way) {
-            if let Some(segment) = under_way.request.segments.get(under_way.at) {
-                let took = now.saturating_sub(under_way.since);
-                let outcome = SegmentOutcome::Unknown(Doubt::Disconnected);
-                self.report(token, segment.index, outcome, took).await;
-            }
+            let took = now.saturating_sub(under_way.since);
+            let outcome = SegmentOutcome::Unknown(Doubt::Disconnected);
+            self.report(token, under_way.segment, outcome, took).await;
         }
     }
 
@@ -435,13 +427,31 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The next event of either link, and whether it is the receiver's.
-async fn next(submit: &mut EsmeLink, receive: Option<&mut EsmeLink>) -> (LinkEvent<Tag>, bool) {
+/// Waits until every message under way has landed.
+async fn all_home(window: &Semaphore, size: usize) {
+    let permits = u32::try_from(size).unwrap_or(u32::MAX);
+    // Nobody closes the window; if it were closed, nothing could be under way either.
+    let _ = window.acquire_many(permits).await;
+}
+
+/// The next event of either link, and whether it is the receiver's. The one that was not heard last
+/// goes first, so that neither can starve the other.
+async fn next(
+    submit: &mut EsmeLink,
+    receive: Option<&mut EsmeLink>,
+    receiver_heard: bool,
+) -> (LinkEvent<Tag>, bool) {
     match receive {
         None => (submit.next().await, false),
-        Some(receive) => tokio::select! {
+        Some(receive) if receiver_heard => tokio::select! {
+            biased;
             event = submit.next() => (event, false),
             event = receive.next() => (event, true),
+        },
+        Some(receive) => tokio::select! {
+            biased;
+            event = receive.next() => (event, true),
+            event = submit.next() => (event, false),
         },
     }
 }

@@ -293,6 +293,22 @@ fn throttled_and_given_back_cost_no_try_and_keep_the_due_time() {
 }
 
 #[test]
+fn a_refused_account_costs_no_try_keeps_the_due_time_and_one_line_of_history() {
+    let mut message = message(1);
+    let due_at = message.due_at();
+    let code = "status 0x00000401 (credit used up)".to_owned();
+    for round in 0..50 {
+        message.is_claimed("a", at(round));
+        message.is_refused(Rejection::Account(code.clone()), at(round));
+        assert_eq!(*message.why(), WaitReason::AccountRefused(code.clone()));
+        assert_eq!((message.due_at(), message.tries), (due_at, 0));
+    }
+    let refused = |what: &What| *what == What::Refused(code.clone());
+    let lines = message.events.iter().filter(|line| refused(&line.what));
+    assert_eq!((lines.count(), message.revision), (1, 0));
+}
+
+#[test]
 fn a_permanent_refusal_fails_at_once() {
     let mut message = message(1);
     message.is_claimed("a", at(1));

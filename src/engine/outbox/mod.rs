@@ -142,6 +142,7 @@ pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
         );
         let mut outcomes = Vec::with_capacity(POSTS);
         tokio::select! {
+            biased;
             () = working.cancelled() => return,
             () = engine.bells.outbox.notified(), if under_way < POSTS => {}
             _ = endings.recv_many(&mut outcomes, POSTS) => {}

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::tls::Tls;
 use crate::domain::receipt::ReceiptState;
 
 /// The behaviour of a simulated SMSC. The default takes everything and reports it delivered.
@@ -10,6 +11,8 @@ use crate::domain::receipt::ReceiptState;
 pub struct SmscScript {
     /// Address and port to listen on.
     pub listen: String,
+    /// Speak TLS on the listener.
+    pub tls: Option<Tls>,
     /// The only `system_id` that may bind; any if absent.
     pub system_id: Option<String>,
     /// Its password; any if absent.
@@ -52,6 +55,7 @@ impl Default for SmscScript {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:2775".to_owned(),
+            tls: None,
             system_id: None,
             password: None,
             bind_status: 0,

@@ -78,7 +78,13 @@ impl<S: Stream> Session<S> {
 
     pub(super) async fn run(mut self) {
         self.shared.lock().ledger.connections += 1;
-        let mut wake = self.shared.wake.subscribe();
+        let inbox = self
+            .shared
+            .lock()
+            .sessions
+            .get(&self.number)
+            .map(|inbox| inbox.wake.clone());
+        let wake = inbox.unwrap_or_default();
         let stop = self.shared.stop.clone();
         loop {
             let mut open = self.obey();
@@ -95,7 +101,7 @@ impl<S: Stream> Session<S> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = wake.changed() => {}
+                () = wake.notified() => {}
                 event = self.link.next(), if !silent => {
                     if !self.take(event) {
                         break;
@@ -133,7 +139,7 @@ impl<S: Stream> Session<S> {
     /// Does what the handle wants; false: close now.
     fn obey(&mut self) -> bool {
         let orders = match self.shared.lock().sessions.get_mut(&self.number) {
-            Some(orders) if !orders.is_empty() => std::mem::take(orders),
+            Some(inbox) if !inbox.orders.is_empty() => std::mem::take(&mut inbox.orders),
             _ => return true,
         };
         for order in orders {

@@ -1,16 +1,14 @@
 //! The ESME driver against the simulated SMSC: in memory under paused time, and over TCP.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::channel::smpp::{BindMode, SmppConfig, start as start_tcp, start_on};
-use crate::channel::{
-    ChannelEvent, ChannelHandle, ChannelStatus, SegmentOutcome, SegmentToSend, SubmitRequest,
-};
+use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus, SegmentOutcome, SubmitRequest};
 use crate::domain::event::Rejection;
 use crate::domain::id::MessageId;
 use crate::domain::message::{Doubt, Token};
@@ -32,6 +30,8 @@ struct World {
     stop: CancellationToken,
     clock: Clock,
     messages: u16,
+    /// Later parts of what was submitted.
+    rest: HashMap<Token, VecDeque<SubmitRequest>>,
 }
 
 fn config() -> SmppConfig {
@@ -57,6 +57,7 @@ fn world(script: SmscScript, change: impl FnOnce(&mut SmppConfig)) -> World {
         stop,
         clock,
         messages: 0,
+        rest: HashMap::new(),
     }
 }
 
@@ -80,51 +81,69 @@ impl World {
         self.is(ChannelStatus::is_up).await;
     }
 
-    fn request(&mut self, to: &str, text: &str) -> SubmitRequest {
+    /// One request a part.
+    fn requests(&mut self, to: &str, text: &str) -> VecDeque<SubmitRequest> {
         self.messages += 1;
         let plan = segment::plan(text);
-        let segments = (0..)
-            .zip(plan.slices(text))
-            .map(|(index, slice)| SegmentToSend {
-                index,
-                payload: segment::octets(slice, plan.alphabet).into(),
-            })
-            .collect();
         let random = [&self.messages.to_be_bytes()[..], &[0; 8]].concat();
-        SubmitRequest {
-            token: Token {
-                message: MessageId::new(Timestamp(1), random.try_into().unwrap()),
-                attempt: 0,
-                claim: 1,
-            },
-            to: Msisdn::from_e164_digits(to).unwrap(),
-            from: Some(Sender::Alphanumeric("CCAS".into())),
-            alphabet: plan.alphabet,
-            segments,
-            total: u8::try_from(plan.count()).unwrap(),
-            reference: u8::try_from(self.messages % 256).unwrap(),
-            validity: Duration::from_hours(48),
-            priority: 1,
-        }
+        let token = Token {
+            message: MessageId::new(Timestamp(1), random.try_into().unwrap()),
+            attempt: 0,
+            claim: 1,
+        };
+        (0..)
+            .zip(plan.slices(text))
+            .map(|(segment, slice)| SubmitRequest {
+                token,
+                to: Msisdn::from_e164_digits(to).unwrap(),
+                from: Some(Sender::Alphanumeric("CCAS".into())),
+                alphabet: plan.alphabet,
+                segment,
+                payload: segment::octets(slice, plan.alphabet).into(),
+                total: u8::try_from(plan.count()).unwrap(),
+                reference: u8::try_from(self.messages % 256).unwrap(),
+                expires_at: self.clock.now() + Duration::from_hours(48),
+                priority: 1,
+            })
+            .collect()
     }
 
-    /// Sends as the engine does: a permit first, then the request.
+    /// Sends as the engine does: a permit first, then the first part.
     async fn submit(&mut self, to: &str, text: &str) -> (Token, OwnedSemaphorePermit) {
         let permit = self.channel.window.clone().acquire_owned().await.unwrap();
-        let request = self.request(to, text);
-        let token = request.token;
+        let mut parts = self.requests(to, text);
+        let first = parts.pop_front().unwrap();
+        let token = first.token;
+        self.rest.insert(token, parts);
+        self.hand_over(first);
+        (token, permit)
+    }
+
+    fn hand_over(&self, request: SubmitRequest) {
         self.channel
             .requests
             .try_send(request)
             .expect("a permit is a place in the queue");
-        (token, permit)
     }
 
+    /// The next event. As the engine does, an accepted part is followed by the next one.
     async fn event(&mut self) -> ChannelEvent {
-        tokio::time::timeout(DEADLINE, self.events.recv())
+        let event = tokio::time::timeout(DEADLINE, self.events.recv())
             .await
             .expect("in time")
-            .expect("running")
+            .expect("running");
+        if let ChannelEvent::Segment { token, outcome, .. } = &event {
+            match outcome {
+                SegmentOutcome::Accepted(_) => {
+                    let parts = self.rest.get_mut(token);
+                    if let Some(next) = parts.and_then(VecDeque::pop_front) {
+                        self.hand_over(next);
+                    }
+                }
+                _ => drop(self.rest.remove(token)),
+            }
+        }
+        event
     }
 
     /// The next event, which is about a segment.
@@ -446,7 +465,7 @@ async fn refusals_keep_their_kind_and_end_the_request() {
             0x08,
             Rejection::Temporary("ESME_RSYSERR (0x00000008)".into()),
         ),
-        (0x4FF, Rejection::Temporary("status 0x000004ff".into())),
+        (0x4FF, Rejection::Temporary("status 0x000004ff (fault of the carrier's system)".into())),
     ] {
         let mut script = receiptless();
         script.rules = vec![Rule {

@@ -28,7 +28,7 @@ impl<K: Kv> Embedded<K> {
     pub(super) async fn prune_some(&self, now: Timestamp) -> Result<bool, StoreError> {
         self.measure(now).await?;
         let (kv, shared) = (self.kv.clone(), self.shared.clone());
-        let found = super::blocking(move || find_old(&*kv, &shared, now)).await?;
+        let found = self.blocking(move || find_old(&*kv, &shared, now)).await?;
         let more = found.messages.len() >= TURN;
         if found.is_empty() {
             return Ok(false);
@@ -62,7 +62,7 @@ impl<K: Kv> Embedded<K> {
             .measured_at
             .store(now.millis(), Ordering::Relaxed);
         let kv = self.kv.clone();
-        let octets = super::blocking(move || {
+        let octets = self.blocking(move || {
             let mut octets = 0;
             for pair in kv.scan((Vec::new(), vec![0xFF]), false) {
                 let (key, value) = pair?;

@@ -309,7 +309,7 @@ impl<K: Kv> Store for Embedded<K> {
     ) -> Result<Page<OptOut>, StoreError> {
         self.check_open()?;
         let (kv, tenant) = (self.kv.clone(), tenant.clone());
-        blocking(move || read::optouts(&*kv, &tenant, after, limit)).await
+        self.blocking(move || read::optouts(&*kv, &tenant, after, limit)).await
     }
 
     async fn outbox_due(
@@ -450,7 +450,8 @@ impl<K: Kv> Store for Embedded<K> {
     async fn find(&self, query: Query) -> Result<Page<Message>, StoreError> {
         self.check_open()?;
         let (kv, shared) = (self.kv.clone(), self.shared.clone());
-        blocking(move || read::find(&*kv, &shared, &query)).await
+        self.blocking(move || read::find(&*kv, &shared, &query))
+            .await
     }
 
     async fn batch(&self, tenant: &Tenant, id: BatchId) -> Result<Batch, StoreError> {
@@ -473,7 +474,8 @@ impl<K: Kv> Store for Embedded<K> {
     ) -> Result<Page<Inbound>, StoreError> {
         self.check_open()?;
         let (kv, tenant) = (self.kv.clone(), tenant.clone());
-        blocking(move || read::inbound(&*kv, &tenant, before, limit)).await
+        self.blocking(move || read::inbound(&*kv, &tenant, before, limit))
+            .await
     }
 
     fn next_due(&self, lane: &Lane) -> Option<Timestamp> {
@@ -526,13 +528,30 @@ impl<K: Kv> Store for Embedded<K> {
             let _ = writer.await;
         }
         let kv = self.kv.clone();
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || kv.sync()).await {
+        let synced = self.blocking(move || kv.sync().map_err(StoreError::from));
+        if let Err(error) = synced.await {
             tracing::error!(%error, "store_last_sync_failed");
         }
     }
 }
 
 impl<K: Kv> Embedded<K> {
+    /// Runs what may touch many records, or wait for the disk, off the runtime's own threads; in
+    /// place if the engine does not block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if !self.kv.blocks() {
+            return work();
+        }
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(
+                "the storage engine panicked".to_owned(),
+            ))
+        })
+    }
+
     /// Leases what is due, in memory: a crash forgets it, and the messages are due again. Names also
     /// those that are out of the lane's order now because their recipients have opted out.
     fn claim_now(
@@ -586,15 +605,4 @@ impl<K: Kv> Embedded<K> {
         };
         (claimed, opted_out)
     }
-}
-
-/// Runs a read that may touch many records off the runtime's own threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(StoreError::Unavailable(
-            "the storage engine panicked".to_owned(),
-        ))
-    })
 }

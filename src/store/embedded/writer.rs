@@ -53,6 +53,10 @@ pub(super) async fn run<K: Kv>(kv: Arc<K>, shared: Arc<Shared>, mut queue: mpsc:
         if queue.recv_many(&mut jobs, GROUP_JOBS).await == 0 {
             return;
         }
+        if !kv.blocks() {
+            run_group(&*kv, &shared, jobs);
+            continue;
+        }
         let (kv, shared) = (kv.clone(), shared.clone());
         // A blocking task per group, not a thread of our own: tokio's paused clock waits for it.
         if tokio::task::spawn_blocking(move || run_group(&*kv, &shared, jobs))

@@ -25,9 +25,10 @@ fn event_of(message: &Message, (kind, a, b, c): (u8, u8, u8, u8)) -> Event {
         2 | 3 => accepted(by, segment, &format!("ref-{}", c % 5)),
         4 => Event::SegmentRejected {
             by,
-            rejection: match a % 3 {
+            rejection: match a % 4 {
                 0 => Rejection::Permanent(code),
                 1 => Rejection::Temporary(code),
+                2 => Rejection::Account(code),
                 _ => Rejection::Throttled(code),
             },
         },

@@ -153,6 +153,7 @@ async fn a_transmitter_and_a_receiver_make_one_channel_and_fall_together() {
         .sessions
         .get_mut(&1)
         .unwrap()
+        .orders
         .push_back(Order::Close);
     world.smsc.shared.wake();
     world.is(|status| !status.is_up()).await;
@@ -306,7 +307,10 @@ async fn over_tcp_every_message_is_taken_once_and_reported() {
                     && handle.status.borrow().is_up()
                     && let Ok(permit) = handle.window.clone().try_acquire_owned()
                 {
-                    let request = world.request("33612345678", &format!("message {sent}"));
+                    let request = world
+                        .requests("33612345678", &format!("message {sent}"))
+                        .remove(0)
+                        .unwrap();
                     permits.insert(request.token, permit);
                     handle.requests.try_send(request).unwrap();
                     sent += 1;
