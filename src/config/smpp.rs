@@ -10,8 +10,10 @@ use super::raw::{Reader, Section, Value};
 use crate::domain::id::{Account, Tenant};
 use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
+use crate::domain::wire::WireRules;
 
 mod tls;
+mod wire;
 
 pub use tls::Tls;
 
@@ -62,6 +64,8 @@ pub struct SmppAccount {
     pub data_coding_gsm: u8,
     /// Whose the messages from handsets are that come in on it.
     pub tenant: Tenant,
+    /// How messages are put into PDUs.
+    pub wire: WireRules,
     /// What the carrier's refusals mean: the table, and `[smpp.NAME.errors]`.
     pub refusals: RefusalRules,
 }
@@ -179,6 +183,7 @@ pub(super) fn read<'a>(
         let name = v.text()?;
         Tenant::named(&name).ok_or_else(|| format!("{name:?} is no tenant: {}", Tenant::RULE))
     });
+    let wire = wire::read(reader, s, bind.as_ref().map(|bind| bind.value));
     let refusals = refusals(reader, s);
     reader.close(section);
 
@@ -207,6 +212,7 @@ pub(super) fn read<'a>(
         dest_npi: dest_npi.map_or(1, |npi| npi.value),
         data_coding_gsm: data_coding_gsm.map_or(0, |coding| coding.value),
         tenant: tenant.map_or_else(|| Tenant::DEFAULT.into(), |tenant| tenant.value),
+        wire,
         refusals,
     })
 }

@@ -17,11 +17,11 @@ use super::outbox::Outbox;
 use super::part_sets::PartSets;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
-    Query, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission, TakenIn,
+    Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission, TakenIn,
     Webhook, keys,
 };
 use crate::domain::event::Event;
-use crate::domain::id::{BatchId, InboundId, Lane, MessageId, Tenant};
+use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::message::{Lease, Message, State};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
@@ -478,8 +478,12 @@ impl<K: Kv> Store for Embedded<K> {
             .await
     }
 
-    fn next_due(&self, lane: &Lane) -> Option<Timestamp> {
-        self.shared.index().next_due(lane)
+    fn next_due(&self, lane: &Lane, reach: &Reach) -> Option<Timestamp> {
+        self.shared.index().next_due(lane, reach)
+    }
+
+    fn pins(&self, lane: &Lane) -> Vec<Account> {
+        self.shared.index().pins(lane)
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
@@ -563,10 +567,13 @@ impl<K: Kv> Embedded<K> {
         policy: &Policy,
     ) -> (Claimed, Vec<MessageId>) {
         let mut index = self.shared.index();
+        if !by.in_line {
+            index.dissolve_lines(lane);
+        }
         let mut messages = Vec::new();
         let mut opted_out = Vec::new();
         while messages.len() < limit {
-            let Some(id) = index.pop(lane, now) else {
+            let Some(id) = index.pop(lane, &by.reach, now) else {
                 break;
             };
             // Read under the lock, so that nobody can withdraw it between the look and the lease.
@@ -582,6 +589,12 @@ impl<K: Kv> Embedded<K> {
             };
             if self.shared.is_opted_out(&message.tenant, message.to) {
                 opted_out.push(id);
+                index.pass_over(&message);
+                continue;
+            }
+            // One that has left in part goes on: it was before whatever is leased.
+            let first = message.pinned_to().is_some();
+            if by.in_line && !first && index.stand_in_line(&message, due_at) {
                 continue;
             }
             let lease = Lease {
@@ -593,14 +606,15 @@ impl<K: Kv> Embedded<K> {
             let waiting = message.clone();
             // One that is past its validity stays out of the order; the reaper ends it.
             if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
-                index.remove(&waiting);
-                index.add(&message);
+                index.lease(&waiting, &message);
                 messages.push(message);
+            } else {
+                index.pass_over(&waiting);
             }
         }
         let claimed = Claimed {
             messages,
-            next_due: index.next_due(lane),
+            next_due: index.next_due(lane, &by.reach),
             failed: Vec::new(),
         };
         (claimed, opted_out)
