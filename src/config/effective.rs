@@ -187,7 +187,7 @@ fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {
     };
     writeln!(
         out,
-        "inbound       {} opts out, {} in again, missing parts awaited {}",
+        "inbound       out by {}, in again by {}, missing parts awaited {}",
         words(Wish::Stop),
         words(Wish::Start),
         duration::write(rules.parts_timeout)
