@@ -15,14 +15,14 @@ use super::{
 use crate::clock::Random;
 use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, lease, message, number, policy};
-use crate::domain::id::{Account, InboundId, MessageId};
-use crate::domain::inbound::Inbound;
+use crate::domain::id::{Account, MessageId};
 use crate::domain::message::{Attempt, Doubt, Message, Progress, State, Token, WaitReason};
 use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::{OptOut, Source};
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
+
+mod optouts;
 
 /// What the model remembers: no index, no order, no second record of anything.
 struct Model {
@@ -92,17 +92,6 @@ impl Model {
         }
         let stored = ids.iter().map(|id| Arc::new(self.messages[id].clone()));
         Ok(Accepted::New(stored.collect()))
-    }
-
-    fn opt_out(&mut self, number: Msisdn, now: Timestamp) -> Vec<Message> {
-        if !self.opted_out.insert(number) {
-            return Vec::new();
-        }
-        let to_it = |(id, message): (&MessageId, &Message)| (message.to == number).then_some(*id);
-        let ids: Vec<_> = self.messages.iter().filter_map(to_it).collect();
-        ids.into_iter()
-            .filter_map(|id| self.apply(id, &Event::OptedOut, now))
-            .collect()
     }
 
     /// Whether somebody may take a message, as far as accounts and recipients go.
@@ -432,23 +421,6 @@ impl Run {
         }
     }
 
-    fn wrote(&self, from: Msisdn, text: &str) -> Inbound {
-        let now = self.instant();
-        Inbound {
-            id: InboundId::new(now, crate::domain::fixtures::random(self.next)),
-            tenant: shop(),
-            account: "a".into(),
-            channel: "a#1".into(),
-            from: from.to_string(),
-            to: "36111".to_owned(),
-            text: text.to_owned(),
-            part: None,
-            received_at: now,
-            keyword: None,
-            incomplete: false,
-        }
-    }
-
     /// A claim that must not repeat is on the disk at once; another from the next report on.
     fn note_claims(&mut self, claimed: &[Message], before: &BTreeMap<MessageId, Message>) {
         for message in claimed {
@@ -552,41 +524,8 @@ impl Run {
                     assert_eq!(changed(answer.as_ref().ok()), expected);
                 }
             }
-            11 => {
-                let number = number(self.pick(5));
-                let by_keyword = self.pick(2) == 0;
-                let expected = self.model.opt_out(number, now);
-                for message in &expected {
-                    self.written(message.id);
-                }
-                self.next += 1;
-                for store in stores {
-                    let failed = if by_keyword {
-                        let taken = store.take_in(vec![self.wrote(number, "Stop.")]).await;
-                        taken.unwrap().failed
-                    } else {
-                        store.opt_out(optout(number, now)).await.unwrap()
-                    };
-                    let failed: Vec<_> = failed.iter().map(|c| (*c.message).clone()).collect();
-                    assert_eq!(failed, expected);
-                }
-            }
-            12 => {
-                let number = number(self.pick(5));
-                let was_out = self.model.opted_out.remove(&number);
-                let by_keyword = self.pick(2) == 0;
-                self.next += 1;
-                for store in stores {
-                    if by_keyword {
-                        let wrote = self.wrote(number, "START");
-                        assert!(store.take_in(vec![wrote]).await.unwrap().failed.is_empty());
-                    } else {
-                        assert_eq!(store.opt_in(&shop(), number).await.is_ok(), was_out);
-                    }
-                    let now_out = store.optout(&shop(), number).await;
-                    assert_eq!(now_out, Err(StoreError::NotFound));
-                }
-            }
+            11 => self.opt_out(stores, now).await,
+            12 => self.opt_in(stores).await,
             _ => {
                 let expected = self.model.due();
                 for store in stores {
@@ -627,15 +566,6 @@ impl Run {
             );
             assert_eq!(store.next_deadline(), deadline);
         }
-    }
-}
-
-fn optout(number: Msisdn, since: Timestamp) -> OptOut {
-    OptOut {
-        tenant: shop(),
-        number,
-        since,
-        source: Source::Api,
     }
 }
 
