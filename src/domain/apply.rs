@@ -99,6 +99,13 @@ impl Message {
                 };
                 self.lose_lease(policy, now);
             }
+            Event::MayHaveLeft => match self.state {
+                State::Waiting { .. } if !self.maybe_duplicate => {
+                    self.maybe_duplicate = true;
+                    self.note(now, What::Doubt(Doubt::LeaseLost));
+                }
+                _ => return Err(Refused::Stale),
+            },
             Event::Cancelled => match self.state {
                 State::Waiting { .. } if !self.has_left() => {
                     self.note(now, What::Cancelled);
@@ -122,6 +129,13 @@ impl Message {
             attempt: u16::try_from(self.attempts.len().saturating_sub(1)).unwrap_or(u16::MAX),
             claim: self.claims,
         }
+    }
+
+    /// What becomes of it when nobody can tell whether a carrier took it.
+    #[must_use]
+    pub fn doubt_rule(&self, policy: &Policy) -> OnDoubt {
+        let rule = || policy.operator(&self.lane.operator).on_doubt;
+        self.on_doubt.unwrap_or_else(rule)
     }
 
     fn claimed(&mut self, lease: &super::message::Lease, now: Timestamp) -> Result<(), Refused> {
@@ -291,13 +305,10 @@ impl Message {
     }
 
     fn doubtful(&mut self, policy: &Policy, now: Timestamp) {
-        let rule = self
-            .on_doubt
-            .unwrap_or(policy.operator(&self.lane.operator).on_doubt);
         // At first it rests a little, for a late answer or a receipt to settle it, or for a dead link
         // to be noticed; then longer each time, and no more often than after refusals: a carrier that
         // takes everything and answers nothing does not get copies for ever.
-        let wait = match rule {
+        let wait = match self.doubt_rule(policy) {
             OnDoubt::Fail => None,
             OnDoubt::Resend => {
                 let retry = &policy.operator(&self.lane.operator).retry;

@@ -53,6 +53,8 @@ pub enum Event {
     DeadlinePassed,
     /// Whoever held it is gone, with the process that died.
     LeaseLost,
+    /// It was due when a process died that kept its claims in memory: it may have left.
+    MayHaveLeft,
     /// The client withdrew it.
     Cancelled,
 }

@@ -115,6 +115,36 @@ impl Index {
         Some(place.1)
     }
 
+    /// Number of messages of a lane that wait at a priority.
+    pub(super) fn waiting(&self, lane: &Lane, priority: u8) -> usize {
+        self.rank(lane, priority).map_or(0, BTreeSet::len)
+    }
+
+    /// Where the first message of a lane and priority waits.
+    pub(super) fn first(&self, lane: &Lane, priority: u8) -> Option<Place> {
+        self.rank(lane, priority)?.first().copied()
+    }
+
+    /// The last of the first `count` messages of a lane and priority that are due.
+    pub(super) fn ahead(
+        &self,
+        lane: &Lane,
+        priority: u8,
+        now: Timestamp,
+        count: usize,
+    ) -> Option<Place> {
+        let due = self.rank(lane, priority)?.iter();
+        due.take(count)
+            .take_while(|(at, _)| *at <= now)
+            .last()
+            .copied()
+    }
+
+    fn rank(&self, lane: &Lane, priority: u8) -> Option<&BTreeSet<Place>> {
+        let queue = self.lanes.get(lane)?;
+        queue.waiting.get(usize::from(priority).min(PRIORITIES - 1))
+    }
+
     /// When the lane has work next.
     pub(super) fn next_due(&self, lane: &Lane) -> Option<Timestamp> {
         let queue = self.lanes.get(lane)?;
@@ -166,6 +196,11 @@ impl Index {
         let message = self.leased.remove(&id)?;
         self.remove(&message);
         Some(message)
+    }
+
+    /// True if a claim is in force.
+    pub(super) fn has_leases(&self) -> bool {
+        !self.leased.is_empty()
     }
 
     /// Messages that are not final.

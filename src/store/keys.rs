@@ -23,6 +23,8 @@ pub enum KeySpace {
     Inbound = b'i',
     /// Idempotency keys.
     Idempotency = b'k',
+    /// How far claims have come.
+    Frontier = b'l',
     /// Messages that are live: a start reads these alone.
     Live = b'm',
     /// Webhook deliveries not yet made.
@@ -39,7 +41,7 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
@@ -47,6 +49,7 @@ impl KeySpace {
         Self::History,
         Self::Inbound,
         Self::Idempotency,
+        Self::Frontier,
         Self::Live,
         Self::Outbox,
         Self::Recipient,
@@ -194,6 +197,12 @@ pub fn webhook(tenant: &Tenant, id: &str) -> Vec<u8> {
 #[must_use]
 pub fn api_key(prefix: &str) -> Vec<u8> {
     key(KeySpace::ApiKey, &[prefix.as_bytes()])
+}
+
+/// How far claims have come.
+#[must_use]
+pub fn frontier() -> Vec<u8> {
+    key(KeySpace::Frontier, &[])
 }
 
 /// The version of the layout.

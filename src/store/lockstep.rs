@@ -4,7 +4,7 @@
 //! again, and must still hold the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::clock::Random;
 use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, lease, message, number, policy};
 use crate::domain::id::MessageId;
-use crate::domain::message::{Doubt, Message, State, Token, WaitReason};
+use crate::domain::message::{Doubt, Happening, Message, State, Token, WaitReason, What};
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
@@ -33,6 +33,10 @@ struct Model {
     taken: u64,
     /// Past their validity when it was their turn: out of the lane until the reaper ends them.
     over: Vec<MessageId>,
+    /// What was due when a life ended with claims in force: any of it may have left.
+    suspects: BTreeSet<MessageId>,
+    /// Those of it whose claim only memory held: they must say so when they leave again.
+    doubtful: BTreeSet<MessageId>,
     /// Told and not yet taken by the receiver: message and revision.
     outbox: Vec<(MessageId, u32)>,
 }
@@ -71,7 +75,14 @@ impl Model {
         Ok(Accepted::New(ids))
     }
 
-    fn claim(&mut self, limit: usize, now: Timestamp) -> Vec<Message> {
+    /// Claims as a store did. The model knows what must be marked as a possible duplicate, and what
+    /// may be; in between, `marked` says how the store has drawn the line.
+    fn claim(
+        &mut self,
+        limit: usize,
+        marked: &BTreeSet<MessageId>,
+        now: Timestamp,
+    ) -> Vec<Message> {
         let mut claimed = Vec::new();
         while claimed.len() < limit {
             let due = self.messages.values().filter_map(|m| match &m.state {
@@ -89,8 +100,15 @@ impl Model {
                 break;
             };
             self.taken += 1;
+            if marked.contains(&id) && self.suspects.contains(&id) {
+                self.apply(id, &Event::MayHaveLeft, now);
+            }
             match self.apply(id, &Event::Claimed(lease("a", due_at, now)), now) {
-                Some(message) => claimed.push(message),
+                Some(message) => {
+                    let must = self.doubtful.contains(&id);
+                    assert!(message.maybe_duplicate || !must, "{id} is not marked");
+                    claimed.push(message);
+                }
                 None => self.over.push(id),
             }
         }
@@ -205,10 +223,23 @@ impl Model {
             .filter(|message| matches!(message.state, State::Leased(_)))
             .map(|message| message.id)
             .collect();
+        if !leased.is_empty() {
+            let due = self
+                .messages
+                .values()
+                .filter(|message| match message.state {
+                    State::Waiting { due_at, .. } => due_at <= now,
+                    _ => false,
+                });
+            let due: Vec<_> = due.map(|message| message.id).collect();
+            self.suspects.extend(due);
+        }
         for id in leased {
             match before_claim.get(&id) {
                 Some(stored) => {
                     self.messages.insert(id, stored.clone());
+                    self.suspects.insert(id);
+                    self.doubtful.insert(id);
                 }
                 None => {
                     self.apply(id, &Event::LeaseLost, now);
@@ -385,10 +416,20 @@ impl Run {
             3 | 4 => {
                 let before = self.model.messages.clone();
                 let limit = usize::try_from(1 + self.pick(5)).unwrap();
-                let expected = self.model.claim(limit, now);
+                let mut answers = Vec::new();
                 for store in stores {
                     let by = claimant("a", now);
-                    let answer = store.claim(&lane("orange"), by, limit, now).await.unwrap();
+                    answers.push(store.claim(&lane("orange"), by, limit, now).await.unwrap());
+                }
+                let doubt = Happening {
+                    at: now,
+                    what: What::Doubt(Doubt::LeaseLost),
+                };
+                let marked = answers[0].messages.iter();
+                let marked = marked.filter(|message| message.events.contains(&doubt));
+                let marked = marked.map(|message| message.id).collect();
+                let expected = self.model.claim(limit, &marked, now);
+                for answer in answers {
                     let ids = |some: &[Message]| some.iter().map(|m| m.id).collect::<Vec<_>>();
                     assert_eq!(ids(&answer.messages), ids(&expected));
                     assert_eq!(answer.messages, expected);
@@ -510,6 +551,8 @@ async fn play(seed: u64, worlds: &[World]) {
             parked: Vec::new(),
             taken: 0,
             over: Vec::new(),
+            suspects: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             outbox: Vec::new(),
         },
         before_claim: BTreeMap::new(),

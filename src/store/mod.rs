@@ -31,6 +31,7 @@ pub mod codec;
 #[cfg(test)]
 mod conformance;
 pub mod embedded;
+mod frontier;
 pub mod fsck;
 pub mod generation;
 mod index;
@@ -55,7 +56,8 @@ pub trait Store: Send + Sync + 'static {
     /// Takes up to `limit` messages of `lane` that are due at `now`, for sending.
     ///
     /// Where the message is to be sent at most once, its claim is durable before this returns;
-    /// elsewhere a crash forgets it, and the message is sent again: the same as if it were known.
+    /// elsewhere a crash forgets it, and the message is sent again, marked as one that may be a
+    /// duplicate: the same as if the claim were known.
     async fn claim(
         &self,
         lane: &Lane,

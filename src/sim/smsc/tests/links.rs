@@ -153,6 +153,7 @@ async fn a_transmitter_and_a_receiver_make_one_channel_and_fall_together() {
         .sessions
         .get_mut(&1)
         .unwrap()
+        .orders
         .push_back(Order::Close);
     world.smsc.shared.wake();
     world.is(|status| !status.is_up()).await;
