@@ -316,6 +316,7 @@ fn smpp_config(account: &SmppAccount) -> SmppConfig {
         service_type: account.service_type.clone(),
         data_coding_gsm: account.data_coding_gsm,
         refusals: account.refusals.clone(),
+        wire: account.wire.clone(),
     }
 }
 

@@ -192,9 +192,28 @@ pub(super) enum Sim {
     /// A scripted SMSC on a TCP port
     #[command(after_help = "Examples:
   relais sim smsc --listen 127.0.0.1:2775
+  relais sim smsc --script config/sim/rehearsal-receipts.toml
   relais sim smsc --listen 127.0.0.1:0 --script throttle.toml
 
-The first line of output is its address; then one line that counts what it sees.")]
+The first line of output is its address; then one line that counts what it sees.
+
+A script is TOML; what it leaves out has a default, and a key that does not exist is an error:
+  rate_limit = 20               # then ESME_RTHROTTLED
+  response_delay_ms = 200
+  [ids]
+  reported = \"hex_upper\"      # answered in decimal, reported in hexadecimal
+  [receipts]
+  delay_ms = 2000               # also: form, template, before_response, other_bind, only_part, ...
+  [[rules]]                     # what happens to certain numbers; the first that fits counts
+  suffix = \"01\"
+  status = 0x0B                 # also: times, each, nack, unanswered, receipts, ids, ...
+  [[faults]]                    # what goes wrong: close, reset, unbind, silence, nack, raw
+  at_submit = 100
+  kind = \"reset\"
+  [[inbound]]                   # messages from handsets
+  text = \"STOP\"
+  after_ms = 2000
+Every key with its default: config/sim/smsc.toml.")]
     Smsc {
         /// Address and port instead of the script's (127.0.0.1:2775); port 0 lets the system choose
         #[arg(long, value_name = "ADDRESS:PORT")]

@@ -143,6 +143,24 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         "  types       system_type {:?}, service_type {:?}, data_coding {}",
         account.system_type, account.service_type, account.data_coding_gsm
     )?;
+    let wire = &account.wire;
+    let flags = wire.priority_flags.map(|flag| flag.to_string()).join(" ");
+    writeln!(
+        out,
+        "  wire        SMPP {}, concatenation {}, registered_delivery {}, protocol_id {}, priority_flag {flags}",
+        wire.version.as_str(),
+        wire.concatenation.as_str(),
+        wire.registered_delivery,
+        wire.protocol_id
+    )?;
+    for tlv in &wire.tlvs {
+        let octets: String = tlv
+            .value
+            .iter()
+            .map(|octet| format!("{octet:02X}"))
+            .collect();
+        writeln!(out, "  tlv         0x{:04X} = {octets}", tlv.tag)?;
+    }
     for (status, class) in account.refusals.overrides() {
         writeln!(
             out,

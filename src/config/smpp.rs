@@ -10,8 +10,10 @@ use super::raw::{Reader, Section, Value};
 use crate::domain::id::Account;
 use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
+use crate::domain::wire::WireRules;
 
 mod tls;
+mod wire;
 
 pub use tls::Tls;
 
@@ -60,6 +62,8 @@ pub struct SmppAccount {
     pub dest_npi: u8,
     /// `data_coding` of texts in the GSM alphabet (SMPP 3.4 §5.2.19).
     pub data_coding_gsm: u8,
+    /// How messages are put into PDUs.
+    pub wire: WireRules,
     /// What the carrier's refusals mean: the table, and `[smpp.NAME.errors]`.
     pub refusals: RefusalRules,
 }
@@ -173,6 +177,7 @@ pub(super) fn read<'a>(
     let dest_ton = reader.take(s, "dest_ton", |v| v.integer(0..=6_u8));
     let dest_npi = reader.take(s, "dest_npi", |v| v.integer(0..=18_u8));
     let data_coding_gsm = reader.take(s, "data_coding_gsm", |v| v.integer(0..=u8::MAX));
+    let wire = wire::read(reader, s, bind.as_ref().map(|bind| bind.value));
     let refusals = refusals(reader, s);
     reader.close(section);
 
@@ -200,6 +205,7 @@ pub(super) fn read<'a>(
         dest_ton: dest_ton.map_or(1, |ton| ton.value),
         dest_npi: dest_npi.map_or(1, |npi| npi.value),
         data_coding_gsm: data_coding_gsm.map_or(0, |coding| coding.value),
+        wire,
         refusals,
     })
 }

@@ -33,11 +33,10 @@ pub(crate) fn policy() -> Policy {
     Policy::new(default, vec![orange, careful], "FR", Limits::default())
 }
 
-/// The lane of an operator's first step.
+/// An operator's lane.
 pub(crate) fn lane(operator: &str) -> Lane {
     Lane {
         operator: operator.into(),
-        step: 0,
     }
 }
 

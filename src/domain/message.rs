@@ -29,7 +29,7 @@ pub struct Message {
     /// Alphabet and cuts, planned once at acceptance and kept for every retry.
     pub plan: Plan,
     /// Concatenation reference of its parts (3GPP TS 23.040 §9.2.3.24.1), the same in every retry.
-    pub concat_reference: u8,
+    pub concat_reference: u16,
     /// Transactional or commercial.
     pub class: Class,
     /// The caller's free label of the kind of message.
@@ -44,7 +44,7 @@ pub struct Message {
     pub priority: u8,
     /// What becomes of it when nobody can tell whether a carrier took it; `None`: the operator's rule.
     pub on_doubt: Option<OnDoubt>,
-    /// Which operator's policy rules, and which step of its route it is at.
+    /// Which operator's policy rules, and so which route it goes.
     pub lane: Lane,
     /// When it was accepted.
     pub created_at: Timestamp,
@@ -324,6 +324,18 @@ impl Message {
             .iter()
             .flat_map(|attempt| &attempt.segments)
             .any(|segment| segment.progress != Progress::Unsent)
+    }
+
+    /// The account that has, or may have, a part of it: while it waits, nobody else may send it, or
+    /// the recipient could get it twice. Only a certain refusal leaves it free for another one.
+    #[must_use]
+    pub fn pinned_to(&self) -> Option<&Account> {
+        let has_some = |attempt: &&Attempt| {
+            let mut segments = attempt.segments.iter();
+            segments.any(|segment| segment.progress != Progress::Unsent)
+        };
+        let attempt = self.attempts.iter().rev().find(has_some)?;
+        Some(&attempt.account)
     }
 
     /// The channel that it last went through.

@@ -63,6 +63,8 @@ pub struct Operator {
     pub prefixes: Vec<String>,
     /// Ordered steps, each a set of accounts.
     pub route: Vec<Vec<Account>>,
+    /// How long a step must have been unusable before the next one takes over.
+    pub failover_after: Duration,
     /// How long a message is worth delivering, from when it may first leave.
     pub validity: Duration,
     /// When to try again after a temporary refusal.
@@ -145,12 +147,11 @@ impl Policy {
             .unwrap_or(&self.operators[0])
     }
 
-    /// The accounts that serve a lane. Those of an operator that the configuration no longer has
-    /// go the default operator's way, so that nothing is stranded.
+    /// The route of a lane: ordered steps, each a set of accounts. Messages of an operator that the
+    /// configuration no longer has go the default operator's way, so that nothing is stranded.
     #[must_use]
-    pub fn accounts(&self, lane: &Lane) -> &[Account] {
-        let route = &self.operator(&lane.operator).route;
-        route.get(usize::from(lane.step)).map_or(&[], Vec::as_slice)
+    pub fn route(&self, lane: &Lane) -> &[Vec<Account>] {
+        &self.operator(&lane.operator).route
     }
 }
 
@@ -162,6 +163,7 @@ impl Operator {
             name: name.into(),
             prefixes: Vec::new(),
             route,
+            failover_after: Duration::from_secs(30),
             validity: Duration::from_hours(48),
             retry: RetrySchedule::default(),
             on_doubt: OnDoubt::Resend,

@@ -203,7 +203,7 @@ impl Engine {
             WaitReason::Accepted => (now, expires_at + now.since(due_at)),
             _ => (due_at, expires_at),
         };
-        let [concat_reference] = self.random.bytes();
+        let concat_reference = u16::from_be_bytes(self.random.bytes());
         Message {
             id: MessageId::new(now, self.random.bytes()),
             tenant: tenant.clone(),
@@ -224,7 +224,6 @@ impl Engine {
             on_doubt: draft.on_doubt,
             lane: Lane {
                 operator: operator.name.clone(),
-                step: 0,
             },
             created_at: now,
             send_at: draft.send_at,

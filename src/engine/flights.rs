@@ -187,7 +187,7 @@ mod tests {
     use tokio::sync::{Semaphore, watch};
 
     use super::*;
-    use crate::channel::ChannelStatus;
+    use crate::channel::{ChannelStatus, PeerWord};
     use crate::domain::event::Event;
     use crate::domain::fixtures::{START, at, in_parts, lease, policy};
 
@@ -200,6 +200,7 @@ mod tests {
             window_size: 1,
             requests,
             status: watch::channel(ChannelStatus::Up).1,
+            peer: watch::channel(PeerWord::default()).1,
         };
         (handle, inbox)
     }

@@ -4,7 +4,7 @@
 //! and come again when they are refused for now or when the connection breaks before the answer:
 //! as a carrier does it. Everything received is in the [`Ledger`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,14 +22,21 @@ use crate::clock::{Clock, Random};
 
 mod compose;
 mod ledger;
+mod rate;
+mod reading;
 mod script;
 mod session;
 mod tls;
+mod verdict;
 
 pub use compose::MoMessage;
 use compose::Outgoing;
-pub use ledger::{DeliveredEntry, Ledger, PartOf, SubmittedEntry};
-pub use script::{IdForm, Ids, ReceiptForm, Receipts, Rule, ScriptedState, SmscScript};
+pub use ledger::{BindEntry, DeliveredEntry, Ledger, PartOf, SubmittedEntry};
+use rate::Meter;
+pub use script::{
+    DefaultAlphabet, Fault, FaultKind, IdForm, Ids, Inbound, InboundAlphabet, Octets, ReceiptForm,
+    Receipts, Rule, ScriptedState, SmscScript, Split,
+};
 pub use tls::Tls;
 
 /// Octets that a connection in memory holds in each direction.
@@ -55,21 +62,40 @@ struct Shared {
 
 struct State {
     script: Arc<SmscScript>,
+    /// When the script was set.
+    since: Duration,
     ledger: Ledger,
     next_id: u64,
-    /// Number of every `submit_sm` since the script was set, for what happens at every n-th.
-    submits: u64,
-    /// The running second and how many `submit_sm` it has seen.
-    second: (u64, u32),
+    /// What is counted since the script was set.
+    counts: Counts,
     /// What is to be sent, by due time, for each `system_id`; `""` is for whoever receives.
     queues: HashMap<String, BTreeMap<(Duration, u64), Outgoing>>,
     queued: u64,
     /// Receipts of parts that wait for the last part's, to be sent in reverse order.
     held: HashMap<(String, String, u16), Vec<Outgoing>>,
-    /// How often each rule, by prefix and suffix, has refused.
-    refusals: HashMap<(String, String), u64>,
     sessions: BTreeMap<u64, Inbox>,
+    /// The sessions that can be sent to, with their `system_id`.
+    receivers: BTreeMap<u64, String>,
     next_session: u64,
+}
+
+/// What a script's "every n-th" and "so many times" are counted by.
+#[derive(Default)]
+struct Counts {
+    /// Every `submit_sm`.
+    submits: u64,
+    /// Every receipt made.
+    receipts: u64,
+    /// Every bind refused because the script says so.
+    binds: u64,
+    /// The rate of everything.
+    rate: Meter,
+    /// The rate of each rule, by its number.
+    rule_rates: HashMap<usize, Meter>,
+    /// How often each rule has refused, in all (`""`) or by destination.
+    refusals: HashMap<(usize, String), u64>,
+    /// The faults at a time that have happened.
+    happened: BTreeSet<usize>,
 }
 
 /// What the rest of the SMSC has for one session.
@@ -83,7 +109,10 @@ struct Inbox {
 #[derive(Clone, Debug)]
 enum Order {
     Close,
+    Reset,
     Unbind,
+    /// Until then on this SMSC's clock; without an end if absent.
+    Silence(Option<Duration>),
     Raw(Bytes),
 }
 
@@ -117,37 +146,97 @@ impl State {
         }
     }
 
-    /// Takes what is due for `system_id`, one at a time.
-    fn take_due(&mut self, system_id: &str, now: Duration) -> Option<Outgoing> {
-        [system_id, ""].into_iter().find_map(|name| {
-            let first = self.queues.get_mut(name)?.first_entry()?;
-            (first.key().0 <= now).then(|| first.remove())
-        })
+    /// What comes first of all that this session may send to `system_id`: in which queue, and its
+    /// key there.
+    fn first<'a>(&self, system_id: &'a str, session: u64) -> Option<(&'a str, (Duration, u64))> {
+        let others = self
+            .receivers
+            .iter()
+            .any(|(number, name)| *number != session && name == system_id);
+        let may = |outgoing: &Outgoing| !others || outgoing.not_on() != Some(session);
+        [system_id, ""]
+            .into_iter()
+            .filter_map(|name| {
+                let queue = self.queues.get(name)?;
+                let (key, _) = queue.iter().find(|(_, outgoing)| may(outgoing))?;
+                Some((name, *key))
+            })
+            .min_by_key(|(_, key)| *key)
     }
 
-    /// When something is due for `system_id` next.
-    fn next_due(&self, system_id: &str) -> Option<Duration> {
-        let first = |name| Some(self.queues.get(name)?.first_key_value()?.0.0);
-        [first(system_id), first("")].into_iter().flatten().min()
+    /// Takes what is due for `system_id` on this session, one at a time.
+    fn take_due(&mut self, system_id: &str, session: u64, now: Duration) -> Option<Outgoing> {
+        let (name, key) = self.first(system_id, session)?;
+        if key.0 > now {
+            return None;
+        }
+        self.queues.get_mut(name)?.remove(&key)
+    }
+
+    /// When something is due for `system_id` on this session next.
+    fn next_due(&self, system_id: &str, session: u64) -> Option<Duration> {
+        self.first(system_id, session).map(|(_, key)| key.0)
+    }
+
+    /// Queues a message from a handset, as often and in the parts that it asks for.
+    fn queue_message(&mut self, message: &Inbound, now: Duration, random: &Random) {
+        for time in 0..message.times {
+            let start = message.after_ms + u64::from(time) * message.every_ms;
+            let reference = u16::from_be_bytes(random.bytes());
+            let parts = compose::message(message, self.script.alphabet, reference);
+            for (number, part) in (0..).zip(parts) {
+                let due = Duration::from_millis(start + number * message.part_gap_ms);
+                self.queue(&message.system_id, now + due, part);
+            }
+        }
+    }
+
+    /// Tells every session of the faults whose time has come; says when the next one's comes.
+    fn strike(&mut self, now: Duration) -> Option<Duration> {
+        let script = self.script.clone();
+        let mut next: Option<Duration> = None;
+        for (number, fault) in script.faults.iter().enumerate() {
+            let Some(after) = fault.after_ms.map(Duration::from_millis) else {
+                continue;
+            };
+            let due = self.since + after;
+            if self.counts.happened.contains(&number) {
+                continue;
+            }
+            if due > now {
+                next = Some(next.map_or(due, |next| next.min(due)));
+                continue;
+            }
+            self.counts.happened.insert(number);
+            for inbox in self.sessions.values_mut() {
+                inbox.orders.push_back(verdict::order(fault, now));
+                inbox.wake.notify_one();
+            }
+        }
+        next
     }
 }
 
 /// Starts an SMSC that has no connections yet; give it some with [`SmscHandle::attach`].
 #[must_use]
 pub fn start(script: SmscScript, clock: &Clock, random: &Random) -> SmscHandle {
-    let state = State {
+    let since = clock.elapsed();
+    let mut state = State {
         next_id: script.ids.start,
         script: Arc::new(script),
+        since,
         ledger: Ledger::default(),
-        submits: 0,
-        second: (0, 0),
+        counts: Counts::default(),
         queues: HashMap::new(),
         queued: 0,
         held: HashMap::new(),
-        refusals: HashMap::new(),
         sessions: BTreeMap::new(),
+        receivers: BTreeMap::new(),
         next_session: 0,
     };
+    for message in &state.script.clone().inbound {
+        state.queue_message(message, since, random);
+    }
     let shared = Shared {
         state: Mutex::new(state),
         recorded: watch::Sender::new(0),
@@ -184,7 +273,9 @@ pub fn serve(
                     Ok((stream, _)) => {
                         let _ = stream.set_nodelay(true);
                         match &tls {
-                            None => accepting.attach(stream),
+                            None => accepting.serve_on(stream, |stream| {
+                                let _ = stream.set_zero_linger();
+                            }),
                             Some(tls) => tls::accept(tls.clone(), stream, &accepting),
                         }
                     }
@@ -229,6 +320,11 @@ impl SmscHandle {
 
     /// Serves one more connection.
     pub fn attach<S: Stream + 'static>(&self, stream: S) {
+        self.serve_on(stream, |_| {});
+    }
+
+    /// Serves one more connection; `reset` makes its closing a reset.
+    fn serve_on<S: Stream + 'static>(&self, stream: S, reset: fn(&S)) {
         let number = {
             let mut state = self.shared.lock();
             state.next_session += 1;
@@ -236,7 +332,7 @@ impl SmscHandle {
             state.sessions.insert(number, Inbox::default());
             number
         };
-        let session = session::Session::new(number, stream, self.shared.clone());
+        let session = session::Session::new(number, stream, reset, self.shared.clone());
         self.shared.tasks.spawn(session.run());
     }
 
@@ -261,13 +357,14 @@ impl SmscHandle {
         }
     }
 
-    /// Replaces the script while running. Ids go on; what is queued stays as it is.
+    /// Replaces the script while running. Ids go on; what is queued stays as it is, and the
+    /// `inbound` messages of the new script are not sent: see [`SmscHandle::inject_as`].
     pub fn set_script(&self, script: SmscScript) {
         {
             let mut state = self.shared.lock();
             state.script = Arc::new(script);
-            state.submits = 0;
-            state.refusals.clear();
+            state.since = self.shared.clock.elapsed();
+            state.counts = Counts::default();
         }
         self.shared.wake();
     }
@@ -281,14 +378,15 @@ impl SmscHandle {
 
     /// Sends a message from a handset, in parts if it is long, to the first that can receive.
     pub fn inject(&self, message: &MoMessage) {
-        {
-            let reference = u8::from_be_bytes(self.shared.random.bytes());
-            let now = self.shared.clock.elapsed();
-            let mut state = self.shared.lock();
-            for part in compose::message(message, reference) {
-                state.queue("", now, part);
-            }
-        }
+        self.inject_as(&message.into());
+    }
+
+    /// Sends a message from a handset as a script can describe it; its times count from now.
+    pub fn inject_as(&self, message: &Inbound) {
+        let now = self.shared.clock.elapsed();
+        self.shared
+            .lock()
+            .queue_message(message, now, &self.shared.random);
         self.shared.wake();
     }
 
@@ -300,6 +398,16 @@ impl SmscHandle {
     /// Closes every connection without a word.
     pub fn disconnect_all(&self) {
         self.order(&Order::Close);
+    }
+
+    /// Resets every connection.
+    pub fn reset_all(&self) {
+        self.order(&Order::Reset);
+    }
+
+    /// Reads and answers nothing any more on the connections that there are.
+    pub fn silence_all(&self) {
+        self.order(&Order::Silence(None));
     }
 
     /// Sends `unbind` on every connection.

@@ -27,6 +27,7 @@ use super::deliver::Deliver;
 use super::errors::{ESME_RINVCMDID, ESME_RINVCMDLEN, ESME_ROK, ESME_RUNKNOWNERR};
 use super::frame::{Frame, FrameCodec, FrameError, Header, command};
 use super::window::Window;
+use crate::channel::PeerWord;
 use crate::clock::Clock;
 
 /// Octets that may wait to be written before reading stops.
@@ -78,6 +79,8 @@ pub enum LinkEvent<T> {
         took: Duration,
         /// True if it had been reported as timed out.
         late: bool,
+        /// What else the peer says in it.
+        peer: PeerWord,
     },
     /// A request was not answered in time. Its answer may still come, as a late one.
     TimedOut {
@@ -135,6 +138,8 @@ pub struct Link<S, T> {
     unbind: Option<u32>,
     malformed: u32,
     complaints: u32,
+    ignores_enquiries: bool,
+    mute: bool,
     sleep: Option<Pin<Box<Sleep>>>,
     /// What the clock will show when `sleep` ends.
     wakes_at: Duration,
@@ -163,6 +168,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
             unbind: None,
             malformed: 0,
             complaints: 0,
+            ignores_enquiries: false,
+            mute: false,
             sleep: None,
             wakes_at: Duration::MAX,
         }
@@ -215,6 +222,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
     /// Sends octets as they are: for simulators that misbehave.
     pub fn put_raw(&mut self, octets: &[u8]) {
         self.output.extend_from_slice(octets);
+    }
+
+    /// Leaves the peer's `enquire_link` unanswered, or answers it again: for simulators.
+    pub fn ignore_enquiries(&mut self, ignore: bool) {
+        self.ignores_enquiries = ignore;
+    }
+
+    /// Writes nothing any more, not even what is waiting to be written: for simulators.
+    pub fn mute(&mut self) {
+        self.mute = true;
+        self.output.clear();
+    }
+
+    /// The stream, to set what the transport can do.
+    pub fn stream(&self) -> &S {
+        &self.stream
     }
 
     /// Number of requests that await their response.
@@ -279,6 +302,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
     }
 
     fn put(&mut self, status: u32, sequence: u32, pdu: Pdu) {
+        if self.mute {
+            return;
+        }
         // Only a PDU of more than 64 KiB cannot be written, and none of ours can be that long.
         if let Err(error) = FrameCodec.encode(command(status, sequence, pdu), &mut self.output) {
             tracing::error!(%error, "a PDU is too long to be sent");
@@ -290,12 +316,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
             self.malformed = 0;
         }
         match frame {
-            Frame::Response { header, id } => self.take_response(header, id),
+            Frame::Response { header, id, peer } => self.take_response(header, id, peer),
             Frame::Deliver { header, deliver } => Some(LinkEvent::Deliver { header, deliver }),
             Frame::Request {
                 header,
                 pdu: Pdu::EnquireLink,
             } => {
+                if self.ignores_enquiries {
+                    return None;
+                }
                 self.respond(ESME_ROK, header.sequence, Pdu::EnquireLinkResp);
                 None
             }
@@ -325,7 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         }
     }
 
-    fn take_response(&mut self, header: Header, id: String) -> Option<LinkEvent<T>> {
+    fn take_response(&mut self, header: Header, id: String, peer: PeerWord) -> Option<LinkEvent<T>> {
         let now = self.clock.elapsed();
         self.answered_at = now;
         if self
@@ -359,6 +388,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
             id,
             took: answered.took,
             late: answered.late,
+            peer,
         })
     }
 

@@ -4,14 +4,17 @@ use std::str::FromStr;
 
 use rusmpp::tlvs::{MessageDeliveryRequestTlvValue, MessageSubmissionRequestTlvValue, TlvTag};
 use rusmpp::types::{AnyOctetString, COctetString, OctetString};
-use rusmpp::values::{DataCoding, EsmClass, MessagePayload, MessageState, Npi, Ton};
+use rusmpp::values::{DataCoding, EsmClass, Npi, Ton};
 use rusmpp::{Pdu, pdus};
 
-use super::script::{ReceiptForm, Receipts};
-use crate::channel::smpp::deliver::{Address, UDHI, tag};
-use crate::domain::receipt::ReceiptState;
+use super::script::{Inbound, ReceiptForm, Receipts};
+use crate::channel::smpp::deliver::{Address, tag};
+use crate::domain::receipt::{Known, ReceiptState};
 use crate::domain::time::Timestamp;
-use crate::pdu::{segment, udh};
+
+mod handset;
+
+pub(super) use handset::message;
 
 /// A message from a handset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,17 @@ pub struct MoMessage {
     pub to: String,
     /// Its text.
     pub text: String,
+}
+
+impl From<&MoMessage> for Inbound {
+    fn from(message: &MoMessage) -> Self {
+        Self {
+            from: message.from.clone(),
+            to: message.to.clone(),
+            text: message.text.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Something to send, composed when its turn comes.
@@ -42,48 +56,28 @@ pub(super) struct ReceiptToSend {
     pub(super) error: String,
     pub(super) submitted: Timestamp,
     pub(super) text: String,
+    /// The session that it must not go out on, if another one can take it.
+    pub(super) not_on: Option<u64>,
+    /// How the rule of its destination wants it; `None`: as the script does.
+    pub(super) form: Option<Receipts>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct PartToSend {
-    from: String,
-    to: String,
-    data_coding: u8,
-    esm_class: u8,
-    octets: Vec<u8>,
+    body: Body,
     text: String,
 }
 
-/// A message as one or several parts.
-pub(super) fn message(message: &MoMessage, reference: u8) -> Vec<Outgoing> {
-    let plan = segment::plan(&message.text);
-    let total = u8::try_from(plan.count()).unwrap_or(u8::MAX);
-    let data_coding = match plan.alphabet {
-        segment::Alphabet::Gsm7 => 0,
-        segment::Alphabet::Ucs2 => 8,
-    };
-    (1..=total)
-        .zip(plan.slices(&message.text))
-        .map(|(number, slice)| {
-            let payload = segment::octets(slice, plan.alphabet);
-            let (esm_class, octets) = if total > 1 {
-                (
-                    UDHI,
-                    [&udh::concat8(reference, total, number)[..], &payload].concat(),
-                )
-            } else {
-                (0, payload)
-            };
-            Outgoing::Part(Box::new(PartToSend {
-                from: message.from.trim_start_matches('+').to_owned(),
-                to: message.to.clone(),
-                data_coding,
-                esm_class,
-                octets,
-                text: slice.to_owned(),
-            }))
-        })
-        .collect()
+/// What a `deliver_sm` and a `data_sm` have in common.
+#[derive(Clone, Debug)]
+struct Body {
+    from: Address,
+    to: Address,
+    esm_class: u8,
+    data_coding: u8,
+    octets: Vec<u8>,
+    tlvs: Vec<(u16, Vec<u8>)>,
+    data_sm: bool,
 }
 
 impl Outgoing {
@@ -103,105 +97,64 @@ impl Outgoing {
         }
     }
 
+    /// The session that it must not go out on, if another one can take it.
+    pub(super) fn not_on(&self) -> Option<u64> {
+        match self {
+            Self::Receipt(receipt) => receipt.not_on,
+            Self::Part(_) => None,
+        }
+    }
+
     /// The PDU, in the form that the script asks for.
     pub(super) fn pdu(&self, script: &Receipts, now: Timestamp) -> Pdu {
         match self {
-            Self::Receipt(receipt) => receipt.pdu(script, now),
-            Self::Part(part) => part.pdu(),
+            Self::Receipt(receipt) => {
+                let form = receipt.form.as_ref().unwrap_or(script);
+                receipt.body(form, now).pdu()
+            }
+            Self::Part(part) => part.body.clone().pdu(),
         }
-    }
-}
-
-impl PartToSend {
-    fn pdu(&self) -> Pdu {
-        // A short code has no numbering plan (SMPP 3.4 §5.2.5, §5.2.6).
-        let (ton, npi) = if self.to.len() <= 8 { (3, 0) } else { (1, 1) };
-        let from = Address {
-            ton: 1,
-            npi: 1,
-            text: self.from.clone(),
-        };
-        let to = Address {
-            ton,
-            npi,
-            text: self.to.trim_start_matches('+').to_owned(),
-        };
-        deliver_sm(
-            &from,
-            &to,
-            self.esm_class,
-            self.data_coding,
-            self.octets.clone(),
-            Vec::new(),
-        )
     }
 }
 
 impl ReceiptToSend {
-    fn pdu(&self, script: &Receipts, now: Timestamp) -> Pdu {
+    fn body(&self, script: &Receipts, now: Timestamp) -> Body {
         // SMPP 3.4 §5.2.12: intermediate notification 0x20, receipt 0x04.
-        let esm_class = if self.state == ReceiptState::Enroute {
-            0x20
-        } else {
-            0x04
+        let esm_class = match self.state {
+            ReceiptState::Enroute => 0x20,
+            _ => 0x04,
         };
-        let text = if script.form == ReceiptForm::Tlv {
-            String::new()
-        } else {
-            self.text(script, now)
+        let mut octets = match script.form {
+            ReceiptForm::Tlv => Vec::new(),
+            ReceiptForm::Text | ReceiptForm::Both => self.text(script, now).into_bytes(),
         };
-        let with_tlvs = script.form != ReceiptForm::Text;
-        let state = MessageState::from(self.state.message_state());
-        if script.data_sm {
-            return self.data_sm(esm_class, text, with_tlvs.then_some(state));
-        }
-        use MessageDeliveryRequestTlvValue as Tlv;
         let mut tlvs = Vec::new();
-        if with_tlvs {
-            tlvs.push(Tlv::ReceiptedMessageId(c_string(&self.id)));
-            tlvs.push(Tlv::MessageState(state));
-        }
-        let mut octets = text.into_bytes();
-        if script.payload && !octets.is_empty() {
-            let payload = AnyOctetString::from_vec(std::mem::take(&mut octets));
-            tlvs.push(Tlv::MessagePayload(MessagePayload::new(payload)));
-        }
-        deliver_sm(&self.handset, &self.sender, esm_class, 0, octets, tlvs)
-    }
-
-    fn data_sm(&self, esm_class: u8, text: String, state: Option<MessageState>) -> Pdu {
-        use MessageSubmissionRequestTlvValue as Tlv;
-        let mut tlvs = Vec::new();
-        if let Some(state) = state {
-            // rusmpp knows these two in a deliver_sm only.
+        if script.form != ReceiptForm::Text {
             let mut id = self.id.clone().into_bytes();
             id.push(0);
-            for (tag, value) in [
-                (tag::RECEIPTED_MESSAGE_ID, id),
-                (tag::MESSAGE_STATE, vec![u8::from(state)]),
-            ] {
-                let tag = TlvTag::from(tag);
-                tlvs.push(Tlv::Other {
-                    tag,
-                    value: AnyOctetString::from_vec(value),
-                });
+            tlvs.push((tag::RECEIPTED_MESSAGE_ID, id));
+            tlvs.push((tag::MESSAGE_STATE, vec![self.state.message_state()]));
+            if let Some((network, code)) = script.network_error.filter(|_| self.failed()) {
+                let [high, low] = code.to_be_bytes();
+                tlvs.push((tag::NETWORK_ERROR_CODE, vec![network, high, low]));
             }
         }
-        if !text.is_empty() {
-            let payload = AnyOctetString::from_vec(text.into_bytes());
-            tlvs.push(Tlv::MessagePayload(MessagePayload::new(payload)));
+        if script.payload && !octets.is_empty() {
+            tlvs.push((tag::MESSAGE_PAYLOAD, std::mem::take(&mut octets)));
         }
-        pdus::DataSm::builder()
-            .source_addr_ton(Ton::from(self.handset.ton))
-            .source_addr_npi(Npi::from(self.handset.npi))
-            .source_addr(c_string(&self.handset.text))
-            .dest_addr_ton(Ton::from(self.sender.ton))
-            .dest_addr_npi(Npi::from(self.sender.npi))
-            .destination_addr(c_string(&self.sender.text))
-            .esm_class(EsmClass::from(esm_class))
-            .tlvs(tlvs)
-            .build()
-            .into()
+        Body {
+            from: self.handset.clone(),
+            to: self.sender.clone(),
+            esm_class: script.esm_class.unwrap_or(esm_class),
+            data_coding: script.data_coding,
+            octets,
+            tlvs,
+            data_sm: script.data_sm,
+        }
+    }
+
+    fn failed(&self) -> bool {
+        self.state != ReceiptState::Delivered && self.state.known() > Known::Awaiting
     }
 
     fn text(&self, script: &Receipts, now: Timestamp) -> String {
@@ -212,6 +165,7 @@ impl ReceiptToSend {
         };
         let date = |at: Timestamp| at.to_utc().format(form).to_string();
         let delivered = self.state == ReceiptState::Delivered;
+        let error = if self.failed() { &self.error } else { "000" };
         script
             .template
             .replace("{id}", &self.id)
@@ -219,39 +173,54 @@ impl ReceiptToSend {
             .replace("{submit}", &date(self.submitted))
             .replace("{done}", &date(now))
             .replace("{stat}", self.state.stat())
-            .replace(
-                "{err}",
-                if self.state.known() <= crate::domain::receipt::Known::Awaiting || delivered {
-                    "000"
-                } else {
-                    &self.error
-                },
-            )
+            .replace("{stat_lower}", &self.state.stat().to_ascii_lowercase())
+            .replace("{err}", error)
             .replace("{text}", &self.text)
     }
 }
 
-fn deliver_sm(
-    from: &Address,
-    to: &Address,
-    esm_class: u8,
-    data_coding: u8,
-    octets: Vec<u8>,
-    tlvs: Vec<MessageDeliveryRequestTlvValue>,
-) -> Pdu {
-    pdus::DeliverSm::builder()
-        .source_addr_ton(Ton::from(from.ton))
-        .source_addr_npi(Npi::from(from.npi))
-        .source_addr(c_string(&from.text))
-        .dest_addr_ton(Ton::from(to.ton))
-        .dest_addr_npi(Npi::from(to.npi))
-        .destination_addr(c_string(&to.text))
-        .esm_class(EsmClass::from(esm_class))
-        .data_coding(DataCoding::from(data_coding))
-        .short_message(OctetString::from_vec(octets).unwrap_or_default())
-        .tlvs(tlvs)
-        .build()
-        .into()
+impl Body {
+    fn pdu(mut self) -> Pdu {
+        if self.data_sm {
+            // A data_sm has no short_message (SMPP 3.4 §4.7.1).
+            if !self.octets.is_empty() {
+                self.tlvs.push((tag::MESSAGE_PAYLOAD, self.octets));
+            }
+            let tlvs = self.tlvs.into_iter().map(|(tag, value)| {
+                let (tag, value) = (TlvTag::from(tag), AnyOctetString::from_vec(value));
+                MessageSubmissionRequestTlvValue::Other { tag, value }
+            });
+            return pdus::DataSm::builder()
+                .source_addr_ton(Ton::from(self.from.ton))
+                .source_addr_npi(Npi::from(self.from.npi))
+                .source_addr(c_string(&self.from.text))
+                .dest_addr_ton(Ton::from(self.to.ton))
+                .dest_addr_npi(Npi::from(self.to.npi))
+                .destination_addr(c_string(&self.to.text))
+                .esm_class(EsmClass::from(self.esm_class))
+                .data_coding(DataCoding::from(self.data_coding))
+                .tlvs(tlvs.collect())
+                .build()
+                .into();
+        }
+        let tlvs = self.tlvs.into_iter().map(|(tag, value)| {
+            let (tag, value) = (TlvTag::from(tag), AnyOctetString::from_vec(value));
+            MessageDeliveryRequestTlvValue::Other { tag, value }
+        });
+        pdus::DeliverSm::builder()
+            .source_addr_ton(Ton::from(self.from.ton))
+            .source_addr_npi(Npi::from(self.from.npi))
+            .source_addr(c_string(&self.from.text))
+            .dest_addr_ton(Ton::from(self.to.ton))
+            .dest_addr_npi(Npi::from(self.to.npi))
+            .destination_addr(c_string(&self.to.text))
+            .esm_class(EsmClass::from(self.esm_class))
+            .data_coding(DataCoding::from(self.data_coding))
+            .short_message(OctetString::from_vec(self.octets).unwrap_or_default())
+            .tlvs(tlvs.collect())
+            .build()
+            .into()
+    }
 }
 
 /// A C-string; empty if it does not fit, which a simulator need not make a fuss about.

@@ -11,6 +11,25 @@ use crate::domain::time::Timestamp;
 /// Entries kept of each kind; the oldest go first. Totals go on counting.
 const KEPT: usize = 100_000;
 
+/// One bind asked for.
+#[derive(Clone, Debug)]
+pub struct BindEntry {
+    /// When.
+    pub at: Timestamp,
+    /// On which connection, counted from 1.
+    pub session: u64,
+    /// By whom.
+    pub system_id: String,
+    /// Whether it wants to submit.
+    pub transmits: bool,
+    /// Whether it wants to receive.
+    pub receives: bool,
+    /// Its `interface_version`.
+    pub interface_version: u8,
+    /// The status that it was answered with.
+    pub status: u32,
+}
+
 /// One `submit_sm` received.
 #[derive(Clone, Debug)]
 pub struct SubmittedEntry {
@@ -34,6 +53,10 @@ pub struct SubmittedEntry {
     pub service_type: String,
     /// `validity_period` as written.
     pub validity: String,
+    /// `protocol_id`.
+    pub protocol_id: u8,
+    /// Every TLV, by tag, in order.
+    pub tlvs: Vec<(u16, Bytes)>,
     /// `short_message` or `message_payload`, header included.
     pub octets: Bytes,
     /// Its text.
@@ -48,7 +71,7 @@ pub struct SubmittedEntry {
     pub outstanding: usize,
 }
 
-/// Place of a part.
+/// Place of a part, by a user data header or by the `sar_` TLVs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartOf {
     /// Reference that its parts share.
@@ -79,6 +102,8 @@ pub struct DeliveredEntry {
 /// What the SMSC has received and sent.
 #[derive(Debug, Default)]
 pub struct Ledger {
+    /// The latest binds, in order of arrival, those refused too.
+    pub bind_log: VecDeque<BindEntry>,
     /// The latest `submit_sm`, in order of arrival.
     pub submitted: VecDeque<SubmittedEntry>,
     /// The latest `deliver_sm` and `data_sm`, in order of sending.
@@ -101,7 +126,29 @@ pub struct Ledger {
     pub bound: usize,
 }
 
+impl SubmittedEntry {
+    /// The first TLV with this tag.
+    #[must_use]
+    pub fn tlv(&self, tag: u16) -> Option<&Bytes> {
+        let found = self.tlvs.iter().find(|(found, _)| *found == tag)?;
+        Some(&found.1)
+    }
+}
+
 impl Ledger {
+    pub(super) fn bind(&mut self, entry: BindEntry) {
+        if entry.status == 0 {
+            self.binds += 1;
+            self.bound += 1;
+        } else {
+            self.refused_binds += 1;
+        }
+        self.bind_log.push_back(entry);
+        if self.bind_log.len() > KEPT {
+            self.bind_log.pop_front();
+        }
+    }
+
     pub(super) fn submit(&mut self, entry: SubmittedEntry) {
         self.submitted_total += 1;
         self.submitted.push_back(entry);

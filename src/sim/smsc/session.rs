@@ -4,30 +4,26 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use rusmpp::tlvs::TlvValue;
+use rusmpp::tlvs::{MessageSubmissionResponseTlvValue, TlvTag};
+use rusmpp::types::AnyOctetString;
 use rusmpp::values::InterfaceVersion;
 use rusmpp::{Pdu, pdus};
 
-use super::compose::{Outgoing, ReceiptToSend, c_string};
-use super::ledger::{DeliveredEntry, PartOf, SubmittedEntry};
-use super::script::{Rule, ScriptedState, SmscScript};
-use super::{Order, Shared, State};
+use super::compose::{Outgoing, c_string};
+use super::ledger::{BindEntry, DeliveredEntry};
+use super::reading::{self, Arrival};
+use super::verdict::{self, Answer, Origin};
+use super::{Order, Shared};
 use crate::channel::smpp::bind::Stream;
-use crate::channel::smpp::deliver::{Address, UDHI};
 use crate::channel::smpp::errors::{
     ESME_RALYBND, ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RINVPASWD, ESME_RINVSYSID, ESME_RMSGQFUL,
     ESME_ROK, ESME_RSYSERR, ESME_RTHROTTLED, ESME_RX_T_APPN,
 };
 use crate::channel::smpp::frame::Header;
 use crate::channel::smpp::link::{Link, LinkEvent, LinkTimers};
-use crate::channel::smpp::text;
-use crate::domain::receipt::ReceiptState;
-use crate::pdu::udh::{self, Reference};
 
-/// How much later than a receipt sent on another session an answer goes out, where the script
-/// wants the receipt first.
-const RECEIPT_LEAD: Duration = Duration::from_millis(20);
+/// The `interface_version` from which on both sides speak SMPP 5.0.
+const VERSION_5: u8 = 0x50;
 
 /// Longest wait for the last octets to be written.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -37,6 +33,8 @@ struct BoundAs {
     system_id: String,
     transmits: bool,
     receives: bool,
+    /// Both sides speak SMPP 5.0.
+    five: bool,
 }
 
 pub(super) struct Session<S> {
@@ -44,18 +42,25 @@ pub(super) struct Session<S> {
     link: Link<S, u64>,
     shared: Arc<Shared>,
     bound: Option<BoundAs>,
-    /// Answers that wait for their time, by due time and order.
-    answers: BTreeMap<(Duration, u64), (u32, u32, String)>,
+    /// Makes the closing of the stream a reset.
+    reset: fn(&S),
+    resets: bool,
+    /// Answers that wait for their time, by due time and order, with their sequence number.
+    answers: BTreeMap<(Duration, u64), (u32, Answer)>,
     answer_count: u64,
     /// `submit_sm` without an answer yet, those that never get one included.
     unanswered: usize,
     /// What awaits its answer, by number in the ledger.
     sent: HashMap<u64, Outgoing>,
+    /// Nothing is read until then.
+    quiet_until: Duration,
+    /// Nothing is answered any more.
+    mute: bool,
     dirty: bool,
 }
 
 impl<S: Stream> Session<S> {
-    pub(super) fn new(number: u64, stream: S, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(number: u64, stream: S, reset: fn(&S), shared: Arc<Shared>) -> Self {
         let script = shared.lock().script.clone();
         let enquire = Duration::from_millis(script.enquire_link_ms);
         let timers = LinkTimers {
@@ -68,10 +73,14 @@ impl<S: Stream> Session<S> {
             link,
             shared,
             bound: None,
+            reset,
+            resets: false,
             answers: BTreeMap::new(),
             answer_count: 0,
             unanswered: 0,
             sent: HashMap::new(),
+            quiet_until: Duration::ZERO,
+            mute: false,
             dirty: false,
         }
     }
@@ -94,21 +103,22 @@ impl<S: Stream> Session<S> {
             if !open {
                 break;
             }
-            let due = self.send_due();
+            let (due, quiet) = self.turn();
             self.publish();
-            let silent = self.shared.lock().script.silent;
-            let now = self.shared.clock.elapsed();
+            let wait = due
+                .unwrap_or_default()
+                .saturating_sub(self.shared.clock.elapsed());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = wake.notified() => {}
-                event = self.link.next(), if !silent => {
+                event = self.link.next(), if !quiet => {
+                    self.rest();
                     if !self.take(event) {
                         break;
                     }
                 }
-                () = tokio::time::sleep(due.unwrap_or_default().saturating_sub(now)),
-                    if due.is_some() && !silent => {}
+                () = tokio::time::sleep(wait), if due.is_some() => {}
             }
         }
         self.end().await;
@@ -120,6 +130,7 @@ impl<S: Stream> Session<S> {
             let now = self.shared.clock.elapsed();
             let mut state = self.shared.lock();
             state.sessions.remove(&self.number);
+            state.receivers.remove(&self.number);
             state.ledger.connections -= 1;
             if let Some(bound) = &self.bound {
                 state.ledger.bound -= 1;
@@ -133,6 +144,10 @@ impl<S: Stream> Session<S> {
         self.shared.wake();
         self.dirty = true;
         self.publish();
+        if self.resets {
+            (self.reset)(self.link.stream());
+            return;
+        }
         let _ = tokio::time::timeout(GOODBYE, self.link.close()).await;
     }
 
@@ -142,14 +157,56 @@ impl<S: Stream> Session<S> {
             Some(inbox) if !inbox.orders.is_empty() => std::mem::take(&mut inbox.orders),
             _ => return true,
         };
-        for order in orders {
-            match order {
-                Order::Close => return false,
-                Order::Unbind => self.link.unbind(),
-                Order::Raw(octets) => self.link.put_raw(&octets),
+        orders.into_iter().all(|order| self.follow(order))
+    }
+
+    /// Does one thing; false: close now.
+    fn follow(&mut self, order: Order) -> bool {
+        match order {
+            Order::Close => return false,
+            Order::Reset => {
+                self.resets = true;
+                return false;
             }
+            Order::Unbind => self.link.unbind(),
+            Order::Silence(Some(until)) => self.quiet_until = until,
+            Order::Silence(None) => {
+                self.mute = true;
+                self.link.mute();
+            }
+            Order::Raw(octets) => self.link.put_raw(&octets),
         }
         true
+    }
+
+    /// Does what it is time for. When there is something to do next, and whether nothing is read
+    /// or written until then.
+    fn turn(&mut self) -> (Option<Duration>, bool) {
+        let now = self.shared.clock.elapsed();
+        let (silent, ignores, fault) = {
+            let mut state = self.shared.lock();
+            let fault = state.strike(now);
+            let script = &state.script;
+            (script.silent, script.ignore_enquire_link, fault)
+        };
+        self.link.ignore_enquiries(ignores);
+        if silent {
+            return (fault, true);
+        }
+        if now < self.quiet_until {
+            return (earlier(fault, Some(self.quiet_until)), true);
+        }
+        let due = if self.mute { None } else { self.send_due() };
+        (earlier(fault, due), false)
+    }
+
+    /// Rests after a reading, if the script wants a slow reader.
+    fn rest(&mut self) {
+        let pause = self.shared.lock().script.read_pause_ms;
+        if pause > 0 {
+            let until = self.shared.clock.elapsed() + Duration::from_millis(pause);
+            self.quiet_until = self.quiet_until.max(until);
+        }
     }
 
     /// Sends what is due, receipts before answers; says when something is due next.
@@ -161,8 +218,8 @@ impl<S: Stream> Session<S> {
             let mut state = self.shared.lock();
             let script = state.script.clone();
             while self.sent.len() < script.deliver_window.max(1) {
-                let Some(outgoing) = state.take_due(&bound.system_id, now) else {
-                    next = state.next_due(&bound.system_id);
+                let Some(outgoing) = state.take_due(&bound.system_id, self.number, now) else {
+                    next = state.next_due(&bound.system_id, self.number);
                     break;
                 };
                 let number = state.ledger.deliver(DeliveredEntry {
@@ -181,25 +238,36 @@ impl<S: Stream> Session<S> {
         }
         while let Some(entry) = self.answers.first_entry() {
             if entry.key().0 > now {
-                next = next.min(Some(entry.key().0)).or(Some(entry.key().0));
+                next = earlier(next, Some(entry.key().0));
                 break;
             }
-            let (status, sequence, id) = entry.remove();
-            self.answer_submit(status, sequence, &id);
+            let (sequence, answer) = entry.remove();
+            self.answer_submit(sequence, &answer);
         }
         next
     }
 
-    fn answer_submit(&mut self, status: u32, sequence: u32, id: &str) {
+    fn answer_submit(&mut self, sequence: u32, answer: &Answer) {
         self.unanswered = self.unanswered.saturating_sub(1);
-        let body = pdus::SubmitSmResp::builder()
-            .message_id(c_string(id))
-            .build();
-        self.link.respond(status, sequence, body);
+        if answer.nack {
+            return self.link.respond(answer.status, sequence, Pdu::GenericNack);
+        }
+        let congestion = self.shared.lock().script.congestion_state;
+        let tlvs = congestion
+            .filter(|_| self.bound.as_ref().is_some_and(|bound| bound.five))
+            .map(|state| MessageSubmissionResponseTlvValue::Other {
+                tag: TlvTag::CongestionState,
+                value: AnyOctetString::from_vec(vec![state]),
+            });
+        let body = pdus::SubmitSmResp::new(c_string(&answer.id), tlvs.into_iter().collect());
+        self.link.respond(answer.status, sequence, body);
     }
 
     /// Deals with one event; false: the session is over.
     fn take(&mut self, event: LinkEvent<u64>) -> bool {
+        if self.mute {
+            return !matches!(event, LinkEvent::Closed(_));
+        }
         match event {
             LinkEvent::Request { header, pdu } => self.request(header, pdu),
             LinkEvent::Deliver { header, .. } => {
@@ -247,13 +315,16 @@ impl<S: Stream> Session<S> {
     fn request(&mut self, header: Header, pdu: Pdu) -> bool {
         macro_rules! bind {
             ($pdu:expr, $response:ident, $transmits:expr, $receives:expr) => {{
+                let ours = self.shared.lock().script.interface_version;
+                let theirs = u8::from($pdu.interface_version);
                 let wanted = BoundAs {
                     system_id: $pdu.system_id.as_str().to_owned(),
                     transmits: $transmits,
                     receives: $receives,
+                    five: ours >= VERSION_5 && theirs >= VERSION_5,
                 };
-                let status = self.admit(wanted, $pdu.password.as_str());
-                let version = Some(InterfaceVersion::Smpp3_4);
+                let status = self.admit(wanted, $pdu.password.as_str(), theirs);
+                let version = (ours != 0).then(|| InterfaceVersion::from(ours));
                 let body = pdus::$response::new(c_string("relais-sim"), version);
                 self.link.respond(status, header.sequence, body);
                 true
@@ -277,13 +348,18 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    fn admit(&mut self, wanted: BoundAs, password: &str) -> u32 {
+    fn admit(&mut self, wanted: BoundAs, password: &str, interface_version: u8) -> u32 {
         self.dirty = true;
         let mut state = self.shared.lock();
         let script = state.script.clone();
+        let refused = script.bind_status != ESME_ROK
+            && script
+                .bind_refusals
+                .is_none_or(|most| state.counts.binds < most);
         let status = if self.bound.is_some() {
             ESME_RALYBND
-        } else if script.bind_status != ESME_ROK {
+        } else if refused {
+            state.counts.binds += 1;
             script.bind_status
         } else if script
             .system_id
@@ -300,12 +376,22 @@ impl<S: Stream> Session<S> {
         } else {
             ESME_ROK
         };
+        state.ledger.bind(BindEntry {
+            at: self.shared.clock.now(),
+            session: self.number,
+            system_id: wanted.system_id.clone(),
+            transmits: wanted.transmits,
+            receives: wanted.receives,
+            interface_version,
+            status,
+        });
         if status == ESME_ROK {
-            state.ledger.binds += 1;
-            state.ledger.bound += 1;
+            if wanted.receives {
+                state
+                    .receivers
+                    .insert(self.number, wanted.system_id.clone());
+            }
             self.bound = Some(wanted);
-        } else {
-            state.ledger.refused_binds += 1;
         }
         status
     }
@@ -314,126 +400,42 @@ impl<S: Stream> Session<S> {
         self.dirty = true;
         self.unanswered += 1;
         let now = self.shared.clock.elapsed();
-        let mut entry = self.entry(pdu);
-        let mut state = self.shared.lock();
-        let script = state.script.clone();
-        let rule = script.rule(&entry.destination.text);
-        state.submits += 1;
-        if script
-            .close_every
-            .is_some_and(|every| state.submits.is_multiple_of(every.max(1)))
-        {
-            state.ledger.submit(entry);
-            return false;
-        }
-        let status = judge(&mut state, &script, rule, entry.outstanding, now);
-        let mut id = String::new();
-        let answered = !rule.is_some_and(|rule| rule.unanswered);
-        entry.status = answered.then_some(status);
-        let mut delay = Duration::from_millis(
-            rule.and_then(|rule| rule.response_delay_ms)
-                .unwrap_or(script.response_delay_ms),
-        );
-        let mut receipt_first = false;
-        if status == ESME_ROK {
-            let number = state.next_id;
-            state.next_id += 1;
-            id = script
-                .ids
-                .submitted
-                .write(number, script.ids.submitted_width);
-            entry.id = Some(id.clone());
-            if entry.registered_delivery & 0x03 != 0 {
-                let reported = script.ids.reported.write(number, script.ids.reported_width);
-                queue_receipts(
-                    &mut state,
-                    &script,
-                    rule,
-                    &entry,
-                    reported,
-                    &bound.system_id,
-                    now,
-                );
-                receipt_first = script.receipts.before_response;
-            }
-        }
-        state.ledger.submit(entry);
-        drop(state);
-        if !bound.receives {
-            self.shared.wake();
-            if receipt_first {
-                delay = delay.max(RECEIPT_LEAD);
-            }
-        }
-        if !answered {
-            return true;
-        }
-        if delay.is_zero() && !receipt_first {
-            self.answer_submit(status, header.sequence, &id);
-        } else {
-            self.answer_count += 1;
-            let key = (now + delay, self.answer_count);
-            self.answers.insert(key, (status, header.sequence, id));
-        }
-        true
-    }
-
-    fn entry(&self, pdu: &pdus::SubmitSm) -> SubmittedEntry {
-        let mut octets = Bytes::copy_from_slice(pdu.short_message().as_ref());
-        if octets.is_empty() {
-            octets = pdu
-                .tlvs()
-                .iter()
-                .find_map(|tlv| match tlv.value() {
-                    Some(TlvValue::MessagePayload(payload)) => {
-                        Some(payload.value.clone().into_bytes())
-                    }
-                    _ => None,
-                })
-                .unwrap_or_default();
-        }
-        let (esm_class, data_coding) = (u8::from(pdu.esm_class), u8::from(pdu.data_coding));
-        let mut part = None;
-        let mut body = &octets[..];
-        if esm_class & UDHI != 0
-            && let Ok((header, rest)) = udh::parse(&octets)
-        {
-            body = rest;
-            part = header.concat.map(|concat| PartOf {
-                reference: match concat.reference {
-                    Reference::Eight(reference) => u16::from(reference),
-                    Reference::Sixteen(reference) => reference,
-                },
-                total: concat.total,
-                index: concat.index,
-            });
-        }
-        SubmittedEntry {
+        let arrival = Arrival {
             at: self.shared.clock.now(),
             session: self.number,
-            source: Address {
-                ton: u8::from(pdu.source_addr_ton),
-                npi: u8::from(pdu.source_addr_npi),
-                text: pdu.source_addr.as_str().to_owned(),
-            },
-            destination: Address {
-                ton: u8::from(pdu.dest_addr_ton),
-                npi: u8::from(pdu.dest_addr_npi),
-                text: pdu.destination_addr.as_str().to_owned(),
-            },
-            data_coding,
-            esm_class,
-            registered_delivery: u8::from(pdu.registered_delivery),
-            priority: u8::from(pdu.priority_flag),
-            service_type: pdu.service_type.value().as_str().to_owned(),
-            validity: pdu.validity_period.as_str().to_owned(),
-            text: text::decode(data_coding, body),
-            octets,
-            part,
-            id: None,
-            status: None,
             outstanding: self.unanswered,
+        };
+        let origin = Origin {
+            session: self.number,
+            system_id: &bound.system_id,
+            receives: bound.receives,
+        };
+        let verdict = {
+            let mut state = self.shared.lock();
+            let entry = reading::entry(pdu, state.script.alphabet, arrival);
+            verdict::judge(&mut state, entry, &origin, now, &self.shared.random)
+        };
+        // Another session may have to send the receipt.
+        if verdict.elsewhere {
+            self.shared.wake();
         }
+        if let Some(answer) = verdict.answer {
+            if answer.due <= now && !answer.after_receipts {
+                self.answer_submit(header.sequence, &answer);
+                return verdict.then.is_none_or(|order| self.follow(order));
+            }
+            self.answer_count += 1;
+            let key = (answer.due, self.answer_count);
+            self.answers.insert(key, (header.sequence, answer));
+        }
+        let Some(order) = verdict.then else {
+            return true;
+        };
+        // An unbind and raw octets come after the answer.
+        if matches!(order, Order::Unbind | Order::Raw(_)) {
+            self.send_due();
+        }
+        self.follow(order)
     }
 
     /// Tells those who watch the ledger, once for all that happened in this turn.
@@ -444,109 +446,7 @@ impl<S: Stream> Session<S> {
     }
 }
 
-/// The status that a `submit_sm` is answered with.
-fn judge(
-    state: &mut State,
-    script: &SmscScript,
-    rule: Option<&Rule>,
-    outstanding: usize,
-    now: Duration,
-) -> u32 {
-    if script.window.is_some_and(|window| outstanding > window) {
-        return ESME_RMSGQFUL;
-    }
-    if let Some(limit) = script.rate_limit {
-        if state.second.0 != now.as_secs() {
-            state.second = (now.as_secs(), 0);
-        }
-        if state.second.1 >= limit {
-            return ESME_RTHROTTLED;
-        }
-        state.second.1 += 1;
-    }
-    if let Some(rule) = rule
-        && let Some(status) = rule.status
-    {
-        let times = state
-            .refusals
-            .entry((rule.prefix.clone(), rule.suffix.clone()))
-            .or_default();
-        *times += 1;
-        if rule.times.is_none_or(|limit| *times <= limit) {
-            return status;
-        }
-    }
-    match script.fail_every {
-        Some(every) if state.submits.is_multiple_of(every.max(1)) => script.fail_status,
-        _ => ESME_ROK,
-    }
-}
-
-fn queue_receipts(
-    state: &mut State,
-    script: &SmscScript,
-    rule: Option<&Rule>,
-    entry: &SubmittedEntry,
-    id: String,
-    system_id: &str,
-    now: Duration,
-) {
-    let wanted: ScriptedState = rule
-        .and_then(|rule| rule.receipt)
-        .unwrap_or(script.receipts.state);
-    let Some(final_state) = wanted.state() else {
-        return;
-    };
-    let error = rule
-        .and_then(|rule| rule.error.as_ref())
-        .unwrap_or(&script.receipts.error);
-    let receipt = |state| {
-        Outgoing::Receipt(Box::new(ReceiptToSend {
-            id: id.clone(),
-            handset: entry.destination.clone(),
-            sender: entry.source.clone(),
-            state,
-            error: error.clone(),
-            submitted: entry.at,
-            // Appendix B: the first twenty characters; ASCII, since receipts name no alphabet.
-            text: entry
-                .text
-                .chars()
-                .take(20)
-                .map(|c| if c.is_ascii() { c } else { '?' })
-                .collect(),
-        }))
-    };
-    let due = now + Duration::from_millis(script.receipts.delay_ms);
-    if script.receipts.enroute_first && final_state != ReceiptState::Enroute {
-        state.queue(system_id, now, receipt(ReceiptState::Enroute));
-    }
-    let copies = if script.receipts.duplicate { 2 } else { 1 };
-    match entry.part {
-        Some(part) if script.receipts.reverse_parts => {
-            let key = (
-                entry.destination.text.clone(),
-                entry.source.text.clone(),
-                part.reference,
-            );
-            let held = state.held.entry(key.clone()).or_default();
-            held.extend((0..copies).map(|_| receipt(final_state)));
-            if held.len() >= usize::from(part.total) * copies {
-                for outgoing in state
-                    .held
-                    .remove(&key)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .rev()
-                {
-                    state.queue(system_id, due, outgoing);
-                }
-            }
-        }
-        _ => {
-            for _ in 0..copies {
-                state.queue(system_id, due, receipt(final_state));
-            }
-        }
-    }
+/// The earlier of two times, where there are any.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
 }

@@ -63,7 +63,9 @@ pub(super) fn accept(tls: TlsAcceptor, stream: TcpStream, smsc: &SmscHandle) {
     smsc.shared.tasks.clone().spawn(async move {
         let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream));
         match stop.run_until_cancelled(handshake).await {
-            Some(Ok(Ok(stream))) => smsc.attach(stream),
+            Some(Ok(Ok(stream))) => smsc.serve_on(stream, |stream| {
+                let _ = stream.get_ref().0.set_zero_linger();
+            }),
             Some(Ok(Err(error))) => tracing::warn!(%error, "TLS handshake failed"),
             Some(Err(_)) => tracing::warn!("TLS handshake unanswered"),
             None => {}
