@@ -27,8 +27,8 @@ pub struct Metrics {
     unmatched: Mutex<HashMap<String, Counter>>,
     submit: Mutex<HashMap<String, Histogram>>,
     receipt_delay: Mutex<HashMap<String, Histogram>>,
-    /// Submissions whose outcome nobody can tell.
-    pub in_doubt: Counter,
+    /// Submissions whose outcome nobody can tell, by channel.
+    in_doubt: Mutex<HashMap<String, Counter>>,
     /// Answers with which carriers asked us to slow down.
     pub throttled: Counter,
     /// Webhook deliveries that the receiver took.
@@ -76,7 +76,7 @@ impl Metrics {
             unmatched: Mutex::default(),
             submit: Mutex::default(),
             receipt_delay: Mutex::default(),
-            in_doubt: counter("relais_attempts_unknown_total"),
+            in_doubt: Mutex::default(),
             throttled: counter("relais_throttled_total"),
             webhooks_delivered: counter("relais_webhook_delivered_total"),
             webhooks_retried: counter("relais_webhook_retried_total"),
@@ -129,18 +129,21 @@ impl Metrics {
 
     /// Counts a receipt whose message is not known.
     pub fn unmatched(&self, channel: &str) {
-        let mut known = self
-            .unmatched
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        self.count(&self.unmatched, "relais_receipts_unmatched_total", channel);
+    }
+
+    /// Counts a submission of which nobody can tell whether the carrier took it.
+    pub fn in_doubt(&self, channel: &str) {
+        self.count(&self.in_doubt, "relais_submissions_in_doubt_total", channel);
+    }
+
+    fn count(&self, known: &Mutex<HashMap<String, Counter>>, name: &'static str, channel: &str) {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         known
             .entry(channel.to_owned())
             .or_insert_with(|| {
-                let labels = labels(&[("channel", channel)]);
-                self.recorder.register_counter(
-                    &Key::from_parts("relais_receipts_unmatched_total", labels),
-                    &META,
-                )
+                let key = Key::from_parts(name, labels(&[("channel", channel)]));
+                self.recorder.register_counter(&key, &META)
             })
             .increment(1);
     }
@@ -209,7 +212,7 @@ fn describe(recorder: &PrometheusRecorder) {
             "Receipts for which no message was known when they came.",
         ),
         (
-            "relais_attempts_unknown_total",
+            "relais_submissions_in_doubt_total",
             "Submissions whose outcome nobody can tell.",
         ),
         (

@@ -71,6 +71,11 @@ impl Message {
             Event::SegmentRejected { by, rejection } => {
                 self.rejected(*by, rejection, policy, now)?
             }
+            Event::SegmentRefusedLate {
+                by,
+                segment,
+                rejection,
+            } => self.refused_late(*by, *segment, rejection, policy, now)?,
             Event::SegmentUnknown { by, segment, doubt } => {
                 self.holder(*by)?;
                 self.mark_in_doubt(*by, Some(*segment));
@@ -248,6 +253,57 @@ impl Message {
         now: Timestamp,
     ) -> Result<(), Refused> {
         let due_at = self.holder(by)?;
+        self.judged(due_at, rejection, policy, now);
+        Ok(())
+    }
+
+    /// A certain refusal settles the doubt about its submission. If that was the only one and the
+    /// message rests because of it, it is as if the refusal had come in time; a message that was given
+    /// up as doubtful is known to be refused now, and nobody sends it again.
+    fn refused_late(
+        &mut self,
+        by: Sending,
+        index: u16,
+        rejection: &Rejection,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let segment = self
+            .attempts
+            .get_mut(usize::from(by.attempt))
+            .and_then(|attempt| attempt.segments.get_mut(usize::from(index)))
+            .filter(|segment| segment.progress == Progress::InDoubt)
+            .ok_or(Refused::Stale)?;
+        segment.doubts = segment.doubts.saturating_sub(1);
+        let settled = segment.doubts == 0;
+        if settled {
+            segment.progress = Progress::Unsent;
+        }
+        match &self.state {
+            State::Waiting {
+                due_at,
+                why: WaitReason::InDoubt,
+            } if settled && by == self.sending() => {
+                let place = (*due_at).min(now);
+                self.judged(place, rejection, policy, now);
+            }
+            State::Final(Outcome::Failed(Cause::InDoubt)) if settled => {
+                self.note(now, What::Refused(rejection.code().to_owned()));
+                self.state = State::Final(Outcome::Failed(Cause::Rejected));
+            }
+            _ => self.note(now, What::Refused(rejection.code().to_owned())),
+        }
+        Ok(())
+    }
+
+    /// What a refusal makes of a message whose place in the queue was `due_at`.
+    fn judged(
+        &mut self,
+        due_at: Timestamp,
+        rejection: &Rejection,
+        policy: &Policy,
+        now: Timestamp,
+    ) {
         match rejection {
             Rejection::Permanent(code) => {
                 self.note(now, What::Refused(code.clone()));
@@ -273,7 +329,6 @@ impl Message {
                 self.pushed_back(due_at, code, why, now);
             }
         }
-        Ok(())
     }
 
     /// Back to its place, uncounted. A long rest would fill the history with one and the same line.
@@ -300,6 +355,7 @@ impl Message {
                 && segment.progress != Progress::Accepted
             {
                 segment.progress = Progress::InDoubt;
+                segment.doubts = segment.doubts.saturating_add(1);
             }
         }
     }

@@ -375,6 +375,16 @@ impl Run {
                     _ => Rejection::Throttled("s".to_owned()),
                 },
             },
+            1 if self.pick(4) == 0 => Report::RefusedLate {
+                token,
+                segment: next.min(parts - 1),
+                rejection: match self.pick(4) {
+                    0 => Rejection::Permanent("p".to_owned()),
+                    1 => Rejection::Temporary("t".to_owned()),
+                    2 => Rejection::Account("a".to_owned()),
+                    _ => Rejection::Throttled("s".to_owned()),
+                },
+            },
             1 => Report::Unknown {
                 token,
                 segment: next.min(parts - 1),

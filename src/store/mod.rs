@@ -304,6 +304,15 @@ pub enum Report {
         /// How.
         rejection: Rejection,
     },
+    /// A segment was refused after its answer had been given up.
+    RefusedLate {
+        /// Which claim.
+        token: Token,
+        /// Segment index, from 0.
+        segment: u16,
+        /// How.
+        rejection: Rejection,
+    },
     /// Nobody can tell.
     Unknown {
         /// Which claim.
@@ -579,6 +588,7 @@ impl Report {
         match self {
             Self::Accepted { token, .. }
             | Self::Rejected { token, .. }
+            | Self::RefusedLate { token, .. }
             | Self::Unknown { token, .. }
             | Self::GivenBack { token, .. } => *token,
         }
@@ -602,6 +612,13 @@ impl Report {
             },
             Self::Rejected { rejection, .. } => Event::SegmentRejected {
                 by,
+                rejection: rejection.clone(),
+            },
+            Self::RefusedLate {
+                segment, rejection, ..
+            } => Event::SegmentRefusedLate {
+                by,
+                segment: *segment,
                 rejection: rejection.clone(),
             },
             Self::Unknown { segment, doubt, .. } => Event::SegmentUnknown {
