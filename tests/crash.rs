@@ -64,6 +64,7 @@ fn message(clock: &Clock, random: &Random, batch: Option<BatchId>) -> Message {
         from: None,
         text: text.to_owned(),
         plan: plan(text),
+        replaced: Vec::new(),
         concat_reference: 0,
         class: Class::Transactional,
         kind: None,

@@ -547,6 +547,7 @@ account a
   recipients  ton 1, npi 1
   types       system_type \"\", service_type \"\", data_coding 0
   wire        SMPP 3.4, concatenation udh, registered_delivery 1, protocol_id 0, priority_flag 0 1 2 3
+  texts       GSM 03.38, then Unicode
 
 operator default
   prefixes    every number that no prefix names
@@ -563,4 +564,23 @@ operator x
   on doubt    fail (at most once)
 ";
     assert_eq!(read_text(&text).unwrap().effective(), expected);
+}
+
+#[test]
+fn the_way_of_texts_is_a_setting_of_each_account() {
+    let text = format!(
+        "{ACCOUNT}alphabet = \"latin1\"\nlatin1 = true\ntransliterate = true\npacked_gsm = true\n"
+    );
+    let config = read_text(&text).unwrap();
+    let rules = config.policy.text_rules_of(&"a".into());
+    assert_eq!(rules, config.smpp[0].text);
+    assert!(rules.latin1 && rules.transliterate && !rules.single_piece);
+    assert_eq!(rules.alphabet, crate::domain::text::DefaultAlphabet::Latin1);
+    let shown = "  texts       Latin-1, then Latin-1 (3), then Unicode, characters replaced to avoid it, \
+                 GSM comes in packed\n";
+    assert!(config.effective().contains(shown), "{}", config.effective());
+    assert_eq!(
+        errors(&format!("{ACCOUNT}alphabet = \"utf8\"\n")),
+        ["r.toml:5: smpp.a.alphabet: \"utf8\" is not one of \"gsm\", \"latin1\", \"ascii\""]
+    );
 }

@@ -83,6 +83,7 @@ fn with_text(n: u64, text: &str) -> Message {
         to: number(n),
         from: None,
         text: text.to_owned(),
+        replaced: Vec::new(),
         plan: plan(text),
         concat_reference: 7,
         class: Class::Transactional,

@@ -40,5 +40,6 @@ pub mod refusal;
 pub mod retry;
 pub mod sender;
 pub mod status;
+pub mod text;
 pub mod time;
 pub mod wire;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Account, Lane, OperatorName};
 use super::msisdn::Msisdn;
 use super::retry::RetrySchedule;
+use super::text::TextRules;
 
 /// The rules in force. A reload makes a new one; nobody changes one in place.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Policy {
     pub in_doubt_grace: Duration,
     /// Pace of each account, in parts per second; none or 0 means no limit.
     pub rates: HashMap<Account, u32>,
+    /// How texts travel over each account; none means the defaults.
+    pub text_rules: HashMap<Account, TextRules>,
     /// Limits on what one call may ask.
     pub limits: Limits,
     /// Networks that webhooks may reach although they are private, and without TLS.
@@ -115,6 +118,7 @@ impl Policy {
             receipt_grace: Duration::from_secs(3600),
             in_doubt_grace: Duration::from_secs(10),
             rates: HashMap::new(),
+            text_rules: HashMap::new(),
             limits,
             webhook_allow: Vec::new(),
         }
@@ -145,6 +149,20 @@ impl Policy {
             .iter()
             .find(|operator| operator.name == *name)
             .unwrap_or(&self.operators[0])
+    }
+
+    /// How texts travel over an account.
+    #[must_use]
+    pub fn text_rules_of(&self, account: &Account) -> TextRules {
+        self.text_rules.get(account).copied().unwrap_or_default()
+    }
+
+    /// The rules that a text for this operator is planned by: those of the first account of its
+    /// route.
+    #[must_use]
+    pub fn first_text_rules(&self, operator: &Operator) -> TextRules {
+        let first = operator.route.first().and_then(|step| step.first());
+        first.map_or_else(TextRules::default, |account| self.text_rules_of(account))
     }
 
     /// The route of a lane: ordered steps, each a set of accounts. Messages of an operator that the

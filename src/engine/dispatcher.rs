@@ -202,6 +202,7 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let engine = self.engine.clone();
+        let rules = engine.rules().text_rules_of(&handle.account);
         let by = Claimant {
             account: handle.account.clone(),
             channel: handle.id.clone(),
@@ -222,7 +223,7 @@ impl Dispatcher {
         for message in messages {
             let Some(permit) = permits.pop() else { break };
             parts += flights::parts_left(&message);
-            if !engine.flights.start(&message, permit, handle) {
+            if !engine.flights.start(&message, rules, permit, handle) {
                 // The channel stopped between the look and the claim.
                 returned.push(Report::GivenBack {
                     token: flights::token(&message),

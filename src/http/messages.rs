@@ -402,7 +402,12 @@ async fn preview(
         to: checked.to.to_string(),
         from: checked.from.as_ref().map(ToString::to_string),
         encoding,
-        forcing_unicode: checked.forcing_unicode.clone(),
+        forcing_unicode: checked
+            .rules
+            .strangers(&checked.text)
+            .into_iter()
+            .map(|(c, _)| c)
+            .collect(),
         units: plan.units,
         parts: plan.count(),
         part_texts: plan.slices(&checked.text).map(str::to_owned).collect(),

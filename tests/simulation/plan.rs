@@ -170,6 +170,7 @@ fn script(dice: &Dice) -> SmscScript {
             reported: dice.pick(&forms[1..]),
             submitted_width: dice.pick(&[0, 8]),
             reported_width: dice.pick(&[0, 10]),
+            ..Ids::default()
         },
         _ => Ids {
             start: far,
@@ -177,6 +178,7 @@ fn script(dice: &Dice) -> SmscScript {
             reported: dice.pick(&forms),
             submitted_width: dice.pick(&[0, 0, 16]),
             reported_width: dice.pick(&[0, 0, 20]),
+            ..Ids::default()
         },
     };
     let flag = || dice.percent(15);

@@ -19,6 +19,9 @@ use crate::domain::wire::{Concatenation, WireRules};
 use crate::pdu::segment::Alphabet;
 use crate::pdu::udh;
 
+/// `data_coding` of ISO-8859-1 text (SMPP 3.4 §5.2.19).
+pub const DATA_CODING_LATIN1: u8 = 3;
+
 /// `data_coding` of UTF-16BE text (SMPP 3.4 §5.2.19).
 pub const DATA_CODING_UCS2: u8 = 8;
 
@@ -53,6 +56,7 @@ pub fn submit_sm(
     let destination = request.to.to_string();
     let data_coding = match request.alphabet {
         Alphabet::Gsm7 => config.data_coding_gsm,
+        Alphabet::Latin1 => DATA_CODING_LATIN1,
         Alphabet::Ucs2 => DATA_CODING_UCS2,
     };
     let wire = &config.wire;

@@ -42,6 +42,7 @@ use crate::domain::id::{Account, ChannelId};
 use crate::domain::refusal::RefusalRules;
 use crate::domain::sender::Sender;
 use crate::domain::wire::WireRules;
+use crate::domain::text::DefaultAlphabet;
 
 pub mod bind;
 pub mod deliver;
@@ -118,6 +119,10 @@ pub struct SmppConfig {
     pub service_type: String,
     /// `data_coding` of text in the GSM alphabet.
     pub data_coding_gsm: u8,
+    /// What the SMSC takes octets of that `data_coding` for.
+    pub alphabet: DefaultAlphabet,
+    /// Whether GSM texts from handsets come packed, 8 septets in 7 octets.
+    pub packed_gsm: bool,
     /// What the carrier's refusals mean.
     pub refusals: RefusalRules,
     /// How messages are put into PDUs.
@@ -151,8 +156,21 @@ impl SmppConfig {
             dest_npi: None,
             service_type: String::new(),
             data_coding_gsm: 0,
+            alphabet: DefaultAlphabet::Gsm,
+            packed_gsm: false,
             refusals: RefusalRules::default(),
             wire: WireRules::default(),
+        }
+    }
+}
+
+impl SmppConfig {
+    /// How texts from handsets are to be read.
+    const fn reading(&self) -> text::Reading {
+        text::Reading {
+            alphabet: self.alphabet,
+            data_coding_gsm: self.data_coding_gsm,
+            packed_gsm: self.packed_gsm,
         }
     }
 }

@@ -348,7 +348,7 @@ impl<'a> Session<'a> {
                 to,
                 text,
                 part,
-            } = inbound::read(deliver);
+            } = inbound::read(deliver, self.driver.config.reading());
             ChannelEvent::Inbound {
                 channel,
                 account,
