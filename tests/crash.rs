@@ -2,7 +2,7 @@
 //! the embedded store under load and is killed with SIGKILL, again and again on one folder.
 //! After each kill: every id that the child printed as acknowledged is there, submissions are whole
 //! or absent, idempotency keys answer the first ids, receipts that were taken in have had their
-//! effect, and `fsck` finds nothing.
+//! effect, what left a second time is marked as a possible duplicate, and `fsck` finds nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +10,7 @@
     clippy::print_stdout
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -154,6 +154,10 @@ async fn carrier(store: Arc<dyn Store>) {
             tokio::task::yield_now().await;
             continue;
         }
+        // On the air, whatever becomes of the report.
+        for message in &claimed {
+            say(&format!("left {} {}", message.id, message.maybe_duplicate));
+        }
         let reports = claimed.iter().map(|message| Report::Accepted {
             token: Token {
                 message: message.id,
@@ -209,6 +213,8 @@ struct Said {
     submissions: BTreeMap<(u8, u8, u32), (Vec<MessageId>, bool)>,
     /// The least that each message must have come to.
     reached: HashMap<MessageId, Status>,
+    /// Each time that a message left: whether it said that it may be a duplicate.
+    left: HashMap<MessageId, Vec<bool>>,
 }
 
 impl Said {
@@ -224,6 +230,10 @@ impl Said {
                 );
                 let ids: Vec<_> = ids.split(',').map(id).collect();
                 self.submissions.insert(key, (ids, *verb == "accepted"));
+            }
+            ["left", one, marked] => {
+                let marked = marked.parse().unwrap();
+                self.left.entry(id(one)).or_default().push(marked);
             }
             ["sent", one] => {
                 self.reached.insert(id(one), Status::Sent);
@@ -290,6 +300,7 @@ fn run_and_kill(folder: &Path, round: u8, after: Duration, said: &mut Said) {
 async fn check(folder: &Path, said: &Said) -> (usize, usize) {
     let store = open(folder);
     let mut there: HashMap<MessageId, Status> = HashMap::new();
+    let mut marked = HashSet::new();
     let mut before = None;
     loop {
         let page = store
@@ -308,6 +319,8 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
             .await
             .unwrap();
         there.extend(page.items.iter().map(|m| (m.id, m.status())));
+        let duplicates = page.items.iter().filter(|m| m.maybe_duplicate);
+        marked.extend(duplicates.map(|m| m.id));
         match page.next {
             Some(next) => before = Some(MessageId(next)),
             None => break,
@@ -345,6 +358,7 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
             status == Status::Delivered || status == *least,
             "{id} had come to {least:?} and is {status:?}"
         );
+        assert!(said.left[id].len() == 1 || marked.contains(id));
     }
     store.close().await;
     (known, said.reached.len())
@@ -391,4 +405,16 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         proven.0, proven.1
     );
     assert!(proven.0 > 1000 && proven.1 > 100, "{proven:?}");
+    let twice: Vec<_> = said.left.values().filter(|left| left.len() > 1).collect();
+    for left in &twice {
+        assert!(left[1..].iter().all(|marked| *marked), "{left:?}");
+    }
+    let in_vain = said.left.values().filter(|left| left[0]).count();
+    println!(
+        "{} left more than once, all of them marked; {in_vain} of {} were marked and left once",
+        twice.len(),
+        said.left.len()
+    );
+    // Each kill casts doubt on what was next in line, and not on the whole queue.
+    assert!(in_vain <= usize::from(ROUNDS) * 600);
 }
