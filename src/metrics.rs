@@ -241,7 +241,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         ("relais_inbound_total", "Messages received from handsets."),
     ];
-    const GAUGES: [(&str, &str); 9] = [
+    const GAUGES: [(&str, &str); 11] = [
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",
@@ -254,6 +254,14 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_channel_window_used",
             "Messages under way on the channel.",
+        ),
+        (
+            "relais_account_rate",
+            "Parts a second that the account may send now; 0 is no limit.",
+        ),
+        (
+            "relais_circuit_open",
+            "1 if the account rests because its carrier takes nothing.",
         ),
         ("relais_webhook_pending", "Webhook deliveries not yet made."),
         ("relais_store_disk_bytes", "Size of the store on the disk."),

@@ -41,6 +41,8 @@ pub struct ChannelHandle {
     pub status: watch::Receiver<ChannelStatus>,
     /// What the carrier has said about itself.
     pub peer: watch::Receiver<PeerWord>,
+    /// Told to bind anew: at once if it waits to reconnect, after what is under way if it is bound.
+    pub reset: watch::Sender<()>,
 }
 
 /// What a carrier says about itself beside its answers. Nothing depends on it.

@@ -2,7 +2,8 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks. They meet in the [`Engine`], which the HTTP interface holds.
+//! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
+//! `circuit`; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
 
@@ -10,22 +11,29 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::accounts::AccountView;
 use self::accounts::{Accounts, Gate};
+pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::writings::Writings;
-use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
+use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
+use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
+use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, State};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::{OptOut, Source};
 use crate::domain::policy::Policy;
-use crate::domain::receipt::IdWriting;
+use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Store, StoreError, TakenIn};
 
 pub mod accept;
 mod accounts;
 mod circuit;
+mod control;
 mod dispatcher;
 mod flights;
 pub mod outbox;
@@ -51,6 +59,8 @@ pub struct Engine {
     pub channels: Vec<ChannelHandle>,
     /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
     changes: broadcast::Sender<Change>,
+    /// Messages from handsets, likewise.
+    received: broadcast::Sender<Arc<Inbound>>,
     /// Wakes the dispatcher and the outbox.
     bells: Bells,
     /// Messages under way.
@@ -81,8 +91,9 @@ pub struct Parts {
     pub signing_key: [u8; 32],
 }
 
-/// Number of changes that a live listener may fall behind.
+/// Number of changes, and of messages from handsets, that a live listener may fall behind.
 const CHANGES_KEPT: usize = 4096;
+const RECEIVED_KEPT: usize = 1024;
 
 /// What wakes the engine's tasks: they never poll.
 #[derive(Debug, Default)]
@@ -91,25 +102,6 @@ struct Bells {
     dispatcher: Notify,
     /// The outbox may have something new.
     outbox: Notify,
-}
-
-/// One connection as operators see it.
-#[derive(Clone, Debug)]
-pub struct ChannelView {
-    /// Its name, for example `orange#1`.
-    pub name: String,
-    /// Its account, for example `orange`.
-    pub account: String,
-    /// `smpp`.
-    pub kind: &'static str,
-    /// What state it is in.
-    pub status: ChannelStatus,
-    /// Messages under way.
-    pub window_used: usize,
-    /// Messages that may be under way at once.
-    pub window: usize,
-    /// How the carrier writes its ids in receipts, once that is learnt.
-    pub receipt_ids: Option<IdWriting>,
 }
 
 impl Engine {
@@ -126,7 +118,8 @@ impl Engine {
             signing_key,
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let accounts = Accounts::new(&channels, &[], &clock);
+        let accounts = Accounts::new(&channels, &store.pauses(), &clock);
+        let (received, _) = broadcast::channel(RECEIVED_KEPT);
         Self {
             store,
             policy,
@@ -135,6 +128,7 @@ impl Engine {
             metrics,
             channels,
             changes,
+            received,
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
@@ -155,6 +149,28 @@ impl Engine {
         self.changes.subscribe()
     }
 
+    /// Messages from handsets from now on.
+    #[must_use]
+    pub fn listen_to_handsets(&self) -> broadcast::Receiver<Arc<Inbound>> {
+        self.received.subscribe()
+    }
+
+    /// Opts a number out of a tenant's messages, and fails those that wait for it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn opt_out(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError> {
+        let optout = OptOut {
+            tenant: tenant.clone(),
+            number,
+            since: self.clock.now(),
+            source: Source::Api,
+        };
+        let failed = self.store.opt_out(optout).await?;
+        failed.iter().for_each(|change| self.publish(change));
+        self.store.optout(tenant, number).await
+    }
+
     /// Withdraws a waiting message.
     ///
     /// # Errors
@@ -169,25 +185,6 @@ impl Engine {
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.flights.len()
-    }
-
-    /// The connections, in the order of the configuration.
-    #[must_use]
-    pub fn channel_views(&self) -> Vec<ChannelView> {
-        self.channels
-            .iter()
-            .map(|handle| ChannelView {
-                name: handle.id.to_string(),
-                account: handle.account.to_string(),
-                kind: "smpp",
-                status: handle.status.borrow().clone(),
-                window_used: handle
-                    .window_size
-                    .saturating_sub(handle.window.available_permits()),
-                window: handle.window_size,
-                receipt_ids: self.writings.learnt(&handle.account),
-            })
-            .collect()
     }
 
     /// What a pending message waits for, as a stable code, and until when where that is known.
@@ -214,11 +211,7 @@ impl Engine {
     #[must_use]
     pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
         let (rules, now) = (self.rules(), self.clock.now());
-        let (way, _) = self.way(lane, &rules, now);
-        if way.iter().any(|(_, probe)| !probe) {
-            return self.holdup_of(way.iter().map(|(account, _)| account));
-        }
-        self.holdup_of(rules.route(lane).iter().flatten())
+        self.holdup_of(self.way(lane, &rules, now).steps.iter().flatten())
     }
 
     /// What keeps all of these accounts from sending: the reason of the one that may be free first.
@@ -256,6 +249,29 @@ impl Engine {
             self.bells.outbox.notify_one();
             // Nobody listening is no error.
             let _ = self.changes.send(change.clone());
+        }
+    }
+
+    /// Counts a message that was accepted; one whose recipient has opted out is over already.
+    fn accepted(&self, message: &Arc<Message>) {
+        let to = message.status();
+        if to == Status::Pending {
+            self.metrics.message(message);
+            return;
+        }
+        let from = Status::Pending;
+        self.publish(&Change {
+            message: message.clone(),
+            transition: Transition { from, to },
+        });
+    }
+
+    /// Tells the world about what handsets sent.
+    fn publish_received(&self, taken: TakenIn) {
+        taken.failed.iter().for_each(|change| self.publish(change));
+        for inbound in taken.received {
+            self.bells.outbox.notify_one();
+            let _ = self.received.send(inbound);
         }
     }
 }

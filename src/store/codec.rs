@@ -4,11 +4,12 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiKey, Batch, OutboxEvent, ReceiptReport, StoreError, Webhook};
+use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, StoreError, Webhook};
 use crate::domain::id::{BatchId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
 use crate::domain::time::Timestamp;
 
 /// A kind of record that the store keeps.
@@ -38,7 +39,9 @@ records! {
     Idempotent = 1,
     Outgoing = 1,
     Webhook = 1,
+    OptOut = 1,
     ApiKey = 1,
+    Pause = 1,
     Layout = 1,
 }
 

@@ -103,8 +103,9 @@ pub(super) enum BindError {
 }
 
 impl BindError {
-    /// True if trying again soon would only lock the account.
-    pub(super) const fn is_about_credentials(&self) -> bool {
+    /// True if only a person can make it right: trying again soon would at best be useless, and at
+    /// worst lock the account.
+    pub(super) const fn needs_a_person(&self) -> bool {
         matches!(
             self,
             Self::Refused(ESME_RINVPASWD | ESME_RINVSYSID) | Self::Config(_) | Self::NoTlvs { .. }

@@ -40,6 +40,8 @@ pub(super) struct Driver {
     pub(super) inbox: mpsc::Receiver<SubmitRequest>,
     pub(super) status: watch::Sender<ChannelStatus>,
     pub(super) peer: watch::Sender<PeerWord>,
+    /// Changes when an operator wants it bound anew.
+    pub(super) reset: watch::Receiver<()>,
     pub(super) stop: CancellationToken,
 }
 
@@ -65,6 +67,7 @@ impl Driver {
                 Ok(bound) => {
                     denials = 0;
                     self.note(bound.peer);
+                    self.reset.mark_unchanged();
                     self.status.send_replace(ChannelStatus::Up);
                     let since = self.clock.elapsed();
                     let end = Session::new(bound, &mut self).run().await;
@@ -73,6 +76,11 @@ impl Driver {
                     }
                     match end {
                         End::Stopped => break,
+                        End::Reset => {
+                            tracing::info!(channel = %self.id, "reset");
+                            failures = 0;
+                            continue;
+                        }
                         End::Lost(cause) => {
                             tracing::warn!(channel = %self.id, cause, "session lost");
                             (cause, self.spread(self.backoff(failures)))
@@ -82,7 +90,7 @@ impl Driver {
                 Err(error) => {
                     self.log(&error, denials);
                     let wait = match &error {
-                        error if error.is_about_credentials() => {
+                        error if error.needs_a_person() => {
                             let (least, most) = CREDENTIALS_WAIT;
                             let doubled = least.saturating_mul(2_u32.saturating_pow(denials));
                             denials = denials.saturating_add(1);
@@ -98,8 +106,21 @@ impl Driver {
             };
             failures = failures.saturating_add(1);
             self.status.send_replace(ChannelStatus::Down { cause });
-            if self.away(tokio::time::sleep(wait)).await.is_none() {
-                break;
+            let mut reset = self.reset.clone();
+            let waiting = async move {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => false,
+                    Ok(()) = reset.changed() => true,
+                }
+            };
+            match self.away(waiting).await {
+                None => break,
+                Some(false) => {}
+                Some(true) => {
+                    tracing::info!(channel = %self.id, "reset");
+                    self.reset.mark_unchanged();
+                    failures = 0;
+                }
             }
         }
         self.inbox.close();
@@ -168,11 +189,11 @@ impl Driver {
     }
 
     fn log(&self, error: &BindError, denials: u32) {
-        if error.is_about_credentials() && denials > 0 {
+        if error.needs_a_person() && denials > 0 {
             // Said once, aloud; the status goes on saying it.
             tracing::debug!(channel = %self.id, %error, denials, "still cannot bind");
-        } else if error.is_about_credentials() {
-            tracing::error!(channel = %self.id, %error, "cannot bind: check the account's credentials");
+        } else if error.needs_a_person() {
+            tracing::error!(channel = %self.id, %error, "cannot bind: check the account");
         } else {
             tracing::warn!(channel = %self.id, %error, "cannot bind");
         }

@@ -44,6 +44,8 @@ const VERDICT_TIMEOUT: Duration = Duration::from_mins(1);
 pub(super) enum End {
     /// We were told to stop.
     Stopped,
+    /// We were told to bind anew.
+    Reset,
     /// For this reason.
     Lost(String),
 }
@@ -53,6 +55,8 @@ pub(super) enum End {
 enum Leaving {
     /// We stop.
     Stop,
+    /// We bind anew.
+    Reset,
     /// The SMSC has sent an `unbind`, on the receiver of a pair if so said.
     Unbind { sequence: u32, receiver: bool },
     /// The receiver of a pair is lost; the transmitter still brings its answers.
@@ -134,6 +138,9 @@ impl<'a> Session<'a> {
                 () = self.driver.stop.cancelled(), if !matches!(self.leaving, Some(Leaving::Stop)) => {
                     self.leave(Leaving::Stop);
                 }
+                Ok(()) = self.driver.reset.changed(), if self.leaving.is_none() => {
+                    self.leave(Leaving::Reset);
+                }
                 Some(verdict) = verdicts.recv() => self.acknowledge(verdict),
                 Some(request) = self.driver.inbox.recv() => self.begin(request).await,
                 () = all_home(&self.driver.window, self.driver.window_size),
@@ -170,6 +177,10 @@ impl<'a> Session<'a> {
                     .map_or_else(String::new, |why| why.to_string());
                 self.close(true).await;
                 End::Lost(format!("receiver: {why}"))
+            }
+            (None, Some(Leaving::Reset)) => {
+                self.close(true).await;
+                End::Reset
             }
             (None, _) => {
                 self.close(true).await;
@@ -426,7 +437,7 @@ impl<'a> Session<'a> {
         // Said at once, so that nothing more is handed over only to be returned.
         self.driver.status.send_replace(ChannelStatus::Draining);
         // An SMSC that wants to end gets nothing more, not even the rest of a message.
-        self.open &= matches!(leaving, Leaving::Stop);
+        self.open &= matches!(leaving, Leaving::Stop | Leaving::Reset);
         self.leaving = Some(leaving);
         self.leave_by =
             self.driver.clock.elapsed() + DRAIN.min(self.driver.config.response_timeout);
