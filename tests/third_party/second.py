@@ -71,31 +71,37 @@ class NodeSmsc:
         equal(set(answer["statuses"]), {0}, f"answers to a message in {encoding}")
 
     def message(self, destination: str) -> dict:
-        """What was submitted for a destination, joined by the places that node-smpp read."""
-        parts, last = {}, None
-        for submit in self.events["submit"]:
-            if submit["destination"] != destination:
-                continue
-            last = submit
+        """What was submitted for a destination, joined by the places that node-smpp read.
+
+        Waited for: a status can be here before node's own line about the submission.
+        """
+        return wait_for(f"all parts for {destination} at node-smpp", lambda: self._joined(destination))
+
+    def _joined(self, destination: str) -> dict | None:
+        submits = [s for s in list(self.events["submit"]) if s["destination"] == destination]
+        parts = {}
+        for submit in submits:
             place = submit["sar"]
-            for element in submit["udh"]:
-                octets = bytes.fromhex(element)
-                place = {0: list(octets[2:]), 8: [octets[2] << 8 | octets[3], *octets[4:]] if len(octets) == 6 else None}[octets[0]]
+            for element in map(bytes.fromhex, submit["udh"]):
+                if element[:2] == b"\0\3":
+                    place = list(element[2:])
+                elif element[:2] == b"\x08\4":
+                    place = [element[2] << 8 | element[3], *element[4:]]
             reference, total, number = place or (None, 1, 1)
             parts[reference, total, number] = submit["text"]
-        check(last, f"node-smpp has nothing for {destination}")
+        if not parts:
+            return None
         equal(len({key[:2] for key in parts}), 1, "references of one message")
-        equal([key[2] for key in sorted(parts)], list(range(1, last_total(parts) + 1)), "parts")
-        return {"text": "".join(parts[key] for key in sorted(parts)), "parts": len(parts)} | {
-            key: last[key] for key in ("data_coding", "esm_class", "payload", "sar", "udh")}
+        keys = sorted(parts)
+        if len(keys) < keys[0][1]:
+            return None
+        equal([key[2] for key in keys], list(range(1, keys[0][1] + 1)), "parts")
+        return {"text": "".join(parts[key] for key in keys), "parts": len(parts)} | {
+            key: submits[-1][key] for key in ("data_coding", "esm_class", "payload", "sar", "udh")}
 
     def stop(self) -> None:
         self.process.stdin.close()
         self.process.wait(10)
-
-
-def last_total(parts: dict) -> int:
-    return next(iter(parts))[1]
 
 
 @contextlib.contextmanager
