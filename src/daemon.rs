@@ -315,7 +315,10 @@ fn smpp_config(account: &SmppAccount) -> SmppConfig {
         dest_npi: Some(account.dest_npi),
         service_type: account.service_type.clone(),
         data_coding_gsm: account.data_coding_gsm,
+        alphabet: account.text.alphabet,
+        packed_gsm: account.packed_gsm,
         refusals: account.refusals.clone(),
+        wire: account.wire.clone(),
     }
 }
 

@@ -26,7 +26,7 @@ use relais::domain::receipt::{Receipt, ReceiptState};
 use relais::domain::status::Status;
 use relais::pdu::segment::plan;
 use relais::store::{
-    self, Accepted, Claimant, Idempotency, Options, Query, ReceiptReport, Report, Store,
+    self, Accepted, Claimant, Idempotency, Options, Query, Reach, ReceiptReport, Report, Store,
     StoreError, Submission,
 };
 use tokio::sync::watch;
@@ -50,7 +50,6 @@ fn open(folder: &Path) -> Arc<dyn Store> {
 fn lane() -> Lane {
     Lane {
         operator: "default".into(),
-        step: 0,
     }
 }
 
@@ -65,6 +64,7 @@ fn message(clock: &Clock, random: &Random, batch: Option<BatchId>) -> Message {
         from: None,
         text: text.to_owned(),
         plan: plan(text),
+        replaced: Vec::new(),
         concat_reference: 0,
         class: Class::Transactional,
         kind: None,
@@ -146,6 +146,8 @@ async fn carrier(store: Arc<dyn Store>) {
             account: "a".into(),
             channel: "a#1".into(),
             until: now + Duration::from_mins(1),
+            reach: Reach::of(&"a".into()),
+            in_line: false,
         };
         let claimed = store.claim(&lane(), by, 20, now).await.unwrap().messages;
         if claimed.is_empty() {

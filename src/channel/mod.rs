@@ -39,6 +39,17 @@ pub struct ChannelHandle {
     pub requests: mpsc::Sender<SubmitRequest>,
     /// What state it is in.
     pub status: watch::Receiver<ChannelStatus>,
+    /// What the carrier has said about itself.
+    pub peer: watch::Receiver<PeerWord>,
+}
+
+/// What a carrier says about itself beside its answers. Nothing depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerWord {
+    /// `sc_interface_version` of the bind response, for example 0x34 (SMPP 3.4 §5.3.2.25).
+    pub interface_version: Option<u8>,
+    /// The last `congestion_state`: 0 idle, 100 congested (SMPP 5.0 §4.8.4.18).
+    pub congestion: Option<u8>,
 }
 
 /// The state of a connection, as shown to operators.
@@ -88,8 +99,8 @@ pub struct SubmitRequest {
     pub payload: Bytes,
     /// Number of parts of the whole message; 1 means that no concatenation header is needed.
     pub total: u8,
-    /// Concatenation reference.
-    pub reference: u8,
+    /// Concatenation reference; where only 8 bits of it fit, the low ones.
+    pub reference: u16,
     /// End of the message's validity: what is left of it when the segment is written goes with it,
     /// so that the carrier does not deliver later.
     pub expires_at: Timestamp,

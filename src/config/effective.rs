@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
 use crate::domain::policy::{OnDoubt, Operator};
 use crate::domain::refusal::status_text;
+use crate::domain::text::DefaultAlphabet;
 
 impl Config {
     /// The effective policy, one setting a line; secrets are not shown.
@@ -143,6 +144,25 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         "  types       system_type {:?}, service_type {:?}, data_coding {}",
         account.system_type, account.service_type, account.data_coding_gsm
     )?;
+    let wire = &account.wire;
+    let flags = wire.priority_flags.map(|flag| flag.to_string()).join(" ");
+    writeln!(
+        out,
+        "  wire        SMPP {}, concatenation {}, registered_delivery {}, protocol_id {}, priority_flag {flags}",
+        wire.version.as_str(),
+        wire.concatenation.as_str(),
+        wire.registered_delivery,
+        wire.protocol_id
+    )?;
+    for tlv in &wire.tlvs {
+        let octets: String = tlv
+            .value
+            .iter()
+            .map(|octet| format!("{octet:02X}"))
+            .collect();
+        writeln!(out, "  tlv         0x{:04X} = {octets}", tlv.tag)?;
+    }
+    write_texts(out, account)?;
     for (status, class) in account.refusals.overrides() {
         writeln!(
             out,
@@ -152,6 +172,34 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn write_texts(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
+    let rules = &account.text;
+    let default = match rules.alphabet {
+        DefaultAlphabet::Gsm => "GSM 03.38",
+        DefaultAlphabet::Latin1 => "Latin-1",
+        DefaultAlphabet::Ascii => "ASCII",
+    };
+    let next = if rules.latin1 {
+        ", then Latin-1 (3)"
+    } else {
+        ""
+    };
+    let replaced = if rules.transliterate {
+        ", characters replaced to avoid it"
+    } else {
+        ""
+    };
+    let packed = if account.packed_gsm {
+        ", GSM comes in packed"
+    } else {
+        ""
+    };
+    writeln!(
+        out,
+        "  texts       {default}{next}, then Unicode{replaced}{packed}"
+    )
 }
 
 fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {

@@ -286,6 +286,10 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .iter()
         .map(|account| (account.name.clone(), account.rate))
         .collect();
+    policy.text_rules = smpp
+        .iter()
+        .map(|account| (account.name.clone(), account.text))
+        .collect();
     if let Some(grace) = receipt_grace {
         policy.receipt_grace = grace.value;
     }

@@ -10,8 +10,11 @@ use super::raw::{Reader, Section, Value};
 use crate::domain::id::Account;
 use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
+use crate::domain::text::{DefaultAlphabet, TextRules};
+use crate::domain::wire::{Concatenation, WireRules};
 
 mod tls;
+mod wire;
 
 pub use tls::Tls;
 
@@ -60,6 +63,12 @@ pub struct SmppAccount {
     pub dest_npi: u8,
     /// `data_coding` of texts in the GSM alphabet (SMPP 3.4 §5.2.19).
     pub data_coding_gsm: u8,
+    /// How messages are put into PDUs.
+    pub wire: WireRules,
+    /// How texts travel.
+    pub text: TextRules,
+    /// Whether GSM texts from handsets come packed, 8 septets in 7 octets.
+    pub packed_gsm: bool,
     /// What the carrier's refusals mean: the table, and `[smpp.NAME.errors]`.
     pub refusals: RefusalRules,
 }
@@ -83,6 +92,13 @@ impl Bind {
         }
     }
 }
+
+/// As the configuration writes them.
+const ALPHABETS: [(&str, DefaultAlphabet); 3] = [
+    ("gsm", DefaultAlphabet::Gsm),
+    ("latin1", DefaultAlphabet::Latin1),
+    ("ascii", DefaultAlphabet::Ascii),
+];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const TENTH: Duration = Duration::from_millis(100);
@@ -173,6 +189,11 @@ pub(super) fn read<'a>(
     let dest_ton = reader.take(s, "dest_ton", |v| v.integer(0..=6_u8));
     let dest_npi = reader.take(s, "dest_npi", |v| v.integer(0..=18_u8));
     let data_coding_gsm = reader.take(s, "data_coding_gsm", |v| v.integer(0..=u8::MAX));
+    let wire = wire::read(reader, s, bind.as_ref().map(|bind| bind.value));
+    let alphabet = reader.take(s, "alphabet", |v| v.word(&ALPHABETS));
+    let latin1 = reader.take(s, "latin1", |v| v.boolean());
+    let transliterate = reader.take(s, "transliterate", |v| v.boolean());
+    let packed_gsm = reader.take(s, "packed_gsm", |v| v.boolean());
     let refusals = refusals(reader, s);
     reader.close(section);
 
@@ -200,6 +221,14 @@ pub(super) fn read<'a>(
         dest_ton: dest_ton.map_or(1, |ton| ton.value),
         dest_npi: dest_npi.map_or(1, |npi| npi.value),
         data_coding_gsm: data_coding_gsm.map_or(0, |coding| coding.value),
+        text: TextRules {
+            alphabet: alphabet.map_or(DefaultAlphabet::Gsm, |alphabet| alphabet.value),
+            latin1: latin1.is_some_and(|latin1| latin1.value),
+            single_piece: wire.concatenation == Concatenation::Payload,
+            transliterate: transliterate.is_some_and(|transliterate| transliterate.value),
+        },
+        packed_gsm: packed_gsm.is_some_and(|packed| packed.value),
+        wire,
         refusals,
     })
 }

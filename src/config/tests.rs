@@ -118,6 +118,54 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:6: smpp.a.tls_server_name: \"a b\" is neither a host name nor an address",
         ),
         (
+            account("version = \"3.3\"\n"),
+            "r.toml:5: smpp.a.version: SMPP 3.3 has no transceiver; set bind = \"transmitter+receiver\"",
+        ),
+        (
+            account(
+                "bind = \"transmitter+receiver\"\nversion = \"3.3\"\nconcatenation = \"sar\"\n",
+            ),
+            "r.toml:7: smpp.a.concatenation: SMPP 3.3 has no TLVs; use \"udh\" or \"udh16\"",
+        ),
+        (
+            account(
+                "bind = \"transmitter+receiver\"\nversion = \"3.3\"\n[smpp.a.tlvs]\n0x1400 = \"\"\n",
+            ),
+            "r.toml:7: smpp.a.tlvs: SMPP 3.3 has no TLVs",
+        ),
+        (
+            account("priority_flag = [0, 1]\n"),
+            "r.toml:5: smpp.a.priority_flag: four numbers are expected, for our priorities 0 to 3",
+        ),
+        (
+            account("[smpp.a.tlvs]\n0x0424 = \"u8:1\"\n"),
+            "r.toml:6: smpp.a.tlvs.0x0424: message_payload is written by Relais; see concatenation",
+        ),
+        (
+            account("[smpp.a.tlvs]\npe_id = \"u8:1\"\n"),
+            "r.toml:6: smpp.a.tlvs.pe_id: no tag; write it like 0x1400",
+        ),
+        (
+            account("[smpp.a.tlvs]\n0x1400 = 5\n"),
+            "r.toml:6: smpp.a.tlvs.0x1400: 5 has no width; write \"u8:5\", \"u16:5\" or \"u32:5\"",
+        ),
+        (
+            account("[smpp.a.tlvs]\n0x1400 = \"u8:256\"\n"),
+            "r.toml:6: smpp.a.tlvs.0x1400: \"256\" is no whole number from 0 to 255",
+        ),
+        (
+            account("[smpp.a.tlvs]\n0x1400 = \"hex:ABC\"\n"),
+            "r.toml:6: smpp.a.tlvs.0x1400: \"ABC\" is not hexadecimal, two digits an octet",
+        ),
+        (
+            account("[smpp.a.tlvs]\n0x1400 = \"é\"\n"),
+            "r.toml:6: smpp.a.tlvs.0x1400: only plain ASCII characters are allowed; write others as \"hex:…\"",
+        ),
+        (
+            account("[smpp.a.tlvs]\n0x1400 = \"\"\n5120 = \"\"\n"),
+            "r.toml:7: smpp.a.tlvs.5120: 0x1400 is given twice",
+        ),
+        (
             account("sender = \"TWELVECHARS!\"\n"),
             "r.toml:5: smpp.a.sender: the sender has 12 characters; an alphanumeric sender has at most 11",
         ),
@@ -431,6 +479,49 @@ fn an_account_says_what_its_carrier_means_by_a_status() {
 }
 
 #[test]
+fn an_account_says_how_its_messages_are_put_into_pdus() {
+    use crate::domain::wire::{Concatenation, Version};
+    let text = format!(
+        "{ACCOUNT}version = \"5.0\"\nconcatenation = \"sar\"\npriority_flag = [0, 0, 1, 1]\n\
+         protocol_id = 64\nregistered_delivery = 17\n[smpp.a.tlvs]\n\"0x1400\" = \"hex:0a0B\"\n\
+         0x1401 = \"text\"\n5122 = \"u8:7\"\n0x1403 = \"u16:500\"\n0x1404 = \"u32:70000\"\n\
+         0x1405 = \"text:u8:1\"\n0x1406 = \"c\\u0000\"\n0x1407 = \"${{SET}}\"\n0x1408 = \"\"\n"
+    );
+    let config = read_text(&text).unwrap();
+    assert_eq!(config.warnings, []);
+    let wire = &config.smpp[0].wire;
+    assert_eq!(
+        (wire.version, wire.concatenation),
+        (Version::V50, Concatenation::Sar)
+    );
+    assert_eq!(wire.priority_flags, [0, 0, 1, 1]);
+    assert_eq!((wire.protocol_id, wire.registered_delivery), (64, 17));
+    let tlvs: Vec<_> = wire.tlvs.iter().map(|t| (t.tag, &t.value[..])).collect();
+    assert_eq!(
+        tlvs,
+        [
+            (0x1400, &b"\x0A\x0B"[..]),
+            (0x1401, b"text"),
+            (0x1402, b"\x07"),
+            (0x1403, b"\x01\xF4"),
+            (0x1404, b"\x00\x01\x11\x70"),
+            (0x1405, b"u8:1"),
+            (0x1406, b"c\0"),
+            (0x1407, b"from-env"),
+            (0x1408, b""),
+        ]
+    );
+    assert!(config.effective().contains("  tlv         0x1400 = 0A0B\n"));
+    let with = |more: &str| format!("{ACCOUNT}{more}");
+    let old = read_text(&with(
+        "version = \"3.3\"\nbind = \"transmitter+receiver\"\n",
+    ));
+    assert_eq!(old.unwrap().smpp[0].wire.priority_flags, [0, 1, 1, 1]);
+    let silent = read_text(&with("registered_delivery = 0\n")).unwrap();
+    assert!(silent.warnings[0].problem.contains("no_receipt"));
+}
+
+#[test]
 fn the_effective_policy_shows_defaults_and_hides_secrets() {
     let text = format!(
         "data_dir = \"/srv/relais\"\n{ACCOUNT}rate = 20\n\
@@ -455,6 +546,8 @@ account a
   sender      the carrier's own, ton by form, npi by form
   recipients  ton 1, npi 1
   types       system_type \"\", service_type \"\", data_coding 0
+  wire        SMPP 3.4, concatenation udh, registered_delivery 1, protocol_id 0, priority_flag 0 1 2 3
+  texts       GSM 03.38, then Unicode
 
 operator default
   prefixes    every number that no prefix names
@@ -471,4 +564,23 @@ operator x
   on doubt    fail (at most once)
 ";
     assert_eq!(read_text(&text).unwrap().effective(), expected);
+}
+
+#[test]
+fn the_way_of_texts_is_a_setting_of_each_account() {
+    let text = format!(
+        "{ACCOUNT}alphabet = \"latin1\"\nlatin1 = true\ntransliterate = true\npacked_gsm = true\n"
+    );
+    let config = read_text(&text).unwrap();
+    let rules = config.policy.text_rules_of(&"a".into());
+    assert_eq!(rules, config.smpp[0].text);
+    assert!(rules.latin1 && rules.transliterate && !rules.single_piece);
+    assert_eq!(rules.alphabet, crate::domain::text::DefaultAlphabet::Latin1);
+    let shown = "  texts       Latin-1, then Latin-1 (3), then Unicode, characters replaced to avoid it, \
+                 GSM comes in packed\n";
+    assert!(config.effective().contains(shown), "{}", config.effective());
+    assert_eq!(
+        errors(&format!("{ACCOUNT}alphabet = \"utf8\"\n")),
+        ["r.toml:5: smpp.a.alphabet: \"utf8\" is not one of \"gsm\", \"latin1\", \"ascii\""]
+    );
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::event::{Event, Rejection, Sending};
 use super::message::{
-    Attempt, Cause, Doubt, Happening, Message, Outcome, Progress, Segment, State, WaitReason, What,
+    Attempt, Cause, Doubt, Happening, Lease, Message, Outcome, Progress, Segment, State, WaitReason, What,
 };
 use super::policy::{OnDoubt, Policy};
 use super::receipt::{Known, Receipt, ReceiptState};
@@ -60,7 +60,7 @@ impl Message {
     ) -> Result<Transition, Refused> {
         let from = self.status();
         match event {
-            Event::Claimed(lease) => self.claimed(lease, now)?,
+            Event::Claimed(lease) => self.claimed(lease, policy, now)?,
             Event::SegmentAccepted {
                 by,
                 segment,
@@ -124,7 +124,7 @@ impl Message {
         }
     }
 
-    fn claimed(&mut self, lease: &super::message::Lease, now: Timestamp) -> Result<(), Refused> {
+    fn claimed(&mut self, lease: &Lease, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
         let State::Waiting { .. } = self.state else {
             return Err(Refused::Stale);
         };
@@ -138,9 +138,11 @@ impl Message {
             .any(|segment| segment.progress == Progress::InDoubt);
         // An attempt that nothing left over is no attempt: accounts that take turns while the
         // carrier slows us down would else lengthen the record without end.
-        while self.attempts.last().is_some_and(|last| {
-            last.account != lease.account && last.segments.iter().all(|s| *s == Segment::default())
-        }) {
+        while self
+            .attempts
+            .last()
+            .is_some_and(|last| last.account != lease.account && last.left_nothing())
+        {
             self.attempts.pop();
         }
         match self.attempts.last_mut() {
@@ -150,8 +152,18 @@ impl Message {
                 account: lease.account.clone(),
                 channel: lease.channel.clone(),
                 started_at: now,
-                segments: vec![Segment::default(); self.plan.count()],
+                plan: None,
+                segments: Vec::new(),
             }),
+        }
+        if let Some(last) = self.attempts.last_mut()
+            && last.left_nothing()
+        {
+            // By the rules now in force: they may have changed since a try that left nothing.
+            let rules = policy.text_rules_of(&lease.account);
+            last.plan = rules.plan_instead(&self.text, &self.plan);
+            let count = last.plan.as_ref().unwrap_or(&self.plan).count();
+            last.segments = vec![Segment::default(); count];
         }
         self.tries += 1;
         self.claims += 1;

@@ -33,11 +33,10 @@ pub(crate) fn policy() -> Policy {
     Policy::new(default, vec![orange, careful], "FR", Limits::default())
 }
 
-/// The lane of an operator's first step.
+/// An operator's lane.
 pub(crate) fn lane(operator: &str) -> Lane {
     Lane {
         operator: operator.into(),
-        step: 0,
     }
 }
 
@@ -84,6 +83,7 @@ fn with_text(n: u64, text: &str) -> Message {
         to: number(n),
         from: None,
         text: text.to_owned(),
+        replaced: Vec::new(),
         plan: plan(text),
         concat_reference: 7,
         class: Class::Transactional,

@@ -114,17 +114,16 @@ name!(
     OperatorName
 );
 
-/// The queue in front of one step of one operator's route.
+/// The queue in front of one operator's route. Which step of the route takes a message is decided
+/// when it is claimed, so that another step needs no write.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lane {
     /// Whose policy rules.
     pub operator: OperatorName,
-    /// Index of the step in the operator's route, from 0.
-    pub step: u8,
 }
 
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.operator, self.step)
+        write!(f, "{}", self.operator)
     }
 }

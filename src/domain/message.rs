@@ -8,6 +8,7 @@ use super::policy::OnDoubt;
 use super::receipt::{Known, ReceiptState};
 use super::sender::Sender;
 use super::status::Status;
+use super::text::Replacement;
 use super::time::Timestamp;
 use crate::pdu::segment::Plan;
 
@@ -26,10 +27,12 @@ pub struct Message {
     pub from: Option<Sender>,
     /// The text, final: nothing is added after acceptance.
     pub text: String,
-    /// Alphabet and cuts, planned once at acceptance and kept for every retry.
+    /// What was replaced in the text that was given, to avoid Unicode.
+    pub replaced: Vec<Replacement>,
+    /// Alphabet and parts on the air, planned at acceptance for the first account of its route.
     pub plan: Plan,
     /// Concatenation reference of its parts (3GPP TS 23.040 §9.2.3.24.1), the same in every retry.
-    pub concat_reference: u8,
+    pub concat_reference: u16,
     /// Transactional or commercial.
     pub class: Class,
     /// The caller's free label of the kind of message.
@@ -44,7 +47,7 @@ pub struct Message {
     pub priority: u8,
     /// What becomes of it when nobody can tell whether a carrier took it; `None`: the operator's rule.
     pub on_doubt: Option<OnDoubt>,
-    /// Which operator's policy rules, and which step of its route it is at.
+    /// Which operator's policy rules, and so which route it goes.
     pub lane: Lane,
     /// When it was accepted.
     pub created_at: Timestamp,
@@ -205,7 +208,9 @@ pub struct Attempt {
     pub channel: ChannelId,
     /// When it was first taken for sending over this account.
     pub started_at: Timestamp,
-    /// One entry a segment, in order.
+    /// Its own plan, where the account cannot carry the message's; kept for every retry over it.
+    pub plan: Option<Plan>,
+    /// One entry a segment of the plan that rules it, in order.
     pub segments: Vec<Segment>,
 }
 
@@ -290,10 +295,10 @@ impl Message {
         Status::of(&self.state)
     }
 
-    /// Number of parts.
+    /// Number of parts on the air.
     #[must_use]
     pub fn parts(&self) -> usize {
-        self.plan.count()
+        self.current_plan().on_air(&self.text)
     }
 
     /// The one next instant at which something must happen to it if nothing else does: end of
@@ -326,10 +331,30 @@ impl Message {
             .any(|segment| segment.progress != Progress::Unsent)
     }
 
+    /// The account that has, or may have, a part of it: while it waits, nobody else may send it, or
+    /// the recipient could get it twice. Only a certain refusal leaves it free for another one.
+    #[must_use]
+    pub fn pinned_to(&self) -> Option<&Account> {
+        let has_some = |attempt: &&Attempt| {
+            let mut segments = attempt.segments.iter();
+            segments.any(|segment| segment.progress != Progress::Unsent)
+        };
+        let attempt = self.attempts.iter().rev().find(has_some)?;
+        Some(&attempt.account)
+    }
+
     /// The channel that it last went through.
     #[must_use]
     pub fn channel(&self) -> Option<&ChannelId> {
         self.attempts.last().map(|attempt| &attempt.channel)
+    }
+}
+
+impl Attempt {
+    /// True if nothing of it has, or may have, left us, and no receipt has told of it.
+    #[must_use]
+    pub fn left_nothing(&self) -> bool {
+        self.segments.iter().all(|s| *s == Segment::default())
     }
 }
 

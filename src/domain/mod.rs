@@ -16,9 +16,10 @@
 //! - **Message**: one text for one MSISDN, the unit of status. **Batch**: messages of one submission.
 //! - **Segment**: one part on the air, one `submit_sm` or one SMS-SUBMIT.
 //! - **Attempt**: the tries of a message over one account; it keeps the segments already accepted.
-//! - **Operator**: the policy of a destination network. **Lane**: the queue in front of one step of
-//!   its route. **Channel**: one connection that can submit, a bind or a modem. **Account**: the id
-//!   space of carrier references, shared by its binds.
+//! - **Operator**: the policy of a destination network. **Lane**: the queue in front of its route.
+//!   **Channel**: one connection that can submit, a bind or a modem. **Account**: the id space of
+//!   carrier references, shared by its binds.
+//! - **Pinned**: that an account has, or may have, a part of; no other may send it.
 //! - **Claim**: taking due messages for sending. **Lease**: the time-limited right to send them.
 //! - **Receipt**: a delivery receipt after parsing. **Orphan**: one whose message is not known yet.
 //!
@@ -39,4 +40,6 @@ pub mod refusal;
 pub mod retry;
 pub mod sender;
 pub mod status;
+pub mod text;
 pub mod time;
+pub mod wire;

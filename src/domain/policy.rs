@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Account, Lane, OperatorName};
 use super::msisdn::Msisdn;
 use super::retry::RetrySchedule;
+use super::text::TextRules;
 
 /// The rules in force. A reload makes a new one; nobody changes one in place.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Policy {
     pub in_doubt_grace: Duration,
     /// Pace of each account, in parts per second; none or 0 means no limit.
     pub rates: HashMap<Account, u32>,
+    /// How texts travel over each account; none means the defaults.
+    pub text_rules: HashMap<Account, TextRules>,
     /// Limits on what one call may ask.
     pub limits: Limits,
     /// Networks that webhooks may reach although they are private, and without TLS.
@@ -63,6 +66,8 @@ pub struct Operator {
     pub prefixes: Vec<String>,
     /// Ordered steps, each a set of accounts.
     pub route: Vec<Vec<Account>>,
+    /// How long a step must have been unusable before the next one takes over.
+    pub failover_after: Duration,
     /// How long a message is worth delivering, from when it may first leave.
     pub validity: Duration,
     /// When to try again after a temporary refusal.
@@ -113,6 +118,7 @@ impl Policy {
             receipt_grace: Duration::from_secs(3600),
             in_doubt_grace: Duration::from_secs(10),
             rates: HashMap::new(),
+            text_rules: HashMap::new(),
             limits,
             webhook_allow: Vec::new(),
         }
@@ -145,12 +151,25 @@ impl Policy {
             .unwrap_or(&self.operators[0])
     }
 
-    /// The accounts that serve a lane. Those of an operator that the configuration no longer has
-    /// go the default operator's way, so that nothing is stranded.
+    /// How texts travel over an account.
     #[must_use]
-    pub fn accounts(&self, lane: &Lane) -> &[Account] {
-        let route = &self.operator(&lane.operator).route;
-        route.get(usize::from(lane.step)).map_or(&[], Vec::as_slice)
+    pub fn text_rules_of(&self, account: &Account) -> TextRules {
+        self.text_rules.get(account).copied().unwrap_or_default()
+    }
+
+    /// The rules that a text for this operator is planned by: those of the first account of its
+    /// route.
+    #[must_use]
+    pub fn first_text_rules(&self, operator: &Operator) -> TextRules {
+        let first = operator.route.first().and_then(|step| step.first());
+        first.map_or_else(TextRules::default, |account| self.text_rules_of(account))
+    }
+
+    /// The route of a lane: ordered steps, each a set of accounts. Messages of an operator that the
+    /// configuration no longer has go the default operator's way, so that nothing is stranded.
+    #[must_use]
+    pub fn route(&self, lane: &Lane) -> &[Vec<Account>] {
+        &self.operator(&lane.operator).route
     }
 }
 
@@ -162,6 +181,7 @@ impl Operator {
             name: name.into(),
             prefixes: Vec::new(),
             route,
+            failover_after: Duration::from_secs(30),
             validity: Duration::from_hours(48),
             retry: RetrySchedule::default(),
             on_doubt: OnDoubt::Resend,

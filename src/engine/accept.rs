@@ -9,10 +9,12 @@ use crate::domain::message::{Class, Happening, Message, State, WaitReason, What}
 use crate::domain::msisdn::{self, Msisdn};
 use crate::domain::policy::{OnDoubt, Operator, Policy};
 use crate::domain::sender::Sender;
+use crate::domain::text::{Prepared, Replacement, TextRules};
 use crate::domain::time::Timestamp;
-use crate::pdu::gsm7;
-use crate::pdu::segment::{self, Alphabet, Plan};
+use crate::pdu::segment::{Alphabet, Plan};
 use crate::store::{Accepted, Idempotency, StoreError, Submission};
+
+pub use crate::domain::text::Encoding;
 
 /// What a client asks to be sent to one recipient, not yet checked.
 #[derive(Clone, Debug, Default)]
@@ -45,18 +47,6 @@ pub struct Draft {
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// What becomes of a doubtful submission; `None`: the operator's rule.
     pub on_doubt: Option<OnDoubt>,
-}
-
-/// How the alphabet of a text is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Encoding {
-    /// GSM 03.38 if every character has a place in it, else UCS-2.
-    #[default]
-    Auto,
-    /// GSM 03.38 or refused.
-    Gsm,
-    /// Characters without a place in GSM 03.38 are replaced by their nearest.
-    Transliterate,
 }
 
 /// What is wrong with one field.
@@ -93,8 +83,10 @@ pub struct Checked {
     pub text: String,
     /// Alphabet, units and cuts.
     pub plan: Plan,
-    /// Characters that force UCS-2, in order of appearance.
-    pub forcing_unicode: Vec<char>,
+    /// What was replaced in the text that was given.
+    pub replaced: Vec<Replacement>,
+    /// How texts travel over the account that it is planned for.
+    pub rules: TextRules,
     /// Whose policy rules.
     pub operator: Arc<Operator>,
     /// Why it would wait at first.
@@ -190,20 +182,21 @@ impl Engine {
             to,
             from,
             text,
+            replaced,
             plan,
             operator,
             why,
             due_at,
             expires_at,
             draft,
-            ..
+            rules: _,
         } = checked;
         // Validity runs from the promise, not from the check a moment before it.
         let (due_at, expires_at) = match why {
             WaitReason::Accepted => (now, expires_at + now.since(due_at)),
             _ => (due_at, expires_at),
         };
-        let [concat_reference] = self.random.bytes();
+        let concat_reference = u16::from_be_bytes(self.random.bytes());
         Message {
             id: MessageId::new(now, self.random.bytes()),
             tenant: tenant.clone(),
@@ -211,6 +204,7 @@ impl Engine {
             to,
             from,
             text,
+            replaced,
             plan,
             concat_reference,
             class: draft.class,
@@ -224,7 +218,6 @@ impl Engine {
             on_doubt: draft.on_doubt,
             lane: Lane {
                 operator: operator.name.clone(),
-                step: 0,
             },
             created_at: now,
             send_at: draft.send_at,
@@ -269,7 +262,10 @@ fn check(mut draft: Draft, policy: &Policy, now: Timestamp) -> Result<Checked, V
             .map_err(|error| errors.push(FieldError::new("/from", error.code(), error.to_string())))
             .ok()
     });
-    let plan = check_text(&mut draft, policy, &mut errors);
+    // A number that cannot be read hides no error of the text.
+    let operator = to.map_or(&policy.operators[0], |to| policy.operator_for(to));
+    let rules = policy.first_text_rules(operator);
+    let prepared = check_text(&mut draft, policy, &rules, &mut errors);
     check_labels(&draft, &mut errors);
     if draft.send_at.is_some_and(|at| at > now + SEND_AT_MAX) {
         errors.push(FieldError::new(
@@ -304,24 +300,23 @@ fn check(mut draft: Draft, policy: &Policy, now: Timestamp) -> Result<Checked, V
             problem.to_string(),
         ));
     }
-    let (Some(to), Some((plan, forcing_unicode)), true) = (to, plan, errors.is_empty()) else {
+    let (Some(to), Some(prepared), true) = (to, prepared, errors.is_empty()) else {
         return Err(errors);
     };
-    let operator = policy.operator_for(to).clone();
     let (due_at, why) = match draft.send_at {
         Some(at) if at > now => (at, WaitReason::ScheduledByClient),
         _ => (now, WaitReason::Accepted),
     };
     // Validity starts when the message may first leave, not when it was accepted.
     let expires_at = due_at + draft.validity.unwrap_or(operator.validity);
-    let text = std::mem::take(&mut draft.text);
     Ok(Checked {
         to,
         from,
-        text,
-        plan,
-        forcing_unicode,
-        operator,
+        text: prepared.text,
+        plan: prepared.plan,
+        replaced: prepared.replaced,
+        rules,
+        operator: operator.clone(),
         why,
         due_at,
         expires_at,
@@ -329,12 +324,13 @@ fn check(mut draft: Draft, policy: &Policy, now: Timestamp) -> Result<Checked, V
     })
 }
 
-/// Checks the text and plans its parts; transliterates in place where that was asked for.
+/// Checks the text, which it takes, and plans its parts.
 fn check_text(
     draft: &mut Draft,
     policy: &Policy,
+    rules: &TextRules,
     errors: &mut Vec<FieldError>,
-) -> Option<(Plan, Vec<char>)> {
+) -> Option<Prepared> {
     let before = errors.len();
     if draft.text.trim().is_empty() {
         errors.push(FieldError::new(
@@ -365,13 +361,11 @@ fn check_text(
     if errors.len() > before {
         return None;
     }
-    if draft.encoding == Encoding::Transliterate {
-        draft.text = gsm7::transliterate(&draft.text);
-    }
-    let forcing = gsm7::forcing_unicode(&draft.text);
-    let plan = segment::plan(&draft.text);
+    let prepared = rules.prepare(std::mem::take(&mut draft.text), draft.encoding);
+    let plan = &prepared.plan;
     if draft.encoding == Encoding::Gsm && plan.alphabet != Alphabet::Gsm7 {
-        let characters: String = forcing.iter().take(20).collect();
+        let strangers = rules.strangers(&prepared.text);
+        let characters: String = strangers.iter().map(|(c, _)| c).take(20).collect();
         errors.push(FieldError::new(
             "/text",
             "text_not_gsm",
@@ -398,7 +392,7 @@ fn check_text(
             ),
         ));
     }
-    (errors.len() == before).then_some((plan, forcing))
+    (errors.len() == before).then_some(prepared)
 }
 
 fn check_labels(draft: &Draft, errors: &mut Vec<FieldError>) {

@@ -3,23 +3,27 @@
 //! A permit is taken before the claim and travels with the message until its outcome is committed,
 //! so that memory holds at most the sum of the windows, whatever the backlog, and so does the
 //! number of messages that a crash may send twice. The due order is the store's; this task only
-//! knows when to look again.
+//! knows who may send what, and when to look again.
+//!
+//! Which step of its route a message takes is decided when it is claimed: the first one over which
+//! messages may go out, and a later one only once those before it have been shut for as long as the
+//! operator's rule says. So the way back to the first step needs no write. What an account has, or
+//! may have, a part of is claimed for that account alone, whichever step it is in.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::accounts::Gate;
 use super::{Engine, flights};
 use crate::channel::ChannelHandle;
-use crate::channel::limiter::Pacer;
 use crate::domain::id::{Account, Lane};
 use crate::domain::message::WaitReason;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::store::{Claimant, Report, StoreError};
+use crate::store::{Claimant, Reach, Report, StoreError};
 
 /// Most messages claimed at once for one channel, so that lanes take turns.
 const BURST: usize = 16;
@@ -33,11 +37,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until `claiming` is cancelled.
 pub(super) async fn run(engine: Arc<Engine>, claiming: CancellationToken) {
-    let mut dispatcher = Dispatcher {
-        engine,
-        pacers: HashMap::new(),
-        turn: 0,
-    };
+    let mut dispatcher = Dispatcher { engine, turn: 0 };
     let mut policy = dispatcher.engine.policy.clone();
     loop {
         let wake_at = dispatcher.fill().await;
@@ -54,9 +54,18 @@ pub(super) async fn run(engine: Arc<Engine>, claiming: CancellationToken) {
 
 struct Dispatcher {
     engine: Arc<Engine>,
-    pacers: HashMap<Account, (u32, Pacer)>,
-    /// Which lane goes first: another one each time.
+    /// Which lane, and which channel of those that are equally free, goes first: another one each
+    /// time.
     turn: usize,
+}
+
+/// One account's part in a lane.
+#[derive(Debug)]
+struct Share {
+    account: Account,
+    reach: Reach,
+    /// The account is tried with one message.
+    probe: bool,
 }
 
 impl Dispatcher {
@@ -90,104 +99,116 @@ impl Dispatcher {
         }
     }
 
-    /// One turn of a lane on each of its channels: how many messages left, and when to come back.
+    /// One turn of a lane on each account that may send some of it: how many messages left, and when
+    /// to come back.
     async fn fill_lane(
         &mut self,
         lane: &Lane,
         policy: &Policy,
     ) -> Result<(usize, Timestamp), StoreError> {
-        let now = self.engine.clock.now();
-        let Some(due) = self.engine.store.next_due(lane) else {
+        let engine = self.engine.clone();
+        let now = engine.clock.now();
+        let pins = engine.store.pins(lane);
+        let all = Reach {
+            free: true,
+            pinned: pins.clone(),
+        };
+        let Some(due) = engine.store.next_due(lane, &all) else {
             return Ok((0, Timestamp::NEVER));
         };
         if due > now {
             return Ok((0, due));
         }
-        let mut sent = 0;
-        let mut wake_at = Timestamp::NEVER;
-        let accounts = policy.accounts(lane);
-        let engine = self.engine.clone();
-        let mut channels: Vec<_> = engine
-            .channels
+        let (shares, mut wake_at) = engine.shares(lane, policy, &pins, now);
+        let in_line = shares
             .iter()
-            .filter(|handle| accounts.contains(&handle.account))
-            .collect();
-        // The emptiest window first spreads a lane over the binds of its account.
-        channels.sort_by_key(|handle| std::cmp::Reverse(handle.window.available_permits()));
-        for handle in channels {
-            // A channel that is down, or full, wakes us when that changes.
-            if !handle.status.borrow().is_up() {
-                continue;
+            .any(|share| engine.accounts.is_slowed(&share.account, now));
+        let mut sent = 0;
+        for share in &shares {
+            match engine.store.next_due(lane, &share.reach) {
+                Some(due) if due <= now => {}
+                next => {
+                    wake_at = wake_at.min(next.unwrap_or(Timestamp::NEVER));
+                    continue;
+                }
             }
-            if let Some(until) = engine.rests.throttled_until(&handle.account, now) {
-                wake_at = wake_at.min(until);
-                continue;
+            for handle in self.channels(&share.account) {
+                let most = if share.probe { 1 } else { BURST };
+                let (permits, next) = self.permits(&handle, policy, most, now);
+                wake_at = wake_at.min(next);
+                if permits.is_empty() {
+                    continue;
+                }
+                let claimed = self
+                    .claim(lane, &handle, share, in_line, permits, now)
+                    .await?;
+                sent += claimed;
+                if share.probe && claimed > 0 {
+                    engine.accounts.probe(&share.account, now);
+                    break;
+                }
             }
-            let (permits, next) = self.permits(handle, policy, now);
-            wake_at = wake_at.min(next);
-            if permits.is_empty() {
-                continue;
+            if sent > 0
+                && let Some(next) = engine.store.next_due(lane, &share.reach)
+            {
+                wake_at = wake_at.min(next);
             }
-            sent += self.claim(lane, handle, policy, permits, now).await?;
-        }
-        if sent > 0
-            && let Some(next) = engine.store.next_due(lane)
-        {
-            wake_at = wake_at.min(next);
         }
         Ok((sent, wake_at))
     }
 
+    /// The channels of an account that take messages, the emptiest window first, which spreads a lane
+    /// over them. One that is down, or full, wakes us when that changes.
+    fn channels(&self, account: &Account) -> Vec<ChannelHandle> {
+        let engine = &self.engine;
+        let takes =
+            |handle: &&ChannelHandle| handle.account == *account && engine.accounts.takes(handle);
+        let mut channels: Vec<_> = engine.channels.iter().filter(takes).cloned().collect();
+        let start = self.turn % channels.len().max(1);
+        channels.rotate_left(start);
+        channels.sort_by_key(|handle| std::cmp::Reverse(handle.window.available_permits()));
+        channels
+    }
+
     /// Free places of a channel's window that its account's pace allows, and when there are more.
     fn permits(
-        &mut self,
+        &self,
         handle: &ChannelHandle,
         policy: &Policy,
+        most: usize,
         now: Timestamp,
     ) -> (Vec<OwnedSemaphorePermit>, Timestamp) {
-        let pacer = self.pacer(&handle.account, policy);
+        let configured = policy.rates.get(&handle.account).copied().unwrap_or(0);
         let mut permits = Vec::new();
-        while permits.len() < BURST {
+        while permits.len() < most {
             let Ok(permit) = handle.window.clone().try_acquire_owned() else {
                 break;
             };
-            if let Err(wait) = pacer.pay() {
-                let until = now + wait.max(Duration::from_millis(1));
-                self.engine.rests.pace(&handle.account, until);
-                return (permits, until);
+            if let Err(wait) = self.engine.accounts.pay(&handle.account, configured) {
+                return (permits, now + wait.max(Duration::from_millis(1)));
             }
             permits.push(permit);
         }
         (permits, Timestamp::NEVER)
     }
 
-    fn pacer(&mut self, account: &Account, policy: &Policy) -> &mut Pacer {
-        let rate = policy.rates.get(account).copied().unwrap_or(0);
-        let clock = self.engine.clock.clone();
-        let (known, pacer) = self
-            .pacers
-            .entry(account.clone())
-            .or_insert_with(|| (rate, Pacer::new(rate, &clock)));
-        if *known != rate {
-            *known = rate;
-            *pacer = Pacer::new(rate, &clock);
-        }
-        pacer
-    }
-
     async fn claim(
-        &mut self,
+        &self,
         lane: &Lane,
         handle: &ChannelHandle,
-        policy: &Policy,
+        share: &Share,
+        in_line: bool,
         mut permits: Vec<OwnedSemaphorePermit>,
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let engine = self.engine.clone();
+        let rules = engine.rules().text_rules_of(&handle.account);
         let by = Claimant {
             account: handle.account.clone(),
             channel: handle.id.clone(),
             until: now + LEASE,
+            reach: share.reach.clone(),
+            in_line,
         };
         let claimed = engine.store.claim(lane, by, permits.len(), now).await;
         let messages = claimed
@@ -202,7 +223,7 @@ impl Dispatcher {
         for message in messages {
             let Some(permit) = permits.pop() else { break };
             parts += flights::parts_left(&message);
-            if !engine.flights.start(&message, permit, handle) {
+            if !engine.flights.start(&message, rules, permit, handle) {
                 // The channel stopped between the look and the claim.
                 returned.push(Report::GivenBack {
                     token: flights::token(&message),
@@ -210,16 +231,96 @@ impl Dispatcher {
                 });
             }
         }
-        let unused = permits.len();
-        let pacer = self.pacer(&handle.account, policy);
         // Every part is charged with the claim, though the later ones leave one answer after
         // another: no part ever has to wait for the pace in the middle of a message, and one that is
         // not sent after all only makes the account slower than it may be, never faster.
-        pacer.refund(unused);
-        pacer.charge(parts.saturating_sub(count));
+        let more = parts.saturating_sub(count);
+        engine.accounts.settle(&handle.account, permits.len(), more);
         if !returned.is_empty() {
             engine.store.report(returned, now).await?;
         }
         Ok(count)
+    }
+}
+
+impl Engine {
+    /// Who may send what of a lane now, and when that may change by time alone. `pins` are the
+    /// accounts that some of its messages are pinned to.
+    fn shares(
+        &self,
+        lane: &Lane,
+        policy: &Policy,
+        pins: &[Account],
+        now: Timestamp,
+    ) -> (Vec<Share>, Timestamp) {
+        let (free, mut wake_at) = self.way(lane, policy, now);
+        let mut shares: Vec<Share> = Vec::new();
+        // Nobody can finish what an account has begun that the configuration no longer has.
+        let orphans = pins.iter().filter(|account| !self.accounts.has(account));
+        for (account, probe) in free {
+            let mut reach = Reach::of(&account);
+            reach.pinned.extend(orphans.clone().cloned());
+            shares.push(Share {
+                account,
+                reach,
+                probe,
+            });
+        }
+        for account in pins {
+            if shares.iter().any(|share| share.account == *account) {
+                continue;
+            }
+            let probe = match self.accounts.gate(account, now) {
+                Gate::Open => false,
+                Gate::HalfOpen => true,
+                Gate::Shut(shut) => {
+                    wake_at = wake_at.min(shut.until.unwrap_or(Timestamp::NEVER));
+                    continue;
+                }
+            };
+            shares.push(Share {
+                account: account.clone(),
+                reach: Reach::pinned(account),
+                probe,
+            });
+        }
+        (shares, wake_at)
+    }
+
+    /// The accounts that free messages of a lane may take now: those of the first usable step, and
+    /// before them those that are to be tried with one message.
+    pub(super) fn way(
+        &self,
+        lane: &Lane,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> (Vec<(Account, bool)>, Timestamp) {
+        let operator = policy.operator(&lane.operator);
+        let mut way = Vec::new();
+        let mut wake_at = Timestamp::NEVER;
+        for step in &operator.route {
+            let mut usable = false;
+            let mut given_up_at = Timestamp::default();
+            for account in step {
+                match self.accounts.gate(account, now) {
+                    Gate::Open => {
+                        usable = true;
+                        way.push((account.clone(), false));
+                    }
+                    Gate::HalfOpen => way.push((account.clone(), true)),
+                    Gate::Shut(shut) => {
+                        wake_at = wake_at.min(shut.until.unwrap_or(Timestamp::NEVER));
+                        given_up_at = given_up_at.max(shut.given_up_at(operator.failover_after));
+                    }
+                }
+            }
+            if usable {
+                break;
+            }
+            if given_up_at > now {
+                return (way, wake_at.min(given_up_at));
+            }
+        }
+        (way, wake_at)
     }
 }

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::channel::{ChannelHandle, SubmitRequest};
 use crate::domain::id::{Account, ChannelId};
 use crate::domain::message::{Message, Progress, Segment, State, Token};
+use crate::domain::text::TextRules;
 use crate::domain::time::Timestamp;
-use crate::pdu::segment;
 
 /// A message that a channel has in hand.
 struct Flight {
@@ -24,6 +24,8 @@ struct Flight {
     _permit: OwnedSemaphorePermit,
     account: Account,
     channel: ChannelId,
+    /// How texts travel over the account.
+    rules: TextRules,
     requests: mpsc::Sender<SubmitRequest>,
 }
 
@@ -55,10 +57,11 @@ impl Flights {
     pub(super) fn start(
         &self,
         message: &Message,
+        rules: TextRules,
         permit: OwnedSemaphorePermit,
         channel: &ChannelHandle,
     ) -> bool {
-        let Some(request) = next_part(message) else {
+        let Some(request) = next_part(message, rules) else {
             return false;
         };
         let token = request.token;
@@ -66,6 +69,7 @@ impl Flights {
             _permit: permit,
             account: channel.account.clone(),
             channel: channel.id.clone(),
+            rules,
             requests: channel.requests.clone(),
         };
         // Known before the channel can report on it.
@@ -91,7 +95,8 @@ impl Flights {
             Some(message) if !holds(message, token) => Onward::Landed,
             Some(message) if message.expires_at <= now => Onward::Stranded,
             Some(message) => {
-                let sent = next_part(message).map(|request| flight.requests.try_send(request));
+                let next = next_part(message, flight.rules);
+                let sent = next.map(|request| flight.requests.try_send(request));
                 if matches!(sent, Some(Ok(()))) {
                     Onward::Flies
                 } else {
@@ -141,14 +146,14 @@ fn holds(message: &Message, by: Token) -> bool {
 /// Number of parts that a claim still has to send.
 pub(super) fn parts_left(message: &Message) -> usize {
     let sent = current(message).iter().filter(|part| has(part)).count();
-    message.plan.count().saturating_sub(sent)
+    message.current_plan().count().saturating_sub(sent)
 }
 
 /// What a channel is asked to send next: the first segment that the carrier does not have yet.
-fn next_part(message: &Message) -> Option<SubmitRequest> {
+fn next_part(message: &Message, rules: TextRules) -> Option<SubmitRequest> {
     let done = current(message);
-    let (index, text) = message
-        .plan
+    let plan = message.current_plan();
+    let (index, text) = plan
         .slices(&message.text)
         .enumerate()
         .find(|(index, _)| !done.get(*index).is_some_and(has))?;
@@ -156,10 +161,10 @@ fn next_part(message: &Message) -> Option<SubmitRequest> {
         token: token(message),
         to: message.to,
         from: message.from.clone(),
-        alphabet: message.plan.alphabet,
+        alphabet: plan.alphabet,
         segment: u16::try_from(index).unwrap_or(u16::MAX),
-        payload: Bytes::from(segment::octets(text, message.plan.alphabet)),
-        total: u8::try_from(message.plan.count()).unwrap_or(u8::MAX),
+        payload: Bytes::from(rules.octets(text, plan.alphabet)),
+        total: u8::try_from(plan.count()).unwrap_or(u8::MAX),
         reference: message.concat_reference,
         expires_at: message.expires_at,
         priority: message.priority,
@@ -187,7 +192,7 @@ mod tests {
     use tokio::sync::{Semaphore, watch};
 
     use super::*;
-    use crate::channel::ChannelStatus;
+    use crate::channel::{ChannelStatus, PeerWord};
     use crate::domain::event::Event;
     use crate::domain::fixtures::{START, at, in_parts, lease, policy};
 
@@ -200,6 +205,7 @@ mod tests {
             window_size: 1,
             requests,
             status: watch::channel(ChannelStatus::Up).1,
+            peer: watch::channel(PeerWord::default()).1,
         };
         (handle, inbox)
     }
@@ -231,7 +237,7 @@ mod tests {
     ) -> (Flights, Token) {
         let flights = Flights::default();
         let permit = handle.window.clone().try_acquire_owned().unwrap();
-        assert!(flights.start(message, permit, handle));
+        assert!(flights.start(message, TextRules::default(), permit, handle));
         let first = inbox.try_recv().unwrap();
         assert_eq!(first.segment, 0);
         (flights, first.token)
@@ -303,7 +309,7 @@ mod tests {
         drop(inbox);
         let permit = handle.window.clone().try_acquire_owned().unwrap();
         let flights = Flights::default();
-        assert!(!flights.start(&claimed(), permit, &handle));
+        assert!(!flights.start(&claimed(), TextRules::default(), permit, &handle));
         assert_eq!((flights.len(), handle.window.available_permits()), (0, 1));
     }
 }

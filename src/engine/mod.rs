@@ -10,8 +10,8 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::accounts::{Accounts, Gate};
 use self::flights::Flights;
-use self::rests::Rests;
 use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
@@ -22,11 +22,13 @@ use crate::metrics::Metrics;
 use crate::store::{Change, Store, StoreError};
 
 pub mod accept;
+mod accounts;
+mod circuit;
 mod dispatcher;
 mod flights;
 pub mod outbox;
 mod reaper;
-mod rests;
+mod throttle;
 mod traffic;
 pub mod view;
 
@@ -50,8 +52,8 @@ pub struct Engine {
     bells: Bells,
     /// Messages under way.
     flights: Flights,
-    /// Accounts that rest.
-    rests: Rests,
+    /// What is known of each account now.
+    accounts: Accounts,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -117,6 +119,7 @@ impl Engine {
             signing_key,
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let accounts = Accounts::new(&channels, &[], &clock);
         Self {
             store,
             policy,
@@ -127,7 +130,7 @@ impl Engine {
             changes,
             bells: Bells::default(),
             flights: Flights::default(),
-            rests: Rests::default(),
+            accounts,
             signing_key,
         }
     }
@@ -187,7 +190,11 @@ impl Engine {
                 if *due_at > self.clock.now() {
                     return Some((crate::store::why_code(why), Some(*due_at)));
                 }
-                Some(self.holdup(&message.lane).unwrap_or(("queued", None)))
+                let holdup = match message.pinned_to() {
+                    Some(account) => self.holdup_of([account]),
+                    None => self.holdup(&message.lane),
+                };
+                Some(holdup.unwrap_or(("queued", None)))
             }
             State::Submitted { .. } | State::Final(_) => None,
         }
@@ -198,26 +205,39 @@ impl Engine {
     #[must_use]
     pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
         let (rules, now) = (self.rules(), self.clock.now());
-        let accounts = rules.accounts(lane);
-        let up: Vec<&Account> = self
-            .channels
-            .iter()
-            .filter(|handle| accounts.contains(&handle.account) && handle.status.borrow().is_up())
-            .map(|handle| &handle.account)
-            .collect();
-        if up.is_empty() {
-            return Some(("no_channel", None));
+        let (way, _) = self.way(lane, &rules, now);
+        if way.iter().any(|(_, probe)| !probe) {
+            return self.holdup_of(way.iter().map(|(account, _)| account));
         }
-        let throttled: Vec<_> = up
-            .iter()
-            .filter_map(|account| self.rests.throttled_until(account, now))
-            .collect();
-        if throttled.len() == up.len() {
-            return Some(("throttled", throttled.into_iter().min()));
+        self.holdup_of(rules.route(lane).iter().flatten())
+    }
+
+    /// What keeps all of these accounts from sending: the reason of the one that may be free first.
+    fn holdup_of<'a>(
+        &self,
+        accounts: impl IntoIterator<Item = &'a Account>,
+    ) -> Option<(&'static str, Option<Timestamp>)> {
+        let now = self.clock.now();
+        let mut first: Option<(&'static str, Option<Timestamp>)> = None;
+        for account in accounts {
+            let holdup = match self.accounts.gate(account, now) {
+                Gate::Shut(shut) => (shut.why, shut.until),
+                Gate::HalfOpen => ("circuit_open", None),
+                Gate::Open if self.accounts.is_paced(account, now) => {
+                    if self.accounts.is_slowed(account, now) {
+                        ("throttled", None)
+                    } else {
+                        ("rate", None)
+                    }
+                }
+                Gate::Open => return None,
+            };
+            let until = |(_, until): (_, Option<Timestamp>)| until.unwrap_or(Timestamp::NEVER);
+            if first.is_none_or(|first| until(holdup) < until(first)) {
+                first = Some(holdup);
+            }
         }
-        up.iter()
-            .all(|account| self.rests.is_paced(account, now))
-            .then_some(("rate", None))
+        Some(first.unwrap_or(("no_channel", None)))
     }
 
     /// Tells the world about a change: counters, live listeners, the outbox.
@@ -278,7 +298,9 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
             () = claiming.cancelled() => return,
             changed = status.changed() => if changed.is_err() { return },
         }
-        tracing::info!(channel = %handle.id, status = ?*status.borrow_and_update(), "channel_status");
+        let now = status.borrow_and_update().clone();
+        tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+        engine.accounts.status(&handle, &now);
         engine.bells.dispatcher.notify_one();
     }
 }

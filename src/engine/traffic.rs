@@ -5,16 +5,18 @@
 //! part of a message is sent, before the commit that justifies it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::Engine;
+use super::accounts::Answer;
 use super::flights::Onward;
 use crate::channel::{Ack, ChannelEvent, SegmentOutcome};
 use crate::domain::event::Rejection;
-use crate::domain::id::{ChannelId, InboundId, Tenant};
+use crate::domain::id::{Account, ChannelId, InboundId, Tenant};
 use crate::domain::inbound::Inbound;
-use crate::domain::message::{Token, WaitReason};
+use crate::domain::message::{Doubt, Token, WaitReason};
 use crate::domain::time::Timestamp;
 use crate::store::{Change, ReceiptReport, Receiving, Report};
 
@@ -58,6 +60,9 @@ impl Engine {
                 self.sort_segment(token, segment, outcome, took, group);
             }
             ChannelEvent::Returned { token } => {
+                if let Some((account, _)) = self.flights.channel(token) {
+                    self.accounts.returned(&account);
+                }
                 group.reports.push(Report::GivenBack {
                     token,
                     why: WaitReason::NoChannelUp,
@@ -111,7 +116,7 @@ impl Engine {
         token: Token,
         segment: u16,
         outcome: SegmentOutcome,
-        took: std::time::Duration,
+        took: Duration,
         group: &mut Group,
     ) {
         // Not known for a late answer, to a message that is no longer under way.
@@ -120,7 +125,7 @@ impl Engine {
             SegmentOutcome::Accepted(reference) => {
                 if let Some((account, channel)) = channel {
                     self.metrics.submitted(channel.as_str(), took);
-                    self.rests.took(&account, self.clock.now());
+                    self.learn(&account, token, &Answer::Taken, took);
                 }
                 group.reports.push(Report::Accepted {
                     token,
@@ -129,22 +134,31 @@ impl Engine {
                 });
             }
             SegmentOutcome::Rejected(rejection) => {
-                // An account that may send nothing rests too, or it would be asked without end.
-                if let (Rejection::Throttled(_) | Rejection::Account(_), Some((account, _))) =
-                    (&rejection, &channel)
-                {
-                    self.metrics.throttled.increment(1);
-                    let pause =
-                        self.rests
-                            .throttle(account, self.clock.now(), self.random.fraction());
-                    if let Some(pause) = pause {
-                        tracing::warn!(%account, pause_ms = pause.as_millis(), "carrier_throttles");
-                    }
+                if let Some((account, _)) = &channel {
+                    let answer = match &rejection {
+                        Rejection::Permanent(code) => Answer::Judged(code.clone()),
+                        Rejection::Temporary(code) => Answer::Failed(code.clone()),
+                        Rejection::Account(code) => Answer::Refused(code.clone()),
+                        Rejection::Throttled(code) => {
+                            self.metrics.throttled.increment(1);
+                            Answer::TooMuch(code.clone())
+                        }
+                    };
+                    self.learn(account, token, &answer, took);
                 }
                 group.reports.push(Report::Rejected { token, rejection });
             }
             SegmentOutcome::Unknown(doubt) => {
                 self.metrics.in_doubt.increment(1);
+                if let Some((account, _)) = &channel {
+                    match doubt {
+                        Doubt::Disconnected => self.accounts.lost(account, token.message, took),
+                        Doubt::Timeout | Doubt::LeaseLost => {
+                            let answer = Answer::Failed("no answer".to_owned());
+                            self.learn(account, token, &answer, took);
+                        }
+                    }
+                }
                 group.reports.push(Report::Unknown {
                     token,
                     segment,
@@ -152,6 +166,13 @@ impl Engine {
                 });
             }
         }
+    }
+
+    /// What an answer says about the account that it came over.
+    fn learn(&self, account: &Account, token: Token, answer: &Answer, took: Duration) {
+        let chance = self.random.fraction();
+        self.accounts
+            .answered(account, token.message, answer, took, chance);
     }
 
     async fn commit(&self, group: Group) {

@@ -12,6 +12,7 @@ use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
 use crate::domain::receipt::ReceiptState;
 use crate::domain::status::Language;
+use crate::domain::text::Replacement;
 use crate::domain::time::Timestamp;
 use crate::pdu::segment::Alphabet;
 use crate::store::why_code;
@@ -48,10 +49,13 @@ pub struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
     eta: Option<Rfc3339>,
-    /// `gsm` or `ucs2`.
+    /// `gsm`, `latin1` or `ucs2`.
     encoding: &'static str,
     /// Number of parts on the air.
     parts: usize,
+    /// What was replaced in the text that was given, to avoid Unicode.
+    #[serde(skip_serializing_if = "<[Replaced<'_>]>::is_empty")]
+    transliterated: Vec<Replaced<'a>>,
     /// `transactional` or `commercial`.
     class: &'static str,
     /// The caller's label of the kind of message.
@@ -104,6 +108,16 @@ pub struct MessageView<'a> {
     revision: u32,
     /// What happened, oldest first.
     events: Vec<EventView<'a>>,
+}
+
+/// A character, with its combining marks, and what stands in its place.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Replacement)]
+pub struct Replaced<'a> {
+    /// What was given.
+    from: &'a str,
+    /// What is sent.
+    to: &'a str,
 }
 
 /// One line of a message's history.
@@ -228,8 +242,9 @@ pub fn message_view<'a>(
         reason: message.reason().map(|cause| cause.code()),
         why,
         eta: eta.map(Rfc3339),
-        encoding: alphabet_word(message.plan.alphabet),
+        encoding: alphabet_word(message.current_plan().alphabet),
         parts: message.parts(),
+        transliterated: message.replaced.iter().map(Replaced::from).collect(),
         class: class_word(message.class),
         kind: message.kind.as_deref(),
         reference: message.reference.as_deref(),
@@ -252,6 +267,15 @@ pub fn message_view<'a>(
             .and_then(|json| serde_json::from_str(json).ok()),
         revision: message.revision,
         events: message.events.iter().map(EventView::from).collect(),
+    }
+}
+
+impl<'a> From<&'a Replacement> for Replaced<'a> {
+    fn from(replacement: &'a Replacement) -> Self {
+        Self {
+            from: &replacement.from,
+            to: &replacement.to,
+        }
     }
 }
 
@@ -336,6 +360,7 @@ impl From<ChannelView> for ChannelJson {
 pub const fn alphabet_word(alphabet: Alphabet) -> &'static str {
     match alphabet {
         Alphabet::Gsm7 => "gsm",
+        Alphabet::Latin1 => "latin1",
         Alphabet::Ucs2 => "ucs2",
     }
 }

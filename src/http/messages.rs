@@ -16,7 +16,7 @@ use super::body::{Incoming, Named, Parameters, Reading};
 use super::draft::{self, Decoded, NewMessage};
 use super::problem::{InputError, Problem};
 use super::{App, List, json};
-use crate::domain::id::{Lane, MessageId};
+use crate::domain::id::MessageId;
 use crate::domain::msisdn;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
@@ -388,27 +388,26 @@ async fn preview(
             detail: format!("the text is sent, and paid for, as {} parts", plan.count()),
         });
     }
-    let lane = Lane {
-        operator: operator.name.clone(),
-        step: 0,
-    };
-    let rules = engine.rules();
-    let accounts = rules.accounts(&lane);
-    let up = engine
-        .channels
-        .iter()
-        .any(|channel| accounts.contains(&channel.account) && channel.status.borrow().is_up());
+    let route = || operator.route.iter().flatten();
+    let up = engine.channels.iter().any(|channel| {
+        route().any(|account| *account == channel.account) && channel.status.borrow().is_up()
+    });
     if !up {
         warnings.push(Warning {
             code: "no_channel",
-            detail: "no channel of its first step is up now; it would wait".to_owned(),
+            detail: "no channel of its route is up now; it would wait".to_owned(),
         });
     }
     let preview = Preview {
         to: checked.to.to_string(),
         from: checked.from.as_ref().map(ToString::to_string),
         encoding,
-        forcing_unicode: checked.forcing_unicode.clone(),
+        forcing_unicode: checked
+            .rules
+            .strangers(&checked.text)
+            .into_iter()
+            .map(|(c, _)| c)
+            .collect(),
         units: plan.units,
         parts: plan.count(),
         part_texts: plan.slices(&checked.text).map(str::to_owned).collect(),

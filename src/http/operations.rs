@@ -122,7 +122,6 @@ impl Shown {
             let why = if why == "queued" {
                 let lane = Lane {
                     operator: operator.clone(),
-                    step: 0,
                 };
                 engine.holdup(&lane).map_or(why, |(why, _)| why)
             } else {

@@ -1,9 +1,10 @@
 //! Text → alphabet, number of segments, and where to cut.
 //!
 //! One short message carries 140 octets (3GPP TS 23.040 clause 9.2.3.24): 160
-//! septets or 70 UTF-16 units. A longer text travels as several, each giving six
+//! septets, 140 octets of Latin-1 or 70 UTF-16 units. A longer text travels as several, each giving six
 //! octets to a user data header with an 8 bit concatenation reference (clause
-//! 9.2.3.24.1), which leaves 153 septets or 67 units.
+//! 9.2.3.24.1), which leaves 153 septets, 134 octets or 67
+//! units.
 //!
 //! Invariants: the slices of a plan, joined, are the text; no slice exceeds its
 //! limit; no cut falls inside an escape pair or a surrogate pair. A cut also
@@ -12,41 +13,52 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{gsm7, ucs2};
+use super::default_alphabet::DefaultAlphabet;
+use super::{gsm7, latin1, ucs2};
 
 /// How a text is put into octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Alphabet {
     /// GSM 7 bit default alphabet with its extension table, SMPP `data_coding` 0.
     Gsm7,
+    /// ISO-8859-1 in 8 bits, SMPP `data_coding` 3.
+    Latin1,
     /// UTF-16BE, SMPP `data_coding` 8.
     Ucs2,
 }
 
 impl Alphabet {
-    /// What one message holds alone, in septets or UTF-16 units.
+    /// What one message holds alone, in septets, octets or UTF-16 units.
     #[must_use]
     pub fn single_limit(self) -> u32 {
         match self {
             Alphabet::Gsm7 => 160,
+            Alphabet::Latin1 => 140,
             Alphabet::Ucs2 => 70,
         }
     }
 
-    /// What one segment of several holds beside a header of 6 octets, in septets
-    /// or UTF-16 units.
+    /// What one segment of several holds beside a header of 6 octets, in septets,
+    /// octets or UTF-16 units.
     #[must_use]
     pub fn part_limit(self) -> u32 {
         match self {
             Alphabet::Gsm7 => 153,
+            Alphabet::Latin1 => 134,
             Alphabet::Ucs2 => 67,
         }
     }
 
-    /// What `c` costs, in septets or UTF-16 units; `None` without a form.
+    /// What `text` costs; characters without a form cost nothing.
+    fn units(self, text: &str) -> u32 {
+        text.chars().filter_map(|c| self.cost(c)).sum()
+    }
+
+    /// What `c` costs, in septets, octets or UTF-16 units; `None` without a form.
     fn cost(self, c: char) -> Option<u32> {
         match self {
             Alphabet::Gsm7 => gsm7::septets(c),
+            Alphabet::Latin1 => latin1::has(c).then_some(1),
             Alphabet::Ucs2 => Some(ucs2::units(c)),
         }
         .map(u32::from)
@@ -59,7 +71,7 @@ impl Alphabet {
 pub struct Plan {
     /// The alphabet of every segment.
     pub alphabet: Alphabet,
-    /// Septets or UTF-16 code units of the whole text.
+    /// Septets, octets of Latin-1 or UTF-16 code units of the whole text.
     pub units: u32,
     /// Byte offset in the text of the end of each segment; never empty, and the
     /// last is the length of the text.
@@ -72,6 +84,37 @@ impl Plan {
     #[must_use]
     pub fn count(&self) -> usize {
         self.ends.len()
+    }
+
+    /// The same text handed over whole: the SMSC cuts it.
+    #[must_use]
+    pub fn in_one_piece(mut self) -> Self {
+        let end = self.ends.pop();
+        self.ends = end.into_iter().collect();
+        self
+    }
+
+    /// Number of short messages on the air, where a text that was handed over whole
+    /// counts as the parts that the SMSC makes of it.
+    #[must_use]
+    pub fn on_air(&self, text: &str) -> usize {
+        if self.count() == 1 && self.units > self.alphabet.single_limit() {
+            return cut(text, self.alphabet).count();
+        }
+        self.count()
+    }
+
+    /// Units that the last short message has room for.
+    #[must_use]
+    pub fn units_left(&self, text: &str) -> u32 {
+        if self.units <= self.alphabet.single_limit() {
+            return self.alphabet.single_limit() - self.units;
+        }
+        let cut = cut(text, self.alphabet);
+        let last = cut.slices(text).last().unwrap_or_default();
+        self.alphabet
+            .part_limit()
+            .saturating_sub(self.alphabet.units(last))
     }
 
     /// The segments of `text`, in order. For another text than the one planned
@@ -91,7 +134,21 @@ impl Plan {
 /// there, else UCS-2. An empty text is one empty segment.
 #[must_use]
 pub fn plan(text: &str) -> Plan {
-    plan_as(text, Alphabet::Gsm7).unwrap_or_else(|_| cut(text, Alphabet::Ucs2))
+    plan_for(text, DefaultAlphabet::Gsm, false)
+}
+
+/// The plan of `text` in the smallest alphabet for an SMSC with this default
+/// alphabet: that one if every character has a place there, else Latin-1 as
+/// `data_coding` 3 if `eight_bit` allows it, else UCS-2.
+#[must_use]
+pub fn plan_for(text: &str, default: DefaultAlphabet, eight_bit: bool) -> Plan {
+    if text.chars().all(|c| default.has(c)) {
+        cut(text, Alphabet::Gsm7)
+    } else if eight_bit && text.chars().all(latin1::has) {
+        cut(text, Alphabet::Latin1)
+    } else {
+        cut(text, Alphabet::Ucs2)
+    }
 }
 
 /// The plan of `text` in `alphabet`.
@@ -106,18 +163,16 @@ pub fn plan_as(text: &str, alphabet: Alphabet) -> Result<Plan, char> {
 }
 
 /// The octets of one slice, as SMPP carries them after the header: septets one
-/// per octet, or UTF-16BE.
+/// per octet, Latin-1, or UTF-16BE.
 ///
 /// A character without a form in `alphabet` is sent as `?`; a slice of a plan has
 /// none.
 #[must_use]
 pub fn octets(slice: &str, alphabet: Alphabet) -> Vec<u8> {
     match alphabet {
+        Alphabet::Gsm7 => DefaultAlphabet::Gsm.encode(slice),
+        Alphabet::Latin1 => latin1::encode(slice),
         Alphabet::Ucs2 => ucs2::encode(slice),
-        Alphabet::Gsm7 => gsm7::encode(slice).unwrap_or_else(|_| {
-            let known = |c| if gsm7::septets(c).is_some() { c } else { '?' };
-            gsm7::encode(&slice.chars().map(known).collect::<String>()).unwrap_or_default()
-        }),
     }
 }
 
@@ -276,6 +331,40 @@ mod tests {
     }
 
     #[test]
+    fn the_default_alphabet_and_latin1_decide_what_needs_unicode() {
+        use Alphabet::{Gsm7, Latin1, Ucs2};
+        use DefaultAlphabet::{Ascii, Gsm, Latin1 as EightBit};
+        for (text, default, eight_bit, alphabet) in [
+            ("déjà 10 €", Gsm, false, Gsm7),
+            ("déjà 10 €", EightBit, false, Ucs2),
+            ("déjà", EightBit, false, Gsm7),
+            ("déjà", Ascii, false, Ucs2),
+            ("déjà", Ascii, true, Latin1),
+            ("reçu", Gsm, true, Latin1),
+            ("reçu", EightBit, false, Ucs2),
+            ("reçu 10 €", Gsm, true, Ucs2),
+            ("l’œuvre", Gsm, true, Ucs2),
+            ("[hello]", Ascii, true, Gsm7),
+        ] {
+            let plan = plan_for(text, default, eight_bit);
+            assert_eq!(plan.alphabet, alphabet, "{text} {default:?} {eight_bit}");
+        }
+        // The SMSC re-codes to septets: a bracket costs two, however it was written.
+        assert_eq!(plan_for("[[", EightBit, false).units, 4);
+        let text = "ç".repeat(141);
+        let plan = plan_for(&text, Gsm, true);
+        let lengths: Vec<_> = plan
+            .slices(&text)
+            .map(|s| octets(s, Latin1).len())
+            .collect();
+        assert_eq!(
+            (plan.units, lengths, plan.units_left(&text)),
+            (141, vec![134, 7], 127)
+        );
+        assert_eq!(plan_for(&"ç".repeat(140), Gsm, true).count(), 1);
+    }
+
+    #[test]
     fn more_segments_than_a_header_can_number_are_representable() {
         assert_eq!(plan(&"a".repeat(153 * 300)).count(), 300);
     }
@@ -292,13 +381,14 @@ mod tests {
             1 => plan.alphabet.single_limit(),
             _ => plan.alphabet.part_limit(),
         };
-        let width = match plan.alphabet {
-            Alphabet::Gsm7 => 1,
-            Alphabet::Ucs2 => 2,
-        };
         let mut units = 0;
         for slice in plan.slices(text) {
             let octets = octets(slice, plan.alphabet);
+            let width = if plan.alphabet == Alphabet::Ucs2 {
+                2
+            } else {
+                1
+            };
             let slice_units = u32::try_from(octets.len() / width).unwrap();
             prop_assert!(slice_units <= limit);
             prop_assert!(plan.count() == 1 || slice_units > 0);
@@ -306,11 +396,19 @@ mod tests {
             // Each segment decodes alone: no escape and no surrogate is torn.
             let alone = match plan.alphabet {
                 Alphabet::Gsm7 => gsm7::decode(&octets),
+                Alphabet::Latin1 => latin1::decode(&octets),
                 Alphabet::Ucs2 => ucs2::decode(&octets),
             };
             prop_assert_eq!(alone, slice);
         }
         prop_assert_eq!(units, plan.units);
+        prop_assert_eq!(plan.on_air(text), plan.count());
+        let last = plan.slices(text).last().unwrap();
+        prop_assert_eq!(plan.units_left(text), limit - plan.alphabet.units(last));
+        let whole = plan.clone().in_one_piece();
+        prop_assert_eq!(whole.slices(text).collect::<Vec<_>>(), [text]);
+        prop_assert_eq!(whole.on_air(text), plan.count());
+        prop_assert_eq!(whole.units_left(text), plan.units_left(text));
         Ok(())
     }
 
@@ -319,6 +417,11 @@ mod tests {
         fn any_text_is_cut_well(text in "\\PC{0,300}|(?s:.){0,300}") {
             check(&text, &plan(&text))?;
             check(&text, &plan_as(&text, Alphabet::Ucs2).unwrap())?;
+        }
+
+        #[test]
+        fn latin1_text_is_cut_well(text in "[a-zéçÿ\u{A0}«»\r\n]{0,600}") {
+            check(&text, &plan_as(&text, Alphabet::Latin1).unwrap())?;
         }
 
         #[test]

@@ -17,8 +17,24 @@ pub fn encode(text: &str) -> Vec<u8> {
 /// damage stays visible instead of disappearing.
 #[must_use]
 pub fn decode(octets: &[u8]) -> String {
+    decode_as(octets, u16::from_be_bytes)
+}
+
+/// The same for octets from strangers, which may begin with a byte order mark: it is
+/// no part of the text, and one that is written the other way round proves that all
+/// of it is little-endian. Nothing else is proof.
+#[must_use]
+pub fn decode_marked(octets: &[u8]) -> String {
+    match octets {
+        [0xFE, 0xFF, rest @ ..] => decode_as(rest, u16::from_be_bytes),
+        [0xFF, 0xFE, rest @ ..] => decode_as(rest, u16::from_le_bytes),
+        _ => decode(octets),
+    }
+}
+
+fn decode_as(octets: &[u8], unit: fn([u8; 2]) -> u16) -> String {
     let (pairs, odd) = octets.as_chunks::<2>();
-    let mut text: String = char::decode_utf16(pairs.iter().copied().map(u16::from_be_bytes))
+    let mut text: String = char::decode_utf16(pairs.iter().copied().map(unit))
         .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
         .collect();
     if !odd.is_empty() {
@@ -63,6 +79,14 @@ mod tests {
         ] {
             assert_eq!(decode(octets), text, "{octets:02X?}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_believed_and_not_shown() {
+        assert_eq!(decode_marked(b"\xFE\xFF\x01\x53"), "œ");
+        assert_eq!(decode_marked(b"\xFF\xFE\x53\x01\x00"), "œ\u{FFFD}");
+        assert_eq!(decode_marked(b"\x53\x01"), "匁");
+        assert_eq!(decode(b"\xFE\xFF\x01\x53"), "\u{FEFF}œ");
     }
 
     proptest! {

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conformance::{World, accepted, all, claimant, keyed, shop, token};
-use super::{Accepted, Change, ReceiptReport, Receiving, Report, Settled, Store, StoreError};
+use super::{
+    Accepted, Change, Claimant, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError,
+};
 use crate::clock::Random;
 use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, lease, message, number, policy};
-use crate::domain::id::MessageId;
-use crate::domain::message::{Doubt, Message, State, Token, WaitReason};
+use crate::domain::id::{Account, MessageId};
+use crate::domain::message::{Attempt, Doubt, Message, Progress, State, Token, WaitReason};
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
@@ -26,7 +28,7 @@ struct Model {
     /// Accepted submissions by key: body and ids.
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
     /// Newest binding of each reference.
-    bound: BTreeMap<String, (MessageId, u16, u16)>,
+    bound: BTreeMap<(Account, String), (MessageId, u16, u16)>,
     /// With the time since when something is parked under its reference.
     parked: Vec<(ReceiptReport, Timestamp)>,
     /// Claims so far in the lane, for the fair tenth.
@@ -71,11 +73,31 @@ impl Model {
         Ok(Accepted::New(ids))
     }
 
-    fn claim(&mut self, limit: usize, now: Timestamp) -> Vec<Message> {
+    /// Whether somebody may take a message, as far as accounts and recipients go.
+    fn within(&self, message: &Message, by: &Claimant) -> bool {
+        let has_some = |attempt: &&Attempt| {
+            attempt
+                .segments
+                .iter()
+                .any(|s| s.progress != Progress::Unsent)
+        };
+        match message.attempts.iter().rfind(has_some) {
+            Some(attempt) => by.reach.pinned.contains(&attempt.account),
+            None => {
+                let leased =
+                    |m: &Message| matches!(m.state, State::Leased(_)) && m.to == message.to;
+                by.reach.free && !(by.in_line && self.messages.values().any(leased))
+            }
+        }
+    }
+
+    fn claim(&mut self, by: &Claimant, limit: usize, now: Timestamp) -> Vec<Message> {
         let mut claimed = Vec::new();
         while claimed.len() < limit {
             let due = self.messages.values().filter_map(|m| match &m.state {
-                State::Waiting { due_at, .. } if *due_at <= now && !self.over.contains(&m.id) => {
+                State::Waiting { due_at, .. }
+                    if *due_at <= now && !self.over.contains(&m.id) && self.within(m, by) =>
+                {
                     Some((*due_at, m.id, m.priority))
                 }
                 _ => None,
@@ -89,7 +111,8 @@ impl Model {
                 break;
             };
             self.taken += 1;
-            match self.apply(id, &Event::Claimed(lease("a", due_at, now)), now) {
+            let lease = lease(by.account.as_str(), due_at, now);
+            match self.apply(id, &Event::Claimed(lease), now) {
                 Some(message) => claimed.push(message),
                 None => self.over.push(id),
             }
@@ -107,22 +130,24 @@ impl Model {
             return changed;
         };
         let message = &self.messages[&token.message];
-        let carries = message
-            .attempts
-            .get(usize::from(token.attempt))
-            .and_then(|attempt| attempt.segments.get(usize::from(*segment)))
-            .is_some_and(|segment| segment.references.contains(reference));
-        if !carries {
+        let attempt = message.attempts.get(usize::from(token.attempt));
+        let carrying = attempt.filter(|attempt| {
+            let segment = attempt.segments.get(usize::from(*segment));
+            segment.is_some_and(|segment| segment.references.contains(reference))
+        });
+        let Some(Attempt { account, .. }) = carrying.cloned() else {
             return changed;
-        }
+        };
         let to = message.to;
         let canonical = canonical_reference(reference);
         let place = (token.message, token.attempt, *segment);
-        self.bound.insert(canonical.clone(), place);
+        self.bound
+            .insert((account.clone(), canonical.clone()), place);
         for form in reference_forms(reference) {
             let mine = |(parked, since): &(ReceiptReport, Timestamp)| {
                 let overtook = form == canonical && now.since(*since).as_secs() < 60;
-                canonical_reference(&parked.reference) == form
+                parked.account == account
+                    && canonical_reference(&parked.reference) == form
                     && (overtook || parked.handset.is_none_or(|handset| handset == to))
             };
             let (merge, keep) = std::mem::take(&mut self.parked).into_iter().partition(mine);
@@ -152,7 +177,10 @@ impl Model {
     /// The message that changed; or whether the receipt was parked.
     fn receive(&mut self, report: &ReceiptReport, now: Timestamp) -> Result<Message, bool> {
         let forms = reference_forms(&report.reference);
-        let exact = self.bound.get(&forms[0]).copied();
+        let exact = self
+            .bound
+            .get(&(report.account.clone(), forms[0].clone()))
+            .copied();
         let fits = |place: &&(MessageId, u16, u16)| {
             report
                 .handset
@@ -160,7 +188,7 @@ impl Model {
         };
         let found = forms
             .iter()
-            .filter_map(|form| self.bound.get(form))
+            .filter_map(|form| self.bound.get(&(report.account.clone(), form.clone())))
             .find(fits)
             .copied()
             .or(exact);
@@ -170,7 +198,10 @@ impl Model {
                 let same: Vec<_> = self
                     .parked
                     .iter()
-                    .filter(|(parked, _)| canonical_reference(&parked.reference) == forms[0])
+                    .filter(|(parked, _)| {
+                        parked.account == report.account
+                            && canonical_reference(&parked.reference) == forms[0]
+                    })
                     .collect();
                 let known = same.iter().any(|(parked, _)| parked == report) || same.len() >= 16;
                 let since = same.first().map_or(now, |(_, since)| *since);
@@ -275,6 +306,25 @@ impl Run {
         message
     }
 
+    /// One of two accounts, with all that it may take or less, or with what another one left.
+    fn claimant(&self, now: Timestamp) -> Claimant {
+        let accounts = ["a", "b"];
+        let one = accounts[usize::from(self.pick(3) == 0)];
+        let reach = match self.pick(6) {
+            0 => Reach::pinned(&one.into()),
+            1 => Reach {
+                free: true,
+                pinned: accounts.map(Account::from).to_vec(),
+            },
+            _ => Reach::of(&one.into()),
+        };
+        Claimant {
+            reach,
+            in_line: self.now % 200_000 < 100_000,
+            ..claimant(one, now)
+        }
+    }
+
     fn report(&mut self) -> Option<Report> {
         let index = self.pick(u64::try_from(self.tokens.len()).unwrap().max(1));
         let (message, segment) = self.tokens.get_mut(usize::try_from(index).unwrap())?;
@@ -337,7 +387,7 @@ impl Run {
             ReceiptState::Undeliverable,
         ];
         ReceiptReport {
-            account: "a".into(),
+            account: ["a", "b"][usize::from(self.pick(4) == 0)].into(),
             reference: self.reference(),
             handset: (self.pick(2) == 0).then(|| number(self.pick(5))),
             receipt: Receipt {
@@ -385,9 +435,10 @@ impl Run {
             3 | 4 => {
                 let before = self.model.messages.clone();
                 let limit = usize::try_from(1 + self.pick(5)).unwrap();
-                let expected = self.model.claim(limit, now);
+                let by = self.claimant(now);
+                let expected = self.model.claim(&by, limit, now);
                 for store in stores {
-                    let by = claimant("a", now);
+                    let by = by.clone();
                     let answer = store.claim(&lane("orange"), by, limit, now).await.unwrap();
                     let ids = |some: &[Message]| some.iter().map(|m| m.id).collect::<Vec<_>>();
                     assert_eq!(ids(&answer.messages), ids(&expected));

@@ -52,7 +52,7 @@ pub trait Store: Send + Sync + 'static {
     /// ids again, another body is `Conflict`.
     async fn accept(&self, submission: Submission) -> Result<Accepted, StoreError>;
 
-    /// Takes up to `limit` messages of `lane` that are due at `now`, for sending.
+    /// Takes up to `limit` messages of `lane` that are due at `now` and within reach, for sending.
     ///
     /// Where the message is to be sent at most once, its claim is durable before this returns;
     /// elsewhere a crash forgets it, and the message is sent again: the same as if it were known.
@@ -133,8 +133,11 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<Inbound>, StoreError>;
 
-    /// When the lane has work next: `None` if never before it is notified.
-    fn next_due(&self, lane: &Lane) -> Option<Timestamp>;
+    /// When the lane has work next for a claimant with this reach: `None` if never before it is
+    /// notified.
+    fn next_due(&self, lane: &Lane, reach: &Reach) -> Option<Timestamp>;
+    /// The accounts that messages of the lane are pinned to.
+    fn pins(&self, lane: &Lane) -> Vec<Account>;
     /// When the next deadline of any message passes.
     fn next_deadline(&self) -> Option<Timestamp>;
     /// Lanes that hold messages.
@@ -235,6 +238,40 @@ pub struct Claimant {
     pub channel: ChannelId,
     /// When the claim is taken as lost.
     pub until: Timestamp,
+    /// Which messages it may take.
+    pub reach: Reach,
+    /// True: no message is taken while another one to the same recipient is leased, so that none can
+    /// overtake one that is refused.
+    pub in_line: bool,
+}
+
+/// Which messages of a lane a claimant may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Those that no account has, or may have, a part of.
+    pub free: bool,
+    /// Those that one of these accounts has, or may have, a part of.
+    pub pinned: Vec<Account>,
+}
+
+impl Reach {
+    /// Whatever this account may send.
+    #[must_use]
+    pub fn of(account: &Account) -> Self {
+        Self {
+            free: true,
+            pinned: vec![account.clone()],
+        }
+    }
+
+    /// Only what this account has to finish.
+    #[must_use]
+    pub fn pinned(account: &Account) -> Self {
+        Self {
+            free: false,
+            pinned: vec![account.clone()],
+        }
+    }
 }
 
 /// What a claim took.
@@ -242,7 +279,7 @@ pub struct Claimant {
 pub struct Claimed {
     /// The messages, leased.
     pub messages: Vec<Message>,
-    /// When the lane has work again.
+    /// When the lane has work again within the same reach.
     pub next_due: Option<Timestamp>,
 }
 

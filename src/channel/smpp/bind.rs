@@ -15,8 +15,10 @@ use super::encode::{EncodeError, c_string};
 use super::errors::{ESME_RINVBNDSTS, ESME_RINVPASWD, ESME_RINVSYSID, ESME_ROK, status_text};
 use super::link::{Closed, Link, LinkEvent, LinkTimers};
 use super::{BindMode, SmppConfig};
+use crate::channel::PeerWord;
 use crate::clock::Clock;
 use crate::domain::message::Token;
+use crate::domain::wire::FIRST_WITH_TLVS;
 
 /// Longest wait for a connection: a host that answers at all does so sooner.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -76,6 +78,8 @@ pub(super) struct Bound {
     pub(super) submit: EsmeLink,
     /// A receiver of its own, where one was asked for.
     pub(super) receive: Option<EsmeLink>,
+    /// What the SMSC said about itself.
+    pub(super) peer: PeerWord,
 }
 
 /// Why there is no bound session.
@@ -91,6 +95,11 @@ pub(super) enum BindError {
     Closed(#[from] Closed),
     #[error("bind: {0}")]
     Config(#[from] EncodeError),
+    #[error("the SMSC speaks SMPP {}.{}, which has no TLVs; {needed_by} needs them", version >> 4, version & 0x0F)]
+    NoTlvs {
+        version: u8,
+        needed_by: &'static str,
+    },
 }
 
 impl BindError {
@@ -98,7 +107,7 @@ impl BindError {
     pub(super) const fn is_about_credentials(&self) -> bool {
         matches!(
             self,
-            Self::Refused(ESME_RINVPASWD | ESME_RINVSYSID) | Self::Config(_)
+            Self::Refused(ESME_RINVPASWD | ESME_RINVSYSID) | Self::Config(_) | Self::NoTlvs { .. }
         )
     }
 
@@ -109,7 +118,7 @@ impl BindError {
 }
 
 #[derive(Clone, Copy)]
-enum Role {
+pub(super) enum Role {
     Transceiver,
     Transmitter,
     Receiver,
@@ -123,19 +132,21 @@ pub(super) async fn bind(
 ) -> Result<Bound, BindError> {
     match config.bind {
         BindMode::Transceiver => {
-            let submit = open(connector, config, clock, Role::Transceiver).await?;
+            let (submit, peer) = open(connector, config, clock, Role::Transceiver).await?;
             Ok(Bound {
                 submit,
                 receive: None,
+                peer,
             })
         }
         BindMode::TransmitterReceiver => {
             // The receiver first: there is then no moment in which a receipt finds nobody.
-            let receive = open(connector, config, clock, Role::Receiver).await?;
-            let submit = open(connector, config, clock, Role::Transmitter).await?;
+            let (receive, _) = open(connector, config, clock, Role::Receiver).await?;
+            let (submit, peer) = open(connector, config, clock, Role::Transmitter).await?;
             Ok(Bound {
                 submit,
                 receive: Some(receive),
+                peer,
             })
         }
     }
@@ -146,7 +157,7 @@ async fn open(
     config: &SmppConfig,
     clock: &Clock,
     role: Role,
-) -> Result<EsmeLink, BindError> {
+) -> Result<(EsmeLink, PeerWord), BindError> {
     let pdu = bind_pdu(config, role)?;
     let limit = config.response_timeout;
     let patience = limit.min(CONNECT);
@@ -162,8 +173,13 @@ async fn open(
     loop {
         match link.next().await {
             LinkEvent::Answer {
-                status: ESME_ROK, ..
-            } => return Ok(link),
+                status: ESME_ROK,
+                peer,
+                ..
+            } => {
+                check_tlvs(config, role, peer)?;
+                return Ok((link, peer));
+            }
             LinkEvent::Answer { status, .. } => return Err(BindError::Refused(status)),
             LinkEvent::TimedOut { .. } => return Err(BindError::Timeout(limit)),
             LinkEvent::Closed(why) => return Err(why.into()),
@@ -175,14 +191,27 @@ async fn open(
     }
 }
 
-fn bind_pdu(config: &SmppConfig, role: Role) -> Result<Pdu, EncodeError> {
+/// An SMSC that says that it is older than SMPP 3.4 must not be sent TLVs (SMPP 3.4 §3.4). Where the
+/// account cannot do without, saying so is better than messages that lose what they need.
+fn check_tlvs(config: &SmppConfig, role: Role, peer: PeerWord) -> Result<(), BindError> {
+    match (peer.interface_version, config.wire.needs_tlvs()) {
+        (Some(version), Some(needed_by))
+            if version < FIRST_WITH_TLVS && !matches!(role, Role::Receiver) =>
+        {
+            Err(BindError::NoTlvs { version, needed_by })
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn bind_pdu(config: &SmppConfig, role: Role) -> Result<Pdu, EncodeError> {
     macro_rules! build {
         ($builder:expr) => {
             $builder
                 .system_id(c_string(&config.system_id, "system_id")?)
                 .password(c_string(config.password.expose_secret(), "password")?)
                 .system_type(c_string(&config.system_type, "system_type")?)
-                .interface_version(InterfaceVersion::Smpp3_4)
+                .interface_version(InterfaceVersion::from(config.wire.version.number()))
                 .build()
                 .into()
         };

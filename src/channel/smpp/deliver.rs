@@ -17,12 +17,16 @@ pub mod tag {
     pub const SAR_TOTAL_SEGMENTS: u16 = 0x020E;
     /// `sar_segment_seqnum`, §5.3.2.24.
     pub const SAR_SEGMENT_SEQNUM: u16 = 0x020F;
+    /// `sc_interface_version`, §5.3.2.25.
+    pub const SC_INTERFACE_VERSION: u16 = 0x0210;
     /// `network_error_code`, §5.3.2.31.
     pub const NETWORK_ERROR_CODE: u16 = 0x0423;
     /// `message_payload`, §5.3.2.32.
     pub const MESSAGE_PAYLOAD: u16 = 0x0424;
     /// `message_state`, §5.3.2.35.
     pub const MESSAGE_STATE: u16 = 0x0427;
+    /// `congestion_state`, SMPP 5.0 §4.8.4.18.
+    pub const CONGESTION_STATE: u16 = 0x0428;
 }
 
 /// Bit of `esm_class` that says that a user data header comes first (SMPP 3.4 §5.2.12).

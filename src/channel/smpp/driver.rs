@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::SmppConfig;
 use super::bind::{self, BindError, Connector};
 use super::session::{End, Session};
-use crate::channel::{ChannelEvent, ChannelStatus, SubmitRequest};
+use crate::channel::{ChannelEvent, ChannelStatus, PeerWord, SubmitRequest};
 use crate::clock::{Clock, Random};
 use crate::domain::id::ChannelId;
 
@@ -23,6 +23,9 @@ const LASTED: Duration = Duration::from_secs(10);
 pub(super) struct Driver {
     pub(super) id: ChannelId,
     pub(super) config: Arc<SmppConfig>,
+    /// Wait before the first connection: the binds of an account start one after another, because
+    /// an SMSC that counts or paces binds may refuse those that come at the same instant.
+    pub(super) start_after: Duration,
     pub(super) connector: Arc<dyn Connector>,
     pub(super) clock: Clock,
     pub(super) random: Random,
@@ -32,12 +35,18 @@ pub(super) struct Driver {
     pub(super) window_size: usize,
     pub(super) inbox: mpsc::Receiver<SubmitRequest>,
     pub(super) status: watch::Sender<ChannelStatus>,
+    pub(super) peer: watch::Sender<PeerWord>,
     pub(super) stop: CancellationToken,
 }
 
 impl Driver {
     pub(super) async fn run(mut self) {
         let mut failures = 0;
+        if !self.start_after.is_zero() {
+            let wait = tokio::time::sleep(self.start_after);
+            // `None` says that we are stopped, which is what the loop asks as well.
+            let _ = self.away(wait).await;
+        }
         while !self.stop.is_cancelled() {
             self.status.send_replace(ChannelStatus::Connecting);
             let (connector, config, clock) = (
@@ -50,7 +59,7 @@ impl Driver {
             };
             let (cause, wait) = match bound {
                 Ok(bound) => {
-                    tracing::info!(channel = %self.id, "bound");
+                    self.note(bound.peer);
                     self.status.send_replace(ChannelStatus::Up);
                     let since = self.clock.elapsed();
                     let end = Session::new(bound, &mut self).run().await;
@@ -69,9 +78,11 @@ impl Driver {
                     self.log(&error);
                     let wait = match &error {
                         error if error.is_about_credentials() => {
-                            self.config.reconnect_max.max(REFUSED_WAIT)
+                            self.lengthen(self.config.reconnect_max.max(REFUSED_WAIT))
                         }
-                        error if error.is_refusal() => self.backoff(failures).max(REFUSED_WAIT),
+                        error if error.is_refusal() => {
+                            self.lengthen(self.backoff(failures).max(REFUSED_WAIT))
+                        }
                         _ => self.spread(self.backoff(failures)),
                     };
                     (error.to_string(), wait)
@@ -128,6 +139,24 @@ impl Driver {
     /// the same instant.
     fn spread(&self, wait: Duration) -> Duration {
         wait.mul_f64(0.5 + 0.5 * self.random.fraction())
+    }
+
+    /// Lengthens a wait by up to a quarter, for the same reason where a shorter one would be haste.
+    fn lengthen(&self, wait: Duration) -> Duration {
+        wait.mul_f64(1.0 + 0.25 * self.random.fraction())
+    }
+
+    /// Logs that we are bound, and to what.
+    fn note(&self, peer: PeerWord) {
+        self.peer.send_replace(peer);
+        let version = peer.interface_version.map(tracing::field::debug);
+        tracing::info!(channel = %self.id, sc_interface_version = version, "bound");
+        if let Some(needed_by) = self.config.wire.needs_tlvs()
+            && peer.interface_version.is_none()
+        {
+            // SMPP 3.4 §3.4 would have us send none; many an SMSC forgets to say and takes them.
+            tracing::warn!(channel = %self.id, needed_by, "the SMSC does not say that it takes TLVs");
+        }
     }
 
     fn log(&self, error: &BindError) {

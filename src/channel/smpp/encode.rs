@@ -4,9 +4,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use rusmpp::pdus::SubmitSm;
-use rusmpp::types::{COctetString, EmptyOrFullCOctetString, OctetString};
+use rusmpp::tlvs::{MessageSubmissionRequestTlvValue, TlvTag};
+use rusmpp::types::{AnyOctetString, COctetString, EmptyOrFullCOctetString, OctetString};
 use rusmpp::values::{
-    DataCoding, EsmClass, Npi, PriorityFlag, RegisteredDelivery, ServiceType, Ton,
+    DataCoding, EsmClass, MessagePayload, Npi, PriorityFlag, RegisteredDelivery, ServiceType, Ton,
 };
 use thiserror::Error;
 
@@ -14,11 +15,18 @@ use super::SmppConfig;
 use super::deliver::UDHI;
 use crate::channel::SubmitRequest;
 use crate::domain::sender::Sender;
+use crate::domain::wire::{Concatenation, WireRules};
 use crate::pdu::segment::Alphabet;
 use crate::pdu::udh;
 
+/// `data_coding` of ISO-8859-1 text (SMPP 3.4 §5.2.19).
+pub const DATA_CODING_LATIN1: u8 = 3;
+
 /// `data_coding` of UTF-16BE text (SMPP 3.4 §5.2.19).
 pub const DATA_CODING_UCS2: u8 = 8;
+
+/// Most octets of a `short_message` (SMPP 3.4 §5.2.22).
+const MAX_SHORT_MESSAGE: usize = 254;
 
 /// Longest relative validity that is written: its days are two digits of a month.
 const MAX_VALIDITY: Duration = Duration::from_hours(30 * 24);
@@ -48,16 +56,18 @@ pub fn submit_sm(
     let destination = request.to.to_string();
     let data_coding = match request.alphabet {
         Alphabet::Gsm7 => config.data_coding_gsm,
+        Alphabet::Latin1 => DATA_CODING_LATIN1,
         Alphabet::Ucs2 => DATA_CODING_UCS2,
     };
-    let (esm_class, message) = if request.total > 1 {
-        // A part's number is its index plus one; a plan never has more than 255 parts.
-        let number = u8::try_from(request.segment.saturating_add(1)).unwrap_or(u8::MAX);
-        let header = udh::concat8(request.reference, request.total, number);
-        (UDHI, [&header[..], &request.payload].concat())
-    } else {
-        (0, request.payload.to_vec())
-    };
+    let wire = &config.wire;
+    let body = Body::of(wire, request);
+    if !body.tlvs.is_empty() && !wire.version.has_tlvs() {
+        // The configuration allows no other TLV with such a version.
+        return Err(EncodeError {
+            field: "message_payload",
+        });
+    }
+    let priority = usize::from(request.priority.min(3));
     Ok(SubmitSm::builder()
         .service_type(ServiceType::new(c_string(
             &config.service_type,
@@ -72,8 +82,9 @@ pub fn submit_sm(
             destination.trim_start_matches('+'),
             "destination_addr",
         )?)
-        .esm_class(EsmClass::from(esm_class))
-        .priority_flag(PriorityFlag::from(request.priority.min(3)))
+        .esm_class(EsmClass::from(body.esm_class))
+        .protocol_id(wire.protocol_id)
+        .priority_flag(PriorityFlag::from(wire.priority_flags[priority]))
         .validity_period(
             EmptyOrFullCOctetString::from_str(&validity_period(validity)).map_err(|_| {
                 EncodeError {
@@ -81,12 +92,77 @@ pub fn submit_sm(
                 }
             })?,
         )
-        .registered_delivery(RegisteredDelivery::from(1))
+        .registered_delivery(RegisteredDelivery::from(wire.registered_delivery))
         .data_coding(DataCoding::from(data_coding))
-        .short_message(OctetString::from_vec(message).map_err(|_| EncodeError {
-            field: "short_message",
-        })?)
+        .short_message(
+            OctetString::from_vec(body.short_message).map_err(|_| EncodeError {
+                field: "short_message",
+            })?,
+        )
+        .tlvs(body.tlvs)
         .build())
+}
+
+/// Where the text stands in a PDU, and what says which part of it this is.
+struct Body {
+    esm_class: u8,
+    short_message: Vec<u8>,
+    tlvs: Vec<MessageSubmissionRequestTlvValue>,
+}
+
+impl Body {
+    fn of(wire: &WireRules, request: &SubmitRequest) -> Self {
+        use MessageSubmissionRequestTlvValue as Tlv;
+        let SubmitRequest { total, payload, .. } = request;
+        // A part's number is its index plus one; a plan never has more than 255 parts.
+        let number = u8::try_from(request.segment.saturating_add(1)).unwrap_or(u8::MAX);
+        let [_, low] = request.reference.to_be_bytes();
+        let mut tlvs = Vec::new();
+        let mut esm_class = 0;
+        let mut short_message = Vec::new();
+        match wire.concatenation {
+            // Handed over whole, by rule or because the plan was made under such a rule: what stands
+            // in message_payload must not stand in short_message too (SMPP 3.4 §5.3.2.32).
+            concatenation
+                if *total == 1
+                    && (concatenation == Concatenation::Payload
+                        || payload.len() > MAX_SHORT_MESSAGE) =>
+            {
+                tlvs.push(Tlv::MessagePayload(MessagePayload::new(
+                    AnyOctetString::from_vec(payload.to_vec()),
+                )));
+            }
+            _ if *total == 1 => short_message.extend_from_slice(payload),
+            Concatenation::Udh16 => {
+                esm_class = UDHI;
+                short_message.extend(udh::concat16(request.reference, *total, number));
+                short_message.extend_from_slice(payload);
+            }
+            Concatenation::Sar => {
+                // The low octet alone: an SMSC that writes the shortest header which holds the
+                // reference must find room for it, and the parts leave room for 8 bits.
+                tlvs.push(Tlv::SarMsgRefNum(u16::from(low)));
+                tlvs.push(Tlv::SarTotalSegments(*total));
+                tlvs.push(Tlv::SarSegmentSeqnum(number));
+                short_message.extend_from_slice(payload);
+            }
+            // Parts on an account that wants wholes were cut before it said so.
+            Concatenation::Udh | Concatenation::Payload => {
+                esm_class = UDHI;
+                short_message.extend(udh::concat8(low, *total, number));
+                short_message.extend_from_slice(payload);
+            }
+        }
+        tlvs.extend(wire.tlvs.iter().map(|custom| Tlv::Other {
+            tag: TlvTag::from(custom.tag),
+            value: AnyOctetString::from_vec(custom.value.clone()),
+        }));
+        Self {
+            esm_class,
+            short_message,
+            tlvs,
+        }
+    }
 }
 
 /// Type of number and numbering plan of a sender (SMPP 3.4 §5.2.5, §5.2.6).
@@ -122,120 +198,4 @@ pub fn validity_period(validity: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::domain::id::MessageId;
-    use crate::domain::message::Token;
-    use crate::domain::msisdn::Msisdn;
-    use crate::domain::time::Timestamp;
-
-    const VALIDITY: Duration = Duration::from_hours(48);
-
-    fn request(from: Option<Sender>, alphabet: Alphabet, total: u8) -> SubmitRequest {
-        SubmitRequest {
-            token: Token {
-                message: MessageId::new(Timestamp(1), [0; 10]),
-                attempt: 0,
-                claim: 1,
-            },
-            to: Msisdn::from_e164_digits("33612345678").unwrap(),
-            from,
-            alphabet,
-            segment: 1,
-            payload: Bytes::from_static(b"abc"),
-            total,
-            reference: 0xA7,
-            expires_at: Timestamp(172_800_000),
-            priority: 2,
-        }
-    }
-
-    #[test]
-    fn the_validity_is_relative_floored_and_within_bounds() {
-        for (seconds, text) in [
-            (172_800, "000002000000000R"),
-            (172_799, "000001235959000R"),
-            (90, "000000000130000R"),
-            (0, "000000000100000R"),
-            (u64::MAX, "000030000000000R"),
-        ] {
-            assert_eq!(
-                validity_period(Duration::from_secs(seconds)),
-                text,
-                "{seconds} s"
-            );
-        }
-        assert_eq!(
-            validity_period(Duration::from_millis(61_999)),
-            "000000000101000R"
-        );
-    }
-
-    #[test]
-    fn the_form_of_the_sender_decides_ton_and_npi() {
-        let config = SmppConfig::new("a", "localhost", 2775, "id", "pw");
-        for (sender, ton, npi, text) in [
-            (Some(Sender::Alphanumeric("CCAS".into())), 5, 0, "CCAS"),
-            (
-                Some(Sender::International("33700000000".into())),
-                1,
-                1,
-                "33700000000",
-            ),
-            (Some(Sender::Short("36111".into())), 3, 0, "36111"),
-            (None, 0, 0, ""),
-        ] {
-            let request = request(sender, Alphabet::Gsm7, 1);
-            let pdu = submit_sm(&config, &request, VALIDITY).unwrap();
-            assert_eq!(
-                (u8::from(pdu.source_addr_ton), u8::from(pdu.source_addr_npi)),
-                (ton, npi)
-            );
-            assert_eq!(pdu.source_addr.as_str(), text);
-            assert_eq!(
-                (u8::from(pdu.dest_addr_ton), u8::from(pdu.dest_addr_npi)),
-                (1, 1)
-            );
-            assert_eq!(pdu.destination_addr.as_str(), "33612345678");
-            assert_eq!((u8::from(pdu.esm_class), u8::from(pdu.data_coding)), (0, 0));
-            assert_eq!(u8::from(pdu.registered_delivery), 1);
-            assert_eq!(pdu.short_message().as_ref(), b"abc");
-        }
-    }
-
-    #[test]
-    fn the_account_gives_sender_and_numbering_where_it_says_so() {
-        let mut config = SmppConfig::new("a", "localhost", 2775, "id", "pw");
-        config.sender = Some(Sender::Short("38000".into()));
-        config.source_ton = Some(6);
-        config.dest_npi = Some(0);
-        let request = request(None, Alphabet::Ucs2, 3);
-        let pdu = submit_sm(&config, &request, VALIDITY).unwrap();
-        assert_eq!(
-            (u8::from(pdu.source_addr_ton), u8::from(pdu.source_addr_npi)),
-            (6, 0)
-        );
-        assert_eq!(pdu.source_addr.as_str(), "38000");
-        assert_eq!(u8::from(pdu.dest_addr_npi), 0);
-        assert_eq!(
-            (u8::from(pdu.esm_class), u8::from(pdu.data_coding)),
-            (0x40, 8)
-        );
-        assert_eq!(pdu.short_message().as_ref(), b"\x05\x00\x03\xA7\x03\x02abc");
-    }
-
-    #[test]
-    fn what_does_not_fit_names_the_field_and_not_the_value() {
-        let mut config = SmppConfig::new("a", "localhost", 2775, "id", "pw");
-        config.service_type = "TOOLONG".to_owned();
-        let request = request(None, Alphabet::Gsm7, 1);
-        let error = submit_sm(&config, &request, VALIDITY).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "service_type is too long for its field or not ASCII"
-        );
-    }
-}
+mod tests;

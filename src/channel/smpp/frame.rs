@@ -17,7 +17,8 @@ use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use thiserror::Error;
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::deliver::Deliver;
+use super::deliver::{Deliver, tag};
+use crate::channel::PeerWord;
 
 /// Octets of a header (SMPP 3.4 §3.2), the smallest PDU.
 pub const MIN_FRAME: usize = 16;
@@ -47,14 +48,17 @@ impl Header {
 /// One PDU as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Any response. Of its body only the leading C-string is read (the `message_id` of a
+    /// Any response. Of its body the leading C-string is read (the `message_id` of a
     /// `submit_sm_resp`, else a name); it is empty where the body is absent, as it may be in a
-    /// response with an error status (SMPP 3.4 §4.4.2).
+    /// response with an error status (SMPP 3.4 §4.4.2). Of what follows two TLVs are read; the rest
+    /// is passed over, damaged or not.
     Response {
         /// Its header.
         header: Header,
         /// The leading C-string of the body, octets above 0x7F read as ISO-8859-1.
         id: String,
+        /// What the TLVs say.
+        peer: PeerWord,
     },
     /// A `deliver_sm` or a `data_sm`.
     Deliver {
@@ -168,6 +172,7 @@ fn read(frame: BytesMut) -> Frame {
         return Frame::Response {
             header,
             id: body[..end].iter().copied().map(char::from).collect(),
+            peer: peer_word(body.get(end + 1..).unwrap_or_default()),
         };
     }
     match header.command {
@@ -204,6 +209,24 @@ fn read(frame: BytesMut) -> Frame {
             }
         }
     }
+}
+
+/// What the TLVs of a response say, up to the first that is damaged.
+fn peer_word(mut tlvs: &[u8]) -> PeerWord {
+    let mut peer = PeerWord::default();
+    while tlvs.len() >= 4 {
+        let (tag, length) = (tlvs.get_u16(), usize::from(tlvs.get_u16()));
+        let Some((value, rest)) = tlvs.split_at_checked(length) else {
+            break;
+        };
+        match (tag, value) {
+            (tag::SC_INTERFACE_VERSION, [version]) => peer.interface_version = Some(*version),
+            (tag::CONGESTION_STATE, [state]) => peer.congestion = Some(*state),
+            _ => {}
+        }
+        tlvs = rest;
+    }
+    peer
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::deliver::{Address, Deliver, tag};
 use super::receipt::handset;
-use super::text;
+use super::text::Reading;
 use crate::domain::inbound::Part;
 use crate::pdu::udh::{self, Reference};
 
@@ -19,10 +19,10 @@ pub struct Received {
     pub part: Option<Part>,
 }
 
-/// Reads a message from a handset. Total: a damaged user data header is shown as text rather than
+/// Reads a message from a handset; its text as `reading` says. Total: a damaged user data header is shown as text rather than
 /// lost.
 #[must_use]
-pub fn read(deliver: &Deliver) -> Received {
+pub fn read(deliver: &Deliver, reading: Reading) -> Received {
     let mut part = sar(deliver);
     let mut octets = &deliver.message[..];
     if deliver.has_udh()
@@ -41,10 +41,11 @@ pub fn read(deliver: &Deliver) -> Received {
             });
         }
     }
+    let header = deliver.message.len() - octets.len();
     Received {
         from: written(&deliver.source),
         to: written(&deliver.destination),
-        text: text::decode(deliver.data_coding, octets),
+        text: reading.decode(deliver.data_coding, octets, header),
         part: part.filter(|part| part.total > 1),
     }
 }
@@ -71,6 +72,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+
+    fn read(deliver: &Deliver) -> Received {
+        super::read(deliver, Reading::default())
+    }
 
     fn deliver(data_coding: u8, esm_class: u8, message: &'static [u8]) -> Deliver {
         Deliver {

@@ -27,6 +27,7 @@ use super::deliver::Deliver;
 use super::errors::{ESME_RINVCMDID, ESME_RINVCMDLEN, ESME_ROK, ESME_RUNKNOWNERR};
 use super::frame::{Frame, FrameCodec, FrameError, Header, command};
 use super::window::Window;
+use crate::channel::PeerWord;
 use crate::clock::Clock;
 
 /// Octets that may wait to be written before reading stops.
@@ -78,6 +79,8 @@ pub enum LinkEvent<T> {
         took: Duration,
         /// True if it had been reported as timed out.
         late: bool,
+        /// What else the peer says in it.
+        peer: PeerWord,
     },
     /// A request was not answered in time. Its answer may still come, as a late one.
     TimedOut {
@@ -313,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
             self.malformed = 0;
         }
         match frame {
-            Frame::Response { header, id } => self.take_response(header, id),
+            Frame::Response { header, id, peer } => self.take_response(header, id, peer),
             Frame::Deliver { header, deliver } => Some(LinkEvent::Deliver { header, deliver }),
             Frame::Request {
                 header,
@@ -351,7 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         }
     }
 
-    fn take_response(&mut self, header: Header, id: String) -> Option<LinkEvent<T>> {
+    fn take_response(&mut self, header: Header, id: String, peer: PeerWord) -> Option<LinkEvent<T>> {
         let now = self.clock.elapsed();
         self.answered_at = now;
         if self
@@ -385,6 +388,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
             id,
             took: answered.took,
             late: answered.late,
+            peer,
         })
     }
 

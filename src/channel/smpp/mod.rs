@@ -10,6 +10,13 @@
 //! | [`errors`] | the `command_status` values of the session itself |
 //! | `driver`, `session` | the task behind a [`ChannelHandle`]: reconnecting, and what is under way |
 //!
+//! An account has `binds` channels. A channel is one transceiver session, or a pair: a receiver, then
+//! a transmitter, up when both are bound. So N pairs are 2N sessions, and each pair has a receiver
+//! of its own: a receipt may come by any of them, because the account, not the bind, is the id space.
+//! The binds of an account start one after another within the shortest reconnect wait, and come
+//! back at their own random moments. A pair that loses its receiver first takes the answers that its
+//! transmitter still brings.
+//!
 //! Invariants:
 //!
 //! - A request is one segment: one `submit_sm` on the wire, and exactly one report: accepted,
@@ -29,11 +36,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{ChannelEvent, ChannelHandle, ChannelStatus};
+use super::{ChannelEvent, ChannelHandle, ChannelStatus, PeerWord};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, ChannelId};
 use crate::domain::refusal::RefusalRules;
 use crate::domain::sender::Sender;
+use crate::domain::wire::WireRules;
+use crate::domain::text::DefaultAlphabet;
 
 pub mod bind;
 pub mod deliver;
@@ -110,8 +119,14 @@ pub struct SmppConfig {
     pub service_type: String,
     /// `data_coding` of text in the GSM alphabet.
     pub data_coding_gsm: u8,
+    /// What the SMSC takes octets of that `data_coding` for.
+    pub alphabet: DefaultAlphabet,
+    /// Whether GSM texts from handsets come packed, 8 septets in 7 octets.
+    pub packed_gsm: bool,
     /// What the carrier's refusals mean.
     pub refusals: RefusalRules,
+    /// How messages are put into PDUs.
+    pub wire: WireRules,
 }
 
 impl SmppConfig {
@@ -141,7 +156,21 @@ impl SmppConfig {
             dest_npi: None,
             service_type: String::new(),
             data_coding_gsm: 0,
+            alphabet: DefaultAlphabet::Gsm,
+            packed_gsm: false,
             refusals: RefusalRules::default(),
+            wire: WireRules::default(),
+        }
+    }
+}
+
+impl SmppConfig {
+    /// How texts from handsets are to be read.
+    const fn reading(&self) -> text::Reading {
+        text::Reading {
+            alphabet: self.alphabet,
+            data_coding_gsm: self.data_coding_gsm,
+            packed_gsm: self.packed_gsm,
         }
     }
 }
@@ -193,11 +222,13 @@ pub fn start_on(
     events: &mpsc::Sender<ChannelEvent>,
     stop: &CancellationToken,
 ) -> Vec<(ChannelHandle, JoinHandle<()>)> {
-    (1..=config.binds)
+    let binds = u32::try_from(config.binds).unwrap_or(u32::MAX);
+    (1..=binds)
         .map(|number| {
             let window_size = config.window.max(1);
             let (requests, inbox) = mpsc::channel(window_size);
             let (status, status_receiver) = watch::channel(ChannelStatus::Connecting);
+            let (peer, peer_receiver) = watch::channel(PeerWord::default());
             let window = Arc::new(Semaphore::new(window_size));
             let handle = ChannelHandle {
                 id: ChannelId::from(format!("{}#{number}", config.account).as_str()),
@@ -206,10 +237,12 @@ pub fn start_on(
                 window_size,
                 requests,
                 status: status_receiver,
+                peer: peer_receiver,
             };
             let driver = driver::Driver {
                 id: handle.id.clone(),
                 config: config.clone(),
+                start_after: config.reconnect_min * (number - 1) / binds,
                 connector: connector.clone(),
                 clock: clock.clone(),
                 random: random.clone(),
@@ -218,6 +251,7 @@ pub fn start_on(
                 window_size,
                 inbox,
                 status,
+                peer,
                 stop: stop.clone(),
             };
             (handle, tokio::spawn(driver.run()))

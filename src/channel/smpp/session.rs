@@ -10,18 +10,16 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::MAX_UNACKNOWLEDGED;
 use super::bind::{Bound, EsmeLink, Tag};
 use super::deliver::Deliver;
 use super::driver::Driver;
 use super::encode;
-use super::errors::{
-    ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RMSGQFUL, ESME_ROK, ESME_RX_T_APPN,
-};
+use super::errors::{ESME_RINVBNDSTS, ESME_RINVCMDID, ESME_RMSGQFUL, ESME_ROK, ESME_RX_T_APPN};
 use super::frame::Header;
 use super::inbound;
 use super::link::{Closed, LinkEvent, MAX_COMPLAINTS};
 use super::receipt;
+use super::{BindMode, MAX_UNACKNOWLEDGED};
 use crate::channel::{Ack, AckVerdict, ChannelEvent, ChannelStatus, SegmentOutcome, SubmitRequest};
 use crate::domain::event::Rejection;
 use crate::domain::message::{Doubt, Token};
@@ -55,6 +53,8 @@ enum Leaving {
     Stop,
     /// The SMSC has sent an `unbind`, on the receiver of a pair if so said.
     Unbind { sequence: u32, receiver: bool },
+    /// The receiver of a pair is lost; the transmitter still brings its answers.
+    Half,
 }
 
 /// A request without an answer.
@@ -79,6 +79,8 @@ pub(super) struct Session<'a> {
     verdict_sender: mpsc::Sender<AckVerdict>,
     leaving: Option<Leaving>,
     leave_by: Duration,
+    /// Why the receiver of a pair is lost.
+    half_lost: Option<Closed>,
     /// When leaving: until when to wait for the engine, if nothing is unanswered.
     idle_by: Duration,
     /// Whether requests are taken.
@@ -102,6 +104,7 @@ impl<'a> Session<'a> {
             verdict_sender,
             leaving: None,
             leave_by: Duration::MAX,
+            half_lost: None,
             idle_by: Duration::MAX,
             open: true,
             nameless: 0,
@@ -134,10 +137,11 @@ impl<'a> Session<'a> {
                 }
                 (event, receiver) = next(&mut self.submit, self.receive.as_mut(), self.heard) => {
                     self.heard = receiver;
-                    if let LinkEvent::Closed(why) = event {
-                        break Some(why);
+                    match event {
+                        LinkEvent::Closed(why) if receiver => self.receiver_lost(why),
+                        LinkEvent::Closed(why) => break Some(why),
+                        event => self.take(event, receiver).await,
                     }
-                    self.take(event, receiver).await;
                 }
                 () = tokio::time::sleep(waits), if self.leaving.is_some() => {}
             }
@@ -153,6 +157,14 @@ impl<'a> Session<'a> {
                 self.close(false).await;
                 End::Lost("unbound by SMSC".to_owned())
             }
+            (None, Some(Leaving::Half)) => {
+                let why = self
+                    .half_lost
+                    .take()
+                    .map_or_else(String::new, |why| why.to_string());
+                self.close(true).await;
+                End::Lost(format!("receiver: {why}"))
+            }
             (None, _) => {
                 self.close(true).await;
                 End::Stopped
@@ -167,6 +179,18 @@ impl<'a> Session<'a> {
                 }
                 End::Lost(why.to_string())
             }
+        }
+    }
+
+    /// Goes on with the transmitter of a pair alone until it has its answers: giving it up as well
+    /// would make a doubt of every request under way. What the receiver brought comes again.
+    fn receiver_lost(&mut self, why: Closed) {
+        self.receive = None;
+        self.unacknowledged.clear();
+        self.arrivals.clear();
+        self.half_lost = Some(why);
+        if !matches!(self.leaving, Some(Leaving::Stop)) {
+            self.leave(Leaving::Half);
         }
     }
 
@@ -199,7 +223,13 @@ impl<'a> Session<'a> {
                 id,
                 took,
                 late,
+                peer,
             } => {
+                if peer.congestion.is_some() {
+                    self.driver.peer.send_if_modified(|known| {
+                        std::mem::replace(&mut known.congestion, peer.congestion) != peer.congestion
+                    });
+                }
                 self.answered(token, segment, status, id, took, late).await;
             }
             LinkEvent::TimedOut {
@@ -280,7 +310,7 @@ impl<'a> Session<'a> {
     }
 
     async fn deliver(&mut self, header: Header, deliver: &Deliver, receiver: bool) {
-        if self.receive.is_some() && !receiver {
+        if self.driver.config.bind == BindMode::TransmitterReceiver && !receiver {
             // A transmitter session receives nothing (SMPP 3.4 §2.2).
             self.submit.refuse(header, ESME_RINVBNDSTS);
             return;
@@ -318,7 +348,7 @@ impl<'a> Session<'a> {
                 to,
                 text,
                 part,
-            } = inbound::read(deliver);
+            } = inbound::read(deliver, self.driver.config.reading());
             ChannelEvent::Inbound {
                 channel,
                 account,

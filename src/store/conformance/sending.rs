@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::on_every_engine;
-use super::world::{World, accepted, claimant, keyed, shop, submission, token};
+use super::world::{World, accepted, claimant, keyed, reach, shop, submission, token};
 use crate::domain::event::Rejection;
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, message, message_id};
 use crate::domain::message::{Cause, Doubt, Progress, State, WaitReason};
@@ -141,12 +141,12 @@ async fn claim_takes_what_is_due_and_says_when_the_lane_has_work_again(world: Wo
     assert_eq!(claimed.messages.len(), 1);
     assert_eq!(claimed.messages[0].id, message_id(1));
     assert_eq!(claimed.next_due, Some(at(100)));
-    assert_eq!(store.next_due(&lane("orange")), Some(at(100)));
+    assert_eq!(store.next_due(&lane("orange"), &reach()), Some(at(100)));
     let seen = store.message(&shop(), message_id(1)).await.unwrap();
     assert!(matches!(seen.state, State::Leased(_)));
     assert!(store.claims(10, at(99)).await.is_empty());
     assert_eq!(store.claims(10, at(100)).await.len(), 1);
-    assert_eq!(store.next_due(&lane("orange")), None);
+    assert_eq!(store.next_due(&lane("orange"), &reach()), None);
     world.finish(store).await;
 }
 
@@ -262,7 +262,7 @@ async fn the_second_part_refused_keeps_the_first_and_the_next_claim_resumes(worl
         .unwrap();
     assert!(changes.iter().all(Option::is_some));
     let store = world.reopen(store, at(3)).await;
-    let due = store.next_due(&lane("orange")).unwrap();
+    let due = store.next_due(&lane("orange"), &reach()).unwrap();
     assert!(due >= at(62), "the first wait of the schedule is a minute");
     let again = store.claims(1, due).await.remove(0);
     let progress: Vec<_> = again.attempts[0]
@@ -316,10 +316,10 @@ async fn a_late_acceptance_after_the_lease_was_lost_cancels_the_resend(world: Wo
     store.takes(vec![message(1)]).await;
     let taken = store.claims(1, at(1)).await.remove(0);
     let _ = store.time_out(at(61), 10).await.unwrap();
-    assert!(store.next_due(&lane("orange")).is_some());
+    assert!(store.next_due(&lane("orange"), &reach()).is_some());
     let change = store.reports(accepted(&taken, 0, "late"), at(62)).await;
     assert_eq!(change.unwrap().message.status(), Status::Sent);
-    assert_eq!(store.next_due(&lane("orange")), None);
+    assert_eq!(store.next_due(&lane("orange"), &reach()), None);
     assert!(store.claims(1, at(1000)).await.is_empty());
     world.finish(store).await;
 }

@@ -19,7 +19,7 @@ use crate::store::kv::Kv;
 use crate::store::memory::MemoryKv;
 use crate::store::sled::{Durability, OpenError, SledKv};
 use crate::store::{
-    Accepted, Change, Claimant, Idempotency, Query, ReceiptReport, Receiving, Report, Store,
+    Accepted, Change, Claimant, Idempotency, Query, Reach, ReceiptReport, Receiving, Report, Store,
     Submission, fsck,
 };
 
@@ -163,7 +163,14 @@ pub(in crate::store) fn claimant(account: &str, now: Timestamp) -> Claimant {
         account: lease.account,
         channel: lease.channel,
         until: lease.until,
+        reach: Reach::of(&account.into()),
+        in_line: false,
     }
+}
+
+/// Whatever account `a` may send.
+pub(in crate::store) fn reach() -> Reach {
+    Reach::of(&"a".into())
 }
 
 /// The claim that a message was handed out under.

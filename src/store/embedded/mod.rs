@@ -15,10 +15,11 @@ use super::kv::{Kv, KvError};
 use super::outbox::Outbox;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
-    Query, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission, Webhook, keys,
+    Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission,
+    Webhook, keys,
 };
 use crate::domain::event::Event;
-use crate::domain::id::{BatchId, InboundId, Lane, MessageId, Tenant};
+use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::message::{Lease, Message, State};
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::time::Timestamp;
@@ -425,8 +426,12 @@ impl<K: Kv> Store for Embedded<K> {
             .await
     }
 
-    fn next_due(&self, lane: &Lane) -> Option<Timestamp> {
-        self.shared.index().next_due(lane)
+    fn next_due(&self, lane: &Lane, reach: &Reach) -> Option<Timestamp> {
+        self.shared.index().next_due(lane, reach)
+    }
+
+    fn pins(&self, lane: &Lane) -> Vec<Account> {
+        self.shared.index().pins(lane)
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
@@ -509,9 +514,12 @@ impl<K: Kv> Embedded<K> {
         policy: &Policy,
     ) -> Claimed {
         let mut index = self.shared.index();
+        if !by.in_line {
+            index.dissolve_lines(lane);
+        }
         let mut messages = Vec::new();
         while messages.len() < limit {
-            let Some(id) = index.pop(lane, now) else {
+            let Some(id) = index.pop(lane, &by.reach, now) else {
                 break;
             };
             // Read under the lock, so that nobody can withdraw it between the look and the lease.
@@ -525,6 +533,11 @@ impl<K: Kv> Embedded<K> {
             let State::Waiting { due_at, .. } = message.state else {
                 continue;
             };
+            // One that has left in part goes on: it was before whatever is leased.
+            let first = message.pinned_to().is_some();
+            if by.in_line && !first && index.stand_in_line(&message, due_at) {
+                continue;
+            }
             let lease = Lease {
                 account: by.account.clone(),
                 channel: by.channel.clone(),
@@ -534,14 +547,15 @@ impl<K: Kv> Embedded<K> {
             let waiting = message.clone();
             // One that is past its validity stays out of the order; the reaper ends it.
             if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
-                index.remove(&waiting);
-                index.add(&message);
+                index.lease(&waiting, &message);
                 messages.push(message);
+            } else {
+                index.pass_over(&waiting);
             }
         }
         Claimed {
             messages,
-            next_due: index.next_due(lane),
+            next_due: index.next_due(lane, &by.reach),
         }
     }
 }

@@ -113,7 +113,8 @@ fn a_submit_sm_resp_may_lack_its_body_or_its_nul_and_hold_any_octet() {
             frames,
             [Frame::Response {
                 header,
-                id: id.to_owned()
+                id: id.to_owned(),
+                peer: PeerWord::default(),
             }],
             "{body:02X?}"
         );
@@ -218,5 +219,42 @@ proptest! {
         prop_assert_eq!(frames.len(), 2);
         let enquiry = Header { command: CommandId::EnquireLink, status: 0, sequence: 99 };
         prop_assert_eq!(&frames[1], &Frame::Request { header: enquiry, pdu: Pdu::EnquireLink });
+    }
+}
+
+#[test]
+fn a_response_says_version_and_congestion_and_damage_behind_them_harms_nothing() {
+    let peer = |id: u32, body: &[u8]| match &all(raw(id, 0, 1, body))[..] {
+        [Frame::Response { peer, id, .. }] => (peer.interface_version, peer.congestion, id.clone()),
+        other => panic!("{other:?}"),
+    };
+    let id = || "id".to_owned();
+    for (body, version, congestion) in [
+        (&b"id\0"[..], None, None),
+        (b"id", None, None),
+        (b"id\0\x02\x10\0\x01\x50", Some(0x50), None),
+        (b"id\0\x04\x28\0\x01\x63", None, Some(99)),
+        (
+            b"id\0\x04\x28\0\x01\x00\x02\x10\0\x01\x34",
+            Some(0x34),
+            Some(0),
+        ),
+        // A stranger first; a length that is wrong; one that ends inside.
+        (b"id\0\x14\0\0\x02ab\x02\x10\0\x01\x34", Some(0x34), None),
+        (b"id\0\x02\x10\0\x02\x34\x34", None, None),
+        (
+            b"id\0\x02\x10\0\x01\x34\x04\x28\xFF\xFF\x01",
+            Some(0x34),
+            None,
+        ),
+        (b"id\0\x02\x10\0", None, None),
+    ] {
+        for response in [0x8000_0004, 0x8000_0009] {
+            assert_eq!(
+                peer(response, body),
+                (version, congestion, id()),
+                "{body:02X?}"
+            );
+        }
     }
 }

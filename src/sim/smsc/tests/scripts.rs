@@ -10,6 +10,7 @@ use super::*;
 use crate::channel::smpp::deliver::{Deliver, tag};
 use crate::channel::smpp::inbound;
 use crate::channel::smpp::link::{Closed, Link, LinkEvent, LinkTimers};
+use crate::channel::smpp::text::Reading;
 use crate::domain::inbound::Part;
 
 const ROK: u32 = 0;
@@ -553,7 +554,7 @@ async fn messages_from_handsets_come_in_every_alphabet_and_division() {
         for _ in 0..parts {
             let deliver = esme.deliver().await;
             assert_eq!(deliver.data_coding, data_coding, "{keys}");
-            let read = inbound::read(&deliver);
+            let read = inbound::read(&deliver, Reading::default());
             assert_eq!(
                 (read.from.as_str(), read.to.as_str()),
                 ("+33612345678", "36111")
@@ -581,7 +582,9 @@ async fn a_message_from_a_handset_comes_at_its_time_so_often_and_may_lack_a_part
     let clock = smsc.shared.clock.clone();
     let mut times = Vec::new();
     for _ in 0..4 {
-        let part = inbound::read(&esme.deliver().await).part.unwrap();
+        let part = inbound::read(&esme.deliver().await, Reading::default())
+            .part
+            .unwrap();
         times.push((clock.elapsed().as_secs(), part.index));
     }
     assert_eq!(times, [(60, 3), (61, 1), (65, 3), (66, 1)]);

@@ -1,0 +1,169 @@
+//! What a carrier's wish to be sent less does to the pace of its account.
+//!
+//! A wish (`ESME_RTHROTTLED`, `ESME_RMSGQFUL`) ends sending for a moment and takes the pace down to
+//! a little below what the carrier has just taken; while it takes parts the pace climbs again,
+//! slowly near where it was refused, faster the longer no wish comes, and never above the configured
+//! rate. So the account hovers just below the carrier's limit, and few submissions are refused. It is
+//! always the account that is slowed, never a message: what waits keeps its place and its tries.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::domain::time::Timestamp;
+
+/// How long the carrier is left alone, doubling from the first to the last while it takes nothing.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// What is left of the pace after a wish: of what the carrier took, while it took something; of what
+/// was tried, when it takes nothing.
+const EASE: f64 = 0.85;
+const BACK_OFF: f64 = 0.5;
+
+/// The slowest pace, in parts per second.
+const SLOWEST: f64 = 0.2;
+
+/// How much the pace climbs each second, as a share of where it was refused: at first, and while it
+/// is below [`KNOWN_GOOD`] of that.
+const CLIMB: f64 = 0.003;
+const CATCH_UP: f64 = 0.05;
+const KNOWN_GOOD: f64 = 0.7;
+
+/// After so long without a wish the climb is twice as steep, after twice as long three times.
+const STEEPER_EVERY: Duration = Duration::from_secs(10);
+
+/// How long after the last wish an account counts as slowed, and a pace of our own finding is kept.
+const REMEMBERED: Duration = Duration::from_mins(5);
+
+/// A pace of our own finding is dropped when it is so many times what is used.
+const WELL_ABOVE: f64 = 4.0;
+
+/// What is taken is measured over a second, and over no less than a quarter of one.
+const MEASURED: Duration = Duration::from_secs(1);
+const SHORTEST: Duration = Duration::from_millis(250);
+
+/// How far one account is slowed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Throttle {
+    /// Parts per second, below the configured rate; `None`: not slowed.
+    limit: Option<f64>,
+    /// When the last wish came.
+    wished_at: Option<Timestamp>,
+    /// The carrier is left alone until then.
+    until: Timestamp,
+    pause: Duration,
+    /// Since when the carrier has taken nothing, and wishes only.
+    barren_since: Option<Timestamp>,
+    /// The pace at which it was refused while it took something: about its limit.
+    refused_at: f64,
+    climbed_at: Timestamp,
+    /// Parts taken lately, by the millisecond.
+    taken: VecDeque<(Timestamp, u32)>,
+}
+
+impl Throttle {
+    /// The carrier asked for less, in answer to what was sent at `sent_at`. `chance` (0 to 1) spreads
+    /// accounts that were refused together. Answers how long it is left alone, if that is new: the
+    /// refusals of what was already under way are one wish, not many.
+    pub(super) fn wish(
+        &mut self,
+        configured: Option<f64>,
+        sent_at: Timestamp,
+        now: Timestamp,
+        chance: f64,
+    ) -> Option<Duration> {
+        let known = self.wished_at.is_some_and(|wished| sent_at <= wished);
+        if known || now < self.until {
+            return None;
+        }
+        let tried = self.limit.or(configured);
+        let rate = if self.barren_since.is_none() {
+            let used = self.used(now);
+            self.refused_at = tried.map_or(used, |tried| tried.min(used));
+            self.pause = PAUSE.0;
+            self.refused_at * EASE
+        } else {
+            // The first pause may have been too short for a carrier that counts by the second.
+            let again = self.pause > PAUSE.0;
+            self.pause = (self.pause * 2).min(PAUSE.1);
+            tried.unwrap_or(1.0) * if again { BACK_OFF } else { 1.0 }
+        };
+        self.limit = Some(rate.max(SLOWEST));
+        self.refused_at = self.refused_at.max(SLOWEST);
+        self.barren_since.get_or_insert(now);
+        self.wished_at = Some(now);
+        self.until = now + self.pause.mul_f64(1.0 + chance / 4.0);
+        self.climbed_at = self.until;
+        Some(self.pause)
+    }
+
+    /// The carrier took a part that was sent at `sent_at`.
+    pub(super) fn took(&mut self, configured: Option<f64>, sent_at: Timestamp, now: Timestamp) {
+        let since_the_wish = self.wished_at.is_none_or(|wished| sent_at > wished);
+        if since_the_wish && self.barren_since.take().is_some() {
+            // What is taken is measured anew from here.
+            self.taken.clear();
+        }
+        match self.taken.back_mut() {
+            Some((at, count)) if *at == now => *count += 1,
+            _ => self.taken.push_back((now, 1)),
+        }
+        while self
+            .taken
+            .front()
+            .is_some_and(|(at, _)| now.since(*at) > MEASURED)
+        {
+            self.taken.pop_front();
+        }
+        let (Some(limit), Some(wished_at)) = (self.limit, self.wished_at) else {
+            return;
+        };
+        let used = self.used(now);
+        let quiet = now.since(wished_at);
+        let climbing = now.since(self.climbed_at).min(MEASURED).as_secs_f64();
+        self.climbed_at = self.climbed_at.max(now);
+        if used * 2.0 >= limit {
+            let share = if limit < self.refused_at * KNOWN_GOOD {
+                CATCH_UP
+            } else {
+                CLIMB * (1.0 + quiet.as_secs_f64() / STEEPER_EVERY.as_secs_f64())
+            };
+            self.limit = Some(limit + self.refused_at * share * climbing);
+        }
+        let lifted = match configured {
+            Some(configured) => self.limit >= Some(configured),
+            None => quiet >= REMEMBERED && limit > used * WELL_ABOVE,
+        };
+        if lifted {
+            self.limit = None;
+        }
+    }
+
+    /// Parts taken a second, lately.
+    fn used(&self, now: Timestamp) -> f64 {
+        let lately = self
+            .taken
+            .iter()
+            .filter(|(at, _)| now.since(*at) <= MEASURED);
+        let (first, parts) = lately.fold((now, 0), |(first, parts), (at, count)| {
+            (first.min(*at), parts + count)
+        });
+        f64::from(parts) / now.since(first).max(SHORTEST).as_secs_f64()
+    }
+
+    /// The pace that the carrier's wishes leave, in parts per second, if any.
+    pub(super) const fn limit(&self) -> Option<f64> {
+        self.limit
+    }
+
+    /// Until when the carrier is left alone, if it is, and since when it has taken nothing.
+    pub(super) fn paused(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let since = self.barren_since.unwrap_or(now);
+        (self.until > now).then_some((self.until, since))
+    }
+
+    /// True while the account is slowed, and for some minutes afterwards.
+    pub(super) fn is_slowed(&self, now: Timestamp) -> bool {
+        let lately = |wished: Timestamp| now.since(wished) < REMEMBERED;
+        self.limit.is_some() || self.wished_at.is_some_and(lately)
+    }
+}

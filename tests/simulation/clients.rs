@@ -1,0 +1,105 @@
+//! Clients: they submit, repeat what was not answered, and withdraw.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relais::domain::id::MessageId;
+use relais::engine::accept::Submitted;
+use relais::store::{Idempotency, StoreError};
+use tokio::task::JoinSet;
+
+use crate::plan::Post;
+use crate::world::{Shared, tenant};
+
+/// How long a client waits before it asks again.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// Starts the client of one call.
+pub fn start(tasks: &mut JoinSet<()>, shared: &Arc<Shared>, post: Post) {
+    let shared = shared.clone();
+    tasks.spawn(async move {
+        tokio::time::sleep(post.at).await;
+        let Some(submitted) = submit(&shared, &post).await else {
+            return;
+        };
+        let ids: Vec<MessageId> = submitted
+            .messages
+            .iter()
+            .map(|message| message.id)
+            .collect();
+        for (number, id) in (post.first..).zip(&ids) {
+            shared.notes().promised.insert(number, *id);
+        }
+        let answered = shared.clock.elapsed();
+        let mut cancels = post.cancels.clone();
+        cancels.sort_by_key(|(_, later)| *later);
+        for (number, later) in cancels {
+            tokio::time::sleep((answered + later).saturating_sub(shared.clock.elapsed())).await;
+            cancel(&shared, ids[(number - post.first) as usize]).await;
+        }
+        let (Some(again), Some(_)) = (post.again, post.key) else {
+            return;
+        };
+        tokio::time::sleep(again).await;
+        if let Some(repeated) = submit(&shared, &post).await {
+            let same = repeated.messages.iter().map(|message| message.id).eq(ids);
+            if !same || !repeated.repeated {
+                shared.wrong(format!(
+                    "call {} made twice gave other messages",
+                    post.first
+                ));
+            }
+        }
+    });
+}
+
+/// Calls until there is an answer; once, if the call has no key to repeat it with.
+async fn submit(shared: &Shared, post: &Post) -> Option<Submitted> {
+    loop {
+        let Some((engine, dead)) = shared.daemon() else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
+        let checked: Result<Vec<_>, _> = post
+            .drafts
+            .iter()
+            .map(|draft| engine.check(draft.clone()))
+            .collect();
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(errors) => {
+                shared.wrong(format!("call {} was refused: {errors:?}", post.first));
+                return None;
+            }
+        };
+        let idempotency = post.key.map(|key| Idempotency { key, body: key });
+        let batch = checked.len() > 1;
+        let tenant = tenant();
+        let answer = engine.submit(&tenant, checked, batch, idempotency);
+        let answer = dead.run_until_cancelled(answer).await;
+        match answer {
+            Some(Ok(submitted)) => return Some(submitted),
+            Some(Err(error @ (StoreError::Conflict | StoreError::Corrupt { .. }))) => {
+                shared.wrong(format!("call {}: {error}", post.first));
+                return None;
+            }
+            Some(Err(_)) | None => {}
+        }
+        drop(engine);
+        post.key?;
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn cancel(shared: &Shared, id: MessageId) {
+    let Some((engine, dead)) = shared.daemon() else {
+        return;
+    };
+    let tenant = tenant();
+    let answer = dead.run_until_cancelled(engine.cancel(&tenant, id)).await;
+    match answer {
+        Some(Ok(_)) => shared.notes().cancelled.push(id),
+        Some(Err(StoreError::TooLate | StoreError::Unavailable(_))) | None => {}
+        Some(Err(error)) => shared.wrong(format!("withdrawing {id}: {error}")),
+    }
+}
