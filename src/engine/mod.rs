@@ -292,6 +292,7 @@ pub fn run_without_webhooks(
 /// A channel that comes up has work to take.
 async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: CancellationToken) {
     let mut status = handle.status.clone();
+    let mut logged = None;
     loop {
         tokio::select! {
             biased;
@@ -299,7 +300,11 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
             changed = status.changed() => if changed.is_err() { return },
         }
         let now = status.borrow_and_update().clone();
-        tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+        // Each try of a bind that is down passes through `Connecting`: no news.
+        if now != ChannelStatus::Connecting && logged.as_ref() != Some(&now) {
+            tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+            logged = Some(now.clone());
+        }
         engine.accounts.status(&handle, &now);
         engine.bells.dispatcher.notify_one();
     }

@@ -17,6 +17,10 @@ use crate::domain::id::ChannelId;
 /// Shortest wait after the SMSC refused a bind: it has seen us, and more haste does not help.
 const REFUSED_WAIT: Duration = Duration::from_secs(10);
 
+/// How often a bind that keeps failing for the same reason is logged: an outage of days must not fill
+/// a disk.
+const SAID_AGAIN: Duration = Duration::from_mins(10);
+
 /// A session that lived this long was a good one: the next wait is the shortest again.
 const LASTED: Duration = Duration::from_secs(10);
 
@@ -42,6 +46,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) async fn run(mut self) {
         let mut failures = 0;
+        let mut said = None;
         if !self.start_after.is_zero() {
             let wait = tokio::time::sleep(self.start_after);
             // `None` says that we are stopped, which is what the loop asks as well.
@@ -59,6 +64,7 @@ impl Driver {
             };
             let (cause, wait) = match bound {
                 Ok(bound) => {
+                    said = None;
                     self.note(bound.peer);
                     self.status.send_replace(ChannelStatus::Up);
                     let since = self.clock.elapsed();
@@ -75,7 +81,7 @@ impl Driver {
                     }
                 }
                 Err(error) => {
-                    self.log(&error);
+                    self.log(&error, &mut said);
                     let wait = match &error {
                         error if error.is_about_credentials() => {
                             self.lengthen(self.config.reconnect_max.max(REFUSED_WAIT))
@@ -159,7 +165,17 @@ impl Driver {
         }
     }
 
-    fn log(&self, error: &BindError) {
+    /// Logs why there is no bind; `said` is what was logged last, and when.
+    fn log(&self, error: &BindError, said: &mut Option<(String, Duration)>) {
+        let (text, now) = (error.to_string(), self.clock.elapsed());
+        if said
+            .as_ref()
+            .is_some_and(|(last, at)| *last == text && now.saturating_sub(*at) < SAID_AGAIN)
+        {
+            tracing::debug!(channel = %self.id, %error, "still cannot bind");
+            return;
+        }
+        *said = Some((text, now));
         if error.is_about_credentials() {
             tracing::error!(channel = %self.id, %error, "cannot bind: check the account's credentials");
         } else {
