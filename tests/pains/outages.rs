@@ -119,7 +119,19 @@ async fn pain_08_a_long_outage_drops_nothing() {
         assert_eq!(world.message(*id).await.status(), Status::Pending);
     }
     let gauges = world.engine.store.gauges(world.clock.now());
-    assert!(format!("{gauges:?}").contains("144"), "{gauges:?}");
+    let (_, oldest) = gauges.oldest[0];
+    assert!(
+        (oldest - 40.0 * 3600.0).abs() < 60.0,
+        "the oldest waits {oldest} s"
+    );
+    assert_eq!(
+        gauges
+            .waiting
+            .iter()
+            .map(|(_, _, count)| count)
+            .sum::<u64>(),
+        500
+    );
     world
         .carrier
         .change_script(|script| script.refuse_connections = false);

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use relais::engine::accept::Draft;
 use support::{operator, policy};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -15,6 +16,7 @@ use super::*;
 struct Receiver {
     at: SocketAddr,
     told: Arc<Mutex<Vec<serde_json::Value>>>,
+    count: watch::Sender<usize>,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -25,19 +27,21 @@ impl Receiver {
         Self {
             at: listener.local_addr().unwrap(),
             told: Arc::default(),
+            count: watch::Sender::new(0),
             serving: None,
         }
     }
 
     async fn up(&mut self) {
         let listener = tokio::net::TcpListener::bind(self.at).await.unwrap();
-        let told = self.told.clone();
+        let (told, count) = (self.told.clone(), self.count.clone());
         let take = move |body: Bytes| {
-            let told = told.clone();
+            let (told, count) = (told.clone(), count.clone());
             async move {
                 told.lock()
                     .unwrap()
                     .push(serde_json::from_slice(&body).unwrap());
+                count.send_modify(|count| *count += 1);
                 StatusCode::NO_CONTENT
             }
         };
@@ -52,20 +56,16 @@ impl Receiver {
     }
 
     fn count(&self) -> usize {
-        self.told.lock().unwrap().len()
+        *self.count.borrow()
     }
 
     /// Waits, in virtual time, until it has been told so often; says how long that took.
     async fn told(&self, world: &World, count: usize) -> Duration {
         let began = world.clock.now();
-        while self.count() < count {
-            assert!(
-                world.clock.now().since(began) < 200 * HOUR,
-                "told {} of {count}",
-                self.count()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let mut told = self.count.subscribe();
+        let enough = told.wait_for(|told| *told >= count);
+        let in_time = tokio::time::timeout(200 * HOUR, enough).await;
+        assert!(in_time.is_ok(), "told {} of {count}", self.count());
         world.clock.now().since(began)
     }
 }
