@@ -437,8 +437,8 @@ def wrong_password_is_named_and_not_hammered(bench) -> None:
         count = len([b for b in peer.binds if b <= until])
         loud = [line for line in daemon.log.read_text().splitlines() if "ERROR" in line]
         print(f"       {count} binds in 60 s, {len(loud)} loud line(s); {channel['cause']!r}", flush=True)
-        check(count <= 6, f"{count} binds in 60 s with a wrong password")
-        check(len(loud) == 1 and "credentials" in loud[0], f"the log is loud {len(loud)} times")
+        check(count <= 2, f"{count} binds in 60 s with a wrong password")
+        check(len(loud) == 1 and "check the account" in loud[0], f"the log is loud {len(loud)} times")
         message = daemon.message(identity)
         equal((message["status"], message.get("why")), ("pending", "no_channel"), "the waiting message")
         equal(daemon.call("GET", "/readyz")[0], 200, "/readyz")
