@@ -9,6 +9,7 @@ mod connections;
 mod document;
 mod input;
 mod messages;
+mod optouts;
 mod preview;
 
 use std::sync::Arc;
