@@ -9,6 +9,7 @@ mod connections;
 mod document;
 mod input;
 mod messages;
+mod preview;
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ struct Gateway {
     served: AbortOnDropHandle<std::io::Result<()>>,
     /// A client with the admin key.
     admin: Client,
-    _policy: watch::Sender<Arc<Policy>>,
+    policy: watch::Sender<Arc<Policy>>,
 }
 
 async fn gateway() -> Gateway {
@@ -68,7 +69,7 @@ async fn gateway_with(settle: impl FnOnce(&mut Settings)) -> Gateway {
         stop,
         served: AbortOnDropHandle::new(served),
         admin: Client::new(address, ADMIN),
-        _policy: policy,
+        policy,
     }
 }
 

@@ -124,6 +124,7 @@ pub(super) fn recover<K: Kv>(
                 .map(Arc::new)
                 .collect(),
         ),
+        pauses: Mutex::new(read_all(kv, KeySpace::Pause)?),
         orphans: AtomicI64::new(orphans),
         retention,
         prune_cursors: Mutex::default(),
