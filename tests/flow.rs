@@ -305,7 +305,7 @@ async fn a_carrier_of_20_a_second_gets_few_too_many_and_nearly_all_that_it_takes
         };
         let mut policy = rules(routed("default", &["one", "two"]));
         policy.rates.insert("one".into(), configured);
-        let count = 1500;
+        let count = 1000;
         let flood = flood(script, policy, count, "bonjour").await;
         let over = flood.submits as f64 / count as f64;
         let share = count as f64 / flood.seconds / 20.0;
