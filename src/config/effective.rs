@@ -6,6 +6,7 @@ use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
 use crate::domain::policy::{OnDoubt, Operator};
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
+use crate::domain::wire::SourceNumbering;
 
 impl Config {
     /// The effective policy, one setting a line; secrets are not shown.
@@ -154,6 +155,18 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         wire.registered_delivery,
         wire.protocol_id
     )?;
+    if wire.source != SourceNumbering::default() {
+        let SourceNumbering {
+            alphanumeric: a,
+            short: s,
+            international: i,
+        } = wire.source;
+        writeln!(
+            out,
+            "  numbering   alphanumeric {}/{}, short {}/{}, international {}/{}",
+            a.ton, a.npi, s.ton, s.npi, i.ton, i.npi
+        )?;
+    }
     for tlv in &wire.tlvs {
         let octets: String = tlv
             .value

@@ -138,6 +138,10 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:5: smpp.a.priority_flag: four numbers are expected, for our priorities 0 to 3",
         ),
         (
+            account("[smpp.a.numbering]\nshort = \"7/0\"\n"),
+            "r.toml:6: smpp.a.numbering.short: \"7/0\" is no ton/npi; write it like \"5/0\", at most \"6/18\"",
+        ),
+        (
             account("[smpp.a.tlvs]\n0x0424 = \"u8:1\"\n"),
             "r.toml:6: smpp.a.tlvs.0x0424: message_payload is written by Relais; see concatenation",
         ),
@@ -535,6 +539,12 @@ fn an_account_says_how_its_messages_are_put_into_pdus() {
         "version = \"3.3\"\nbind = \"transmitter+receiver\"\n",
     ));
     assert_eq!(old.unwrap().smpp[0].wire.priority_flags, [0, 1, 1, 1]);
+    let numbered = read_text(&with("[smpp.a.numbering]\nshort = \"0/1\"\n")).unwrap();
+    assert!(
+        numbered
+            .effective()
+            .contains("  numbering   alphanumeric 5/0, short 0/1, international 1/1\n")
+    );
     let silent = read_text(&with("registered_delivery = 0\n")).unwrap();
     assert!(silent.warnings[0].problem.contains("no_receipt"));
 }

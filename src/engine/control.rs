@@ -7,6 +7,7 @@
 use super::Engine;
 use super::accounts::AccountView;
 use crate::channel::{ChannelHandle, ChannelStatus, PeerWord};
+use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 use crate::store::{Pause, StoreError};
 
@@ -31,6 +32,8 @@ pub struct ChannelView {
     pub window: usize,
     /// What the carrier has said about itself.
     pub peer: PeerWord,
+    /// How the carrier writes its ids in receipts, once that is learnt.
+    pub receipt_ids: Option<IdWriting>,
     /// What is known of its account now.
     pub state: AccountView,
 }
@@ -129,6 +132,7 @@ impl Engine {
                 .saturating_sub(handle.window.available_permits()),
             window: handle.window_size,
             peer: *handle.peer.borrow(),
+            receipt_ids: self.writings.learnt(&handle.account),
             state,
         }
     }

@@ -15,6 +15,7 @@ pub use self::accounts::AccountView;
 use self::accounts::{Accounts, Gate};
 pub use self::control::ChannelView;
 use self::flights::Flights;
+use self::writings::Writings;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
@@ -35,6 +36,7 @@ mod reaper;
 mod throttle;
 mod traffic;
 pub mod view;
+mod writings;
 
 /// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
 pub struct Engine {
@@ -58,6 +60,8 @@ pub struct Engine {
     flights: Flights,
     /// What is known of each account now.
     accounts: Accounts,
+    /// How carriers write their ids.
+    writings: Writings,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -118,6 +122,7 @@ impl Engine {
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
+            writings: Writings::default(),
             signing_key,
         }
     }
@@ -265,6 +270,9 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
         }
         let now = status.borrow_and_update().clone();
         tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+        if now.is_refused() {
+            engine.metrics.bind_refused(handle.id.as_str());
+        }
         engine.accounts.status(&handle, &now);
         engine.bells.dispatcher.notify_one();
     }

@@ -3,6 +3,8 @@
 //! Webhooks, the HTTP interface and server-sent events render the same structures, so that a
 //! message looks the same wherever it is met. Nothing is decided here.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -10,7 +12,7 @@ use super::{AccountView, ChannelView, Engine};
 use crate::channel::ChannelStatus;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
-use crate::domain::receipt::ReceiptState;
+use crate::domain::receipt::{IdWriting, NetworkError, ReceiptState};
 use crate::domain::status::Language;
 use crate::domain::text::Replacement;
 use crate::domain::time::Timestamp;
@@ -132,12 +134,33 @@ pub struct EventView<'a> {
     /// The channel, the state that a receipt reports, or the reason, by `event`.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
-    /// The carrier's own code.
+    /// The carrier's own code: of a refusal its number and name, of a receipt its `err:` field, or
+    /// else its `network_error_code` as type and code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'a str>,
+    code: Option<Cow<'a, str>>,
     /// Part number, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<u16>,
+    /// The carrier's id of the part: as the carrier answered it (`submitted`), or as it wrote it
+    /// then (`receipt`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier_id: Option<&'a str>,
+    /// The state as the carrier wrote it in a receipt's text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stat: Option<&'a str>,
+    /// The `network_error_code` of a receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_error: Option<NetworkErrorView>,
+}
+
+/// Why a network did not deliver (SMPP 3.4 §5.3.2.31).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NetworkError)]
+pub struct NetworkErrorView {
+    /// What kind of network: 1 ANSI-136, 2 IS-95, 3 GSM.
+    r#type: u8,
+    /// The network's code.
+    code: u16,
 }
 
 /// A message from a handset, as clients read it.
@@ -201,6 +224,11 @@ pub struct ChannelJson {
     window: usize,
     /// Messages under way.
     window_used: usize,
+    /// How the carrier writes, in receipts, the ids that it answered with, once that is learnt:
+    /// `as_answered`, `other_case_or_zeros`, `hexadecimal_reported_as_decimal` or
+    /// `decimal_reported_as_hexadecimal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt_ids: Option<&'static str>,
     /// The SMPP version that the carrier names, for example `3.4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     interface_version: Option<String>,
@@ -341,35 +369,85 @@ impl<'a> From<&'a Replacement> for Replaced<'a> {
 
 impl<'a> From<&'a Happening> for EventView<'a> {
     fn from(happening: &'a Happening) -> Self {
-        let (event, detail, code, part) = match &happening.what {
-            What::Accepted => ("accepted", None, None, None),
-            What::Submitted(channel) => ("submitted", Some(channel.as_str()), None, None),
-            What::Refused(code) => ("refused", None, Some(code.as_str()), None),
-            What::GivenBack(why) => {
-                let code = match why {
+        let line = Self {
+            at: Rfc3339(happening.at),
+            event: "",
+            detail: None,
+            code: None,
+            part: None,
+            carrier_id: None,
+            stat: None,
+            network_error: None,
+        };
+        let named = |reference: &'a str| (!reference.is_empty()).then_some(reference);
+        match &happening.what {
+            What::Accepted => Self {
+                event: "accepted",
+                ..line
+            },
+            What::Submitted {
+                channel,
+                part,
+                reference,
+            } => Self {
+                event: "submitted",
+                detail: Some(channel.as_str()),
+                part: Some(*part),
+                carrier_id: named(reference),
+                ..line
+            },
+            What::Refused(code) => Self {
+                event: "refused",
+                code: Some(code.into()),
+                ..line
+            },
+            What::GivenBack(why) => Self {
+                event: "given_back",
+                detail: Some(why_code(why)),
+                code: match why {
                     WaitReason::Backoff(code) | WaitReason::AccountRefused(code) => {
-                        Some(code.as_str())
+                        Some(code.into())
                     }
                     _ => None,
-                };
-                ("given_back", Some(why_code(why)), code, None)
+                },
+                ..line
+            },
+            What::Doubt(doubt) => Self {
+                event: "in_doubt",
+                detail: Some(doubt_word(*doubt)),
+                ..line
+            },
+            What::Receipt {
+                part,
+                reference,
+                receipt,
+            } => {
+                let network = receipt.network_error;
+                let as_code = |error: NetworkError| format!("{}:{}", error.network, error.code);
+                let written = receipt.error.as_deref().map(Cow::from);
+                Self {
+                    event: "receipt",
+                    detail: Some(receipt_word(receipt.state)),
+                    code: written.or_else(|| network.map(as_code).map(Cow::from)),
+                    part: Some(*part),
+                    carrier_id: named(reference),
+                    stat: receipt.word.as_deref(),
+                    network_error: network.map(|error| NetworkErrorView {
+                        r#type: error.network,
+                        code: error.code,
+                    }),
+                    ..line
+                }
             }
-            What::Doubt(doubt) => ("in_doubt", Some(doubt_word(*doubt)), None, None),
-            What::Receipt { part, state, error } => (
-                "receipt",
-                Some(receipt_word(*state)),
-                error.as_deref(),
-                Some(*part),
-            ),
-            What::TimedOut(cause) => ("timed_out", Some(cause.code()), None, None),
-            What::Cancelled => ("cancelled", None, None, None),
-        };
-        Self {
-            at: Rfc3339(happening.at),
-            event,
-            detail,
-            code,
-            part,
+            What::TimedOut(cause) => Self {
+                event: "timed_out",
+                detail: Some(cause.code()),
+                ..line
+            },
+            What::Cancelled => Self {
+                event: "cancelled",
+                ..line
+            },
         }
     }
 }
@@ -411,6 +489,7 @@ impl From<ChannelView> for ChannelJson {
             cause,
             window: view.window,
             window_used: view.window_used,
+            receipt_ids: view.receipt_ids.map(IdWriting::word),
             since: Rfc3339(view.since),
             paused: view.paused_at.is_some(),
             paused_since: view.paused_at.map(Rfc3339),

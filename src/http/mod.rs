@@ -7,7 +7,7 @@
 //!
 //! - `server` accepts connections; `auth` knows callers; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `batches`, `inbound`, `webhooks`, `keys`, `events`, `operations` are the endpoints.
+//! - `messages`, `preview`, `batches`, `inbound`, `webhooks`, `keys`, `events`, `operations` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -39,6 +39,7 @@ mod inbound;
 mod keys;
 mod messages;
 mod operations;
+mod preview;
 mod problem;
 mod server;
 mod webhooks;
@@ -157,6 +158,7 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(messages::routes())
+        .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(webhooks::routes())

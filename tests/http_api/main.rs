@@ -10,6 +10,7 @@ mod document;
 mod input;
 mod messages;
 mod operations;
+mod preview;
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ struct Gateway {
     served: AbortOnDropHandle<std::io::Result<()>>,
     /// A client with the admin key.
     admin: Client,
-    _policy: watch::Sender<Arc<Policy>>,
+    policy: watch::Sender<Arc<Policy>>,
 }
 
 async fn gateway() -> Gateway {
@@ -74,7 +75,7 @@ async fn gateway_over(channels: Vec<ChannelHandle>, settle: impl FnOnce(&mut Set
         stop,
         served: AbortOnDropHandle::new(served),
         admin: Client::new(address, ADMIN),
-        _policy: policy,
+        policy,
     }
 }
 

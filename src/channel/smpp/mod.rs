@@ -41,8 +41,8 @@ use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, ChannelId};
 use crate::domain::refusal::RefusalRules;
 use crate::domain::sender::Sender;
-use crate::domain::wire::WireRules;
 use crate::domain::text::DefaultAlphabet;
+use crate::domain::wire::WireRules;
 
 pub mod bind;
 pub mod deliver;
@@ -50,6 +50,8 @@ mod driver;
 pub mod encode;
 pub mod errors;
 pub mod frame;
+#[cfg(test)]
+mod hostile;
 pub mod inbound;
 pub mod link;
 pub mod receipt;
