@@ -21,15 +21,17 @@ use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
 
+/// Message, attempt and segment that a reference stands for.
+type Bound = (MessageId, u16, u16);
+
 /// What the model remembers: no index, no order, no second record of anything.
 struct Model {
     rules: Policy,
     messages: BTreeMap<MessageId, Message>,
     /// Accepted submissions by key: body and ids.
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
-    /// Newest binding of each reference.
-    /// Newest first, one for each recipient.
-    bound: BTreeMap<(Account, String), Vec<(MessageId, u16, u16)>>,
+    /// The bindings of each reference of an account: newest first, one for each recipient.
+    bound: BTreeMap<(Account, String), Vec<Bound>>,
     /// With the time since when something is parked under its reference.
     parked: Vec<(ReceiptReport, Timestamp)>,
     /// Claims so far in the lane, for the fair tenth.
@@ -167,7 +169,7 @@ impl Model {
 
     fn tell(
         &mut self,
-        (id, attempt, segment): (MessageId, u16, u16),
+        (id, attempt, segment): Bound,
         report: ReceiptReport,
         now: Timestamp,
     ) -> Option<Message> {
@@ -187,7 +189,7 @@ impl Model {
             .bound
             .get(&(report.account.clone(), forms[0].clone()))
             .map(|places| places[0]);
-        let fits = |place: &&(MessageId, u16, u16)| {
+        let fits = |place: &&Bound| {
             report
                 .handset
                 .is_none_or(|handset| handset == self.messages[&place.0].to)
