@@ -25,6 +25,8 @@ use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, referen
 use crate::domain::time::Timestamp;
 
 mod optouts;
+/// Message, attempt and segment that a reference stands for.
+type Bound = (MessageId, u16, u16);
 
 /// What the model remembers: no index, no order, no second record of anything.
 struct Model {
@@ -32,9 +34,8 @@ struct Model {
     messages: BTreeMap<MessageId, Message>,
     /// Accepted submissions by key: body and ids.
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
-    /// Newest binding of each reference.
-    /// Newest first, one for each recipient.
-    bound: BTreeMap<(Account, String), Vec<(MessageId, u16, u16)>>,
+    /// The bindings of each reference of an account: newest first, one for each recipient.
+    bound: BTreeMap<(Account, String), Vec<Bound>>,
     /// With the time since when something is parked under its reference.
     parked: Vec<(ReceiptReport, Timestamp)>,
     /// Claims so far in the lane, for the fair tenth.
@@ -209,7 +210,7 @@ impl Model {
 
     fn tell(
         &mut self,
-        (id, attempt, segment): (MessageId, u16, u16),
+        (id, attempt, segment): Bound,
         report: ReceiptReport,
         now: Timestamp,
     ) -> Option<Message> {
@@ -229,7 +230,7 @@ impl Model {
             .bound
             .get(&(report.account.clone(), forms[0].clone()))
             .map(|places| places[0]);
-        let fits = |place: &&(MessageId, u16, u16)| {
+        let fits = |place: &&Bound| {
             report
                 .handset
                 .is_none_or(|handset| handset == self.messages[&place.0].to)
