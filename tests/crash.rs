@@ -169,14 +169,12 @@ async fn carrier(store: Arc<dyn Store>) {
         for message in &claimed {
             say(&format!("sent {}", message.id));
         }
-        let receipts = claimed.iter().map(|message| ReceiptReport {
-            account: "a".into(),
-            reference: message.id.to_string(),
-            handset: None,
-            receipt: Receipt {
-                state: ReceiptState::Delivered,
-                error: None,
-            },
+        let receipts = claimed.iter().map(|message| {
+            ReceiptReport::new(
+                "a".into(),
+                message.id.to_string(),
+                Receipt::of(ReceiptState::Delivered),
+            )
         });
         store.receive(receipts.collect(), now).await.unwrap();
         for message in &claimed {

@@ -8,6 +8,7 @@ use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
+use crate::domain::wire::SourceNumbering;
 
 impl Config {
     /// The effective policy, one setting a line; secrets are not shown.
@@ -158,6 +159,18 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         wire.registered_delivery,
         wire.protocol_id
     )?;
+    if wire.source != SourceNumbering::default() {
+        let SourceNumbering {
+            alphanumeric: a,
+            short: s,
+            international: i,
+        } = wire.source;
+        writeln!(
+            out,
+            "  numbering   alphanumeric {}/{}, short {}/{}, international {}/{}",
+            a.ton, a.npi, s.ton, s.npi, i.ton, i.npi
+        )?;
+    }
     for tlv in &wire.tlvs {
         let octets: String = tlv
             .value
@@ -245,6 +258,10 @@ fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {
         })
         .collect();
     writeln!(out, "  route       {}", steps.join(" → "))?;
+    if steps.len() > 1 {
+        let after = duration::write(operator.failover_after);
+        writeln!(out, "  next step   once one is unusable for {after}")?;
+    }
     writeln!(out, "  validity    {}", duration::write(operator.validity))?;
     let waits: Vec<_> = operator
         .retry

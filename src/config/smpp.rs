@@ -231,6 +231,7 @@ pub(super) fn read<'a>(
         text: TextRules {
             alphabet: alphabet.map_or(DefaultAlphabet::Gsm, |alphabet| alphabet.value),
             latin1: latin1.is_some_and(|latin1| latin1.value),
+            wide_header: wire.concatenation == Concatenation::Udh16,
             single_piece: wire.concatenation == Concatenation::Payload,
             transliterate: transliterate.is_some_and(|transliterate| transliterate.value),
         },

@@ -88,9 +88,10 @@ impl Message {
             Event::Receipt {
                 attempt,
                 segment,
+                reference,
                 receipt,
             } => {
-                self.receipt(*attempt, *segment, receipt, policy, now)?;
+                self.receipt((*attempt, *segment), reference, receipt, policy, now)?;
             }
             Event::DeadlinePassed => self.deadline_passed(policy, now)?,
             Event::LeaseLost => {
@@ -229,9 +230,16 @@ impl Message {
                 | State::Leased(_)
                 | State::Final(Outcome::Failed(Cause::InDoubt | Cause::OptedOut))
         );
+        let channel = attempt.channel.clone();
+        self.note(
+            now,
+            What::Submitted {
+                channel,
+                part: index.saturating_add(1),
+                reference: reference.trim().to_owned(),
+            },
+        );
         if complete && unsettled {
-            let channel = attempt.channel.clone();
-            self.note(now, What::Submitted(channel));
             self.submitted(policy, now);
             self.settle(None, now);
         }
@@ -339,8 +347,8 @@ impl Message {
 
     fn receipt(
         &mut self,
-        attempt: u16,
-        index: u16,
+        (attempt, index): (u16, u16),
+        reference: &str,
         receipt: &Receipt,
         policy: &Policy,
         now: Timestamp,
@@ -352,8 +360,8 @@ impl Message {
             .ok_or(Refused::Stale)?;
         let what = What::Receipt {
             part: index.saturating_add(1),
-            state: receipt.state,
-            error: receipt.error.clone(),
+            reference: reference.to_owned(),
+            receipt: receipt.clone(),
         };
         // The history alone cannot tell a repetition: it does not say which account reported.
         let tells_nothing =
@@ -440,7 +448,7 @@ impl Message {
 
     /// Adds a line to the history.
     fn note(&mut self, at: Timestamp, what: What) {
-        if self.events.len() >= Self::EVENTS_MAX {
+        if self.events.len() >= self.events_max() {
             // The first line, the promise, and the newest ones are worth the most.
             self.events.remove(1);
         }

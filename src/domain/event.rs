@@ -46,6 +46,8 @@ pub enum Event {
         attempt: u16,
         /// Segment index, from 0.
         segment: u16,
+        /// The carrier's id, as the receipt wrote it; empty if it named none.
+        reference: String,
         /// What the carrier says.
         receipt: Receipt,
     },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Account, Lane, OperatorName};
+use super::id::{Account, OperatorName};
 use super::inbound::InboundRules;
 use super::msisdn::Msisdn;
 use super::retry::RetrySchedule;
@@ -167,13 +167,6 @@ impl Policy {
     pub fn first_text_rules(&self, operator: &Operator) -> TextRules {
         let first = operator.route.first().and_then(|step| step.first());
         first.map_or_else(TextRules::default, |account| self.text_rules_of(account))
-    }
-
-    /// The route of a lane: ordered steps, each a set of accounts. Messages of an operator that the
-    /// configuration no longer has go the default operator's way, so that nothing is stranded.
-    #[must_use]
-    pub fn route(&self, lane: &Lane) -> &[Vec<Account>] {
-        &self.operator(&lane.operator).route
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks. They meet in the [`Engine`], which the HTTP interface holds.
+//! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
+//! `circuit`; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
 
@@ -10,9 +11,12 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::accounts::AccountView;
 use self::accounts::{Accounts, Gate};
+pub use self::control::ChannelView;
 use self::flights::Flights;
-use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
+use self::writings::Writings;
+use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
@@ -29,6 +33,7 @@ use crate::store::{Change, Store, StoreError, TakenIn};
 pub mod accept;
 mod accounts;
 mod circuit;
+mod control;
 mod dispatcher;
 mod flights;
 pub mod outbox;
@@ -36,6 +41,7 @@ mod reaper;
 mod throttle;
 mod traffic;
 pub mod view;
+mod writings;
 
 /// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
 pub struct Engine {
@@ -61,6 +67,8 @@ pub struct Engine {
     flights: Flights,
     /// What is known of each account now.
     accounts: Accounts,
+    /// How carriers write their ids.
+    writings: Writings,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -96,23 +104,6 @@ struct Bells {
     outbox: Notify,
 }
 
-/// One connection as operators see it.
-#[derive(Clone, Debug)]
-pub struct ChannelView {
-    /// Its name, for example `orange#1`.
-    pub name: String,
-    /// Its account, for example `orange`.
-    pub account: String,
-    /// `smpp`.
-    pub kind: &'static str,
-    /// What state it is in.
-    pub status: ChannelStatus,
-    /// Messages under way.
-    pub window_used: usize,
-    /// Messages that may be under way at once.
-    pub window: usize,
-}
-
 impl Engine {
     /// Puts the shared parts together; [`run`] starts the tasks.
     #[must_use]
@@ -127,8 +118,8 @@ impl Engine {
             signing_key,
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let accounts = Accounts::new(&channels, &store.pauses(), &clock);
         let (received, _) = broadcast::channel(RECEIVED_KEPT);
-        let accounts = Accounts::new(&channels, &[], &clock);
         Self {
             store,
             policy,
@@ -141,6 +132,7 @@ impl Engine {
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
+            writings: Writings::default(),
             signing_key,
         }
     }
@@ -195,24 +187,6 @@ impl Engine {
         self.flights.len()
     }
 
-    /// The connections, in the order of the configuration.
-    #[must_use]
-    pub fn channel_views(&self) -> Vec<ChannelView> {
-        self.channels
-            .iter()
-            .map(|handle| ChannelView {
-                name: handle.id.to_string(),
-                account: handle.account.to_string(),
-                kind: "smpp",
-                status: handle.status.borrow().clone(),
-                window_used: handle
-                    .window_size
-                    .saturating_sub(handle.window.available_permits()),
-                window: handle.window_size,
-            })
-            .collect()
-    }
-
     /// What a pending message waits for, as a stable code, and until when where that is known.
     #[must_use]
     pub fn why(&self, message: &Message) -> Option<(&'static str, Option<Timestamp>)> {
@@ -237,11 +211,7 @@ impl Engine {
     #[must_use]
     pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
         let (rules, now) = (self.rules(), self.clock.now());
-        let (way, _) = self.way(lane, &rules, now);
-        if way.iter().any(|(_, probe)| !probe) {
-            return self.holdup_of(way.iter().map(|(account, _)| account));
-        }
-        self.holdup_of(rules.route(lane).iter().flatten())
+        self.holdup_of(self.way(lane, &rules, now).steps.iter().flatten())
     }
 
     /// What keeps all of these accounts from sending: the reason of the one that may be free first.
@@ -355,6 +325,9 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
         }
         let now = status.borrow_and_update().clone();
         tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+        if now.is_refused() {
+            engine.metrics.bind_refused(handle.id.as_str());
+        }
         engine.accounts.status(&handle, &now);
         engine.bells.dispatcher.notify_one();
     }

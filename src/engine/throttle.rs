@@ -16,7 +16,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 
 /// What is left of the pace after a wish: of what the carrier took, while it took something; of what
 /// was tried, when it takes nothing.
-const EASE: f64 = 0.85;
+const EASE: f64 = 0.9;
 const BACK_OFF: f64 = 0.5;
 
 /// The slowest pace, in parts per second.
@@ -28,8 +28,8 @@ const CLIMB: f64 = 0.003;
 const CATCH_UP: f64 = 0.05;
 const KNOWN_GOOD: f64 = 0.7;
 
-/// After so long without a wish the climb is twice as steep, after twice as long three times.
-const STEEPER_EVERY: Duration = Duration::from_secs(10);
+/// After so long without a wish the climb is twice as steep, after twice as long five times.
+const STEEPER: Duration = Duration::from_secs(10);
 
 /// How long after the last wish an account counts as slowed, and a pace of our own finding is kept.
 const REMEMBERED: Duration = Duration::from_mins(5);
@@ -55,6 +55,9 @@ pub(super) struct Throttle {
     barren_since: Option<Timestamp>,
     /// The pace at which it was refused while it took something: about its limit.
     refused_at: f64,
+    /// The pace was measured over a burst at no known pace: it may be much too low, and doubles each
+    /// second until the next wish.
+    is_guess: bool,
     climbed_at: Timestamp,
     /// Parts taken lately, by the millisecond.
     taken: VecDeque<(Timestamp, u32)>,
@@ -78,6 +81,7 @@ impl Throttle {
         let tried = self.limit.or(configured);
         let rate = if self.barren_since.is_none() {
             let used = self.used(now);
+            self.is_guess = tried.is_none();
             self.refused_at = tried.map_or(used, |tried| tried.min(used));
             self.pause = PAUSE.0;
             self.refused_at * EASE
@@ -125,9 +129,14 @@ impl Throttle {
             let share = if limit < self.refused_at * KNOWN_GOOD {
                 CATCH_UP
             } else {
-                CLIMB * (1.0 + quiet.as_secs_f64() / STEEPER_EVERY.as_secs_f64())
+                CLIMB * (1.0 + (quiet.as_secs_f64() / STEEPER.as_secs_f64()).powi(2))
             };
-            self.limit = Some(limit + self.refused_at * share * climbing);
+            let climb = if self.is_guess {
+                limit
+            } else {
+                self.refused_at * share
+            };
+            self.limit = Some(limit + climb * climbing);
         }
         let lifted = match configured {
             Some(configured) => self.limit >= Some(configured),

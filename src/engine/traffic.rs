@@ -29,7 +29,7 @@ const GROUP: usize = 128;
 struct Group {
     reports: Vec<Report>,
     receipts: Vec<ReceiptReport>,
-    receipt_acks: Vec<(ChannelId, Ack)>,
+    receipt_acks: Vec<(Account, ChannelId, Ack)>,
     inbound: Vec<Inbound>,
     inbound_acks: Vec<Ack>,
 }
@@ -70,17 +70,22 @@ impl Engine {
                 account,
                 channel,
                 reference,
+                other,
                 handset,
                 receipt,
                 ack,
             } => {
+                let learnt = self.writings.learnt(&account);
+                group.receipt_acks.push((account.clone(), channel, ack));
                 group.receipts.push(ReceiptReport {
                     account,
                     reference,
+                    other,
                     handset,
                     receipt,
+                    learnt,
+                    otherwise: None,
                 });
-                group.receipt_acks.push((channel, ack));
             }
             ChannelEvent::Inbound {
                 channel,
@@ -89,14 +94,14 @@ impl Engine {
                 to,
                 text,
                 part,
+                receipt,
                 ack,
             } => {
-                self.metrics.inbound.increment(1);
                 let (now, rules) = (self.clock.now(), self.rules());
                 // Opt-outs go by number: written one way, whichever way the carrier has.
                 let number = msisdn::of_sender(&from, &rules.default_country);
                 let from = number.map_or(from, |number| number.to_string());
-                group.inbound.push(Inbound {
+                let inbound = Inbound {
                     id: InboundId::new(now, self.random.bytes()),
                     tenant: rules.inbound.tenant(&account),
                     account,
@@ -108,8 +113,25 @@ impl Engine {
                     received_at: now,
                     keyword: None,
                     incomplete: false,
+                };
+                let Some(reported) = receipt else {
+                    self.metrics.inbound.increment(1);
+                    group.inbound.push(inbound);
+                    group.inbound_acks.push(ack);
+                    return;
+                };
+                // The store knows whether the id is one of ours.
+                let (account, channel) = (inbound.account.clone(), inbound.channel.clone());
+                group.receipt_acks.push((account, channel, ack));
+                group.receipts.push(ReceiptReport {
+                    account: inbound.account.clone(),
+                    reference: reported.reference,
+                    other: reported.other,
+                    handset: reported.handset,
+                    receipt: reported.receipt,
+                    learnt: self.writings.learnt(&inbound.account),
+                    otherwise: Some(Box::new(inbound)),
                 });
-                group.inbound_acks.push(ack);
             }
         }
     }
@@ -220,18 +242,27 @@ impl Engine {
         self.bells.dispatcher.notify_one();
         match received {
             Ok(results) => {
-                for (result, (channel, ack)) in results.into_iter().zip(receipt_acks) {
+                for (result, (account, channel, ack)) in results.into_iter().zip(receipt_acks) {
                     match result {
-                        Receiving::Matched(change) => self.publish(&change),
+                        Receiving::Matched(change, writing) => {
+                            self.writings.saw(&account, writing);
+                            self.publish(&change);
+                        }
                         Receiving::Duplicate => {}
-                        Receiving::Parked => self.metrics.unmatched(channel.as_str()),
+                        Receiving::Parked | Receiving::Nameless => {
+                            self.metrics.unmatched(channel.as_str());
+                        }
+                        Receiving::TakenIn(taken) => {
+                            self.metrics.inbound.increment(1);
+                            self.publish_received(taken);
+                        }
                     }
                     ack.taken();
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "receipts_not_stored");
-                receipt_acks.into_iter().for_each(|(_, ack)| ack.not_now());
+                receipt_acks.into_iter().for_each(|(.., ack)| ack.not_now());
             }
         }
         match taken_in {

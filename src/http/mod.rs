@@ -7,7 +7,8 @@
 //!
 //! - `server` accepts connections; `auth` knows callers; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `events`, `operations` are the endpoints.
+//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `events`,
+//!   `operations` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -40,6 +41,7 @@ mod keys;
 mod messages;
 mod operations;
 mod optouts;
+mod preview;
 mod problem;
 mod server;
 mod webhooks;
@@ -158,6 +160,7 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(messages::routes())
+        .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())

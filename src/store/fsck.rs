@@ -7,7 +7,7 @@ use std::fmt;
 use super::codec::{Bound, Idempotent, Layout, Orphans, Outgoing, Record, decode, encode, hex};
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
-use super::{ApiKey, Batch, Webhook};
+use super::{ApiKey, Batch, Pause, Webhook};
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -80,6 +80,7 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Outbox => readable::<Outgoing>(&key, &octets, &mut findings),
             KeySpace::Version => readable::<Layout>(&key, &octets, &mut findings),
             KeySpace::Webhook => readable::<Webhook>(&key, &octets, &mut findings),
+            KeySpace::Pause => readable::<Pause>(&key, &octets, &mut findings),
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }

@@ -27,6 +27,8 @@ pub enum KeySpace {
     Live = b'm',
     /// Webhook deliveries not yet made.
     Outbox = b'o',
+    /// Accounts and binds that an operator has paused.
+    Pause = b'p',
     /// Messages by recipient.
     Recipient = b'r',
     /// Parts of what handsets sent, until all of them are there.
@@ -41,7 +43,7 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
@@ -51,6 +53,7 @@ impl KeySpace {
         Self::Idempotency,
         Self::Live,
         Self::Outbox,
+        Self::Pause,
         Self::Recipient,
         Self::Parts,
         Self::Version,
@@ -238,6 +241,12 @@ pub fn webhook(tenant: &Tenant, id: &str) -> Vec<u8> {
 #[must_use]
 pub fn api_key(prefix: &str) -> Vec<u8> {
     key(KeySpace::ApiKey, &[prefix.as_bytes()])
+}
+
+/// The pause of an account or a bind.
+#[must_use]
+pub fn pause(name: &str) -> Vec<u8> {
+    key(KeySpace::Pause, &[name.as_bytes()])
 }
 
 /// The version of the layout.

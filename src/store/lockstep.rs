@@ -31,7 +31,8 @@ struct Model {
     /// Accepted submissions by key: body and ids.
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
     /// Newest binding of each reference.
-    bound: BTreeMap<(Account, String), (MessageId, u16, u16)>,
+    /// Newest first, one for each recipient.
+    bound: BTreeMap<(Account, String), Vec<(MessageId, u16, u16)>>,
     /// With the time since when something is parked under its reference.
     parked: Vec<(ReceiptReport, Timestamp)>,
     /// Claims so far in the lane, for the fair tenth.
@@ -162,8 +163,12 @@ impl Model {
         let to = message.to;
         let canonical = canonical_reference(reference);
         let place = (token.message, token.attempt, *segment);
-        self.bound
-            .insert((account.clone(), canonical.clone()), place);
+        let messages = &self.messages;
+        let key = (account.clone(), canonical.clone());
+        let places = self.bound.entry(key).or_default();
+        places.retain(|known| messages[&known.0].to != to);
+        places.insert(0, place);
+        places.truncate(4);
         for form in reference_forms(reference) {
             let mine = |(parked, since): &(ReceiptReport, Timestamp)| {
                 let overtook = form == canonical && now.since(*since).as_secs() < 60;
@@ -175,7 +180,7 @@ impl Model {
             self.parked = keep;
             let merge: Vec<(ReceiptReport, Timestamp)> = merge;
             for (parked, _) in merge {
-                changed = self.tell(place, parked.receipt, now).or(changed);
+                changed = self.tell(place, parked, now).or(changed);
             }
         }
         changed
@@ -184,13 +189,14 @@ impl Model {
     fn tell(
         &mut self,
         (id, attempt, segment): (MessageId, u16, u16),
-        receipt: Receipt,
+        report: ReceiptReport,
         now: Timestamp,
     ) -> Option<Message> {
         let event = Event::Receipt {
             attempt,
             segment,
-            receipt,
+            reference: report.reference,
+            receipt: report.receipt,
         };
         self.apply(id, &event, now)
     }
@@ -201,7 +207,7 @@ impl Model {
         let exact = self
             .bound
             .get(&(report.account.clone(), forms[0].clone()))
-            .copied();
+            .map(|places| places[0]);
         let fits = |place: &&(MessageId, u16, u16)| {
             report
                 .handset
@@ -210,11 +216,12 @@ impl Model {
         let found = forms
             .iter()
             .filter_map(|form| self.bound.get(&(report.account.clone(), form.clone())))
+            .flatten()
             .find(fits)
             .copied()
             .or(exact);
         match found {
-            Some(place) => self.tell(place, report.receipt.clone(), now).ok_or(false),
+            Some(place) => self.tell(place, report.clone(), now).ok_or(false),
             None => {
                 let same: Vec<_> = self
                     .parked
@@ -410,14 +417,15 @@ impl Run {
             ReceiptState::Expired,
             ReceiptState::Undeliverable,
         ];
+        let account = ["a", "b"][usize::from(self.pick(4) == 0)].into();
+        let reference = self.reference();
         ReceiptReport {
-            account: ["a", "b"][usize::from(self.pick(4) == 0)].into(),
-            reference: self.reference(),
             handset: (self.pick(2) == 0).then(|| number(self.pick(5))),
-            receipt: Receipt {
-                state: STATES[usize::try_from(self.pick(5)).unwrap()],
-                error: None,
-            },
+            ..ReceiptReport::new(
+                account,
+                reference,
+                Receipt::of(STATES[usize::try_from(self.pick(5)).unwrap()]),
+            )
         }
     }
 
@@ -492,9 +500,10 @@ impl Run {
                 for store in stores {
                     let mut answer = store.receive(vec![receipt.clone()], now).await.unwrap();
                     let answer = match answer.remove(0) {
-                        Receiving::Matched(change) => Ok((*change.message).clone()),
+                        Receiving::Matched(change, _) => Ok((*change.message).clone()),
                         Receiving::Duplicate => Err(false),
                         Receiving::Parked => Err(true),
+                        other => panic!("{other:?}"),
                     };
                     assert_eq!(answer, expected, "{receipt:?}");
                 }

@@ -25,7 +25,7 @@ use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, Token, WaitReason};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
-use crate::domain::receipt::Receipt;
+use crate::domain::receipt::{IdWriting, Receipt};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 
@@ -146,6 +146,13 @@ pub trait Store: Send + Sync + 'static {
     fn key(&self, prefix: &str) -> Option<Arc<ApiKey>>;
     /// Every key.
     fn keys(&self) -> Vec<Arc<ApiKey>>;
+
+    /// Remembers that an operator has paused an account or a bind.
+    async fn put_pause(&self, pause: Pause) -> Result<(), StoreError>;
+    /// Forgets it; it is no error if there is none of that name.
+    async fn delete_pause(&self, name: &str) -> Result<(), StoreError>;
+    /// Everything that is paused.
+    fn pauses(&self) -> Vec<Pause>;
 
     /// One message of this tenant.
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError>;
@@ -373,23 +380,52 @@ pub struct Change {
 pub struct ReceiptReport {
     /// Whose reference.
     pub account: Account,
-    /// The carrier's id, as the receipt wrote it.
+    /// The carrier's id, as the receipt wrote it; empty if it names none.
     pub reference: String,
+    /// A second id, where the receipt's text and its TLV differ.
+    pub other: Option<String>,
     /// The handset's number, if the receipt names one: the tie-breaker between forms of the id.
     pub handset: Option<Msisdn>,
     /// What it says.
     pub receipt: Receipt,
+    /// How this carrier is known to write its ids: that form is looked up first.
+    #[serde(skip)]
+    pub learnt: Option<IdWriting>,
+    /// Set where only the text looks like a receipt: what to take in instead if no message is known
+    /// under the id.
+    #[serde(skip)]
+    pub otherwise: Option<Box<Inbound>>,
+}
+
+impl ReceiptReport {
+    /// A receipt with one id and nothing else.
+    #[must_use]
+    pub const fn new(account: Account, reference: String, receipt: Receipt) -> Self {
+        Self {
+            account,
+            reference,
+            other: None,
+            handset: None,
+            receipt,
+            learnt: None,
+            otherwise: None,
+        }
+    }
 }
 
 /// What became of a receipt.
 #[derive(Clone, Debug)]
 pub enum Receiving {
-    /// It told something new.
-    Matched(Change),
+    /// It told something new, and showed how the carrier writes its ids.
+    Matched(Change, IdWriting),
     /// Known already.
     Duplicate,
     /// No message is known under that reference yet; kept until one is.
     Parked,
+    /// It names no message, and its handset does not tell which one is meant either.
+    Nameless,
+    /// It only looked like a receipt, and was taken in as a message from the handset.
+    TakenIn(TakenIn),
 }
 
 /// A webhook delivery that is due.
@@ -458,6 +494,16 @@ pub enum Settled {
     Retry(Timestamp),
     /// Past its time: dropped, and counted.
     GivenUp,
+}
+
+/// An account, or one of its binds, that an operator has paused: it takes no messages until it is
+/// resumed, whatever happens to the process meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// For example `orange`, or `orange#1`.
+    pub name: String,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// Which messages to list.

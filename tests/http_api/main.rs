@@ -10,6 +10,7 @@ mod document;
 mod input;
 mod messages;
 mod optouts;
+mod preview;
 
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ struct Gateway {
     served: AbortOnDropHandle<std::io::Result<()>>,
     /// A client with the admin key.
     admin: Client,
-    _policy: watch::Sender<Arc<Policy>>,
+    policy: watch::Sender<Arc<Policy>>,
 }
 
 async fn gateway() -> Gateway {
@@ -69,7 +70,7 @@ async fn gateway_with(settle: impl FnOnce(&mut Settings)) -> Gateway {
         stop,
         served: AbortOnDropHandle::new(served),
         admin: Client::new(address, ADMIN),
-        _policy: policy,
+        policy,
     }
 }
 

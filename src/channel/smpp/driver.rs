@@ -17,6 +17,10 @@ use crate::domain::id::ChannelId;
 /// Shortest wait after the SMSC refused a bind: it has seen us, and more haste does not help.
 const REFUSED_WAIT: Duration = Duration::from_secs(10);
 
+/// Wait after the SMSC refused our credentials, and the longest: it doubles each time. An account that
+/// is tried more often is locked by many an SMSC, and what is wrong takes a person to put right.
+const CREDENTIALS_WAIT: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(15));
+
 /// A session that lived this long was a good one: the next wait is the shortest again.
 const LASTED: Duration = Duration::from_secs(10);
 
@@ -36,12 +40,14 @@ pub(super) struct Driver {
     pub(super) inbox: mpsc::Receiver<SubmitRequest>,
     pub(super) status: watch::Sender<ChannelStatus>,
     pub(super) peer: watch::Sender<PeerWord>,
+    /// Changes when an operator wants it bound anew.
+    pub(super) reset: watch::Receiver<()>,
     pub(super) stop: CancellationToken,
 }
 
 impl Driver {
     pub(super) async fn run(mut self) {
-        let mut failures = 0;
+        let (mut failures, mut denials) = (0, 0);
         if !self.start_after.is_zero() {
             let wait = tokio::time::sleep(self.start_after);
             // `None` says that we are stopped, which is what the loop asks as well.
@@ -59,7 +65,9 @@ impl Driver {
             };
             let (cause, wait) = match bound {
                 Ok(bound) => {
+                    denials = 0;
                     self.note(bound.peer);
+                    self.reset.mark_unchanged();
                     self.status.send_replace(ChannelStatus::Up);
                     let since = self.clock.elapsed();
                     let end = Session::new(bound, &mut self).run().await;
@@ -68,6 +76,11 @@ impl Driver {
                     }
                     match end {
                         End::Stopped => break,
+                        End::Reset => {
+                            tracing::info!(channel = %self.id, "reset");
+                            failures = 0;
+                            continue;
+                        }
                         End::Lost(cause) => {
                             tracing::warn!(channel = %self.id, cause, "session lost");
                             (cause, self.spread(self.backoff(failures)))
@@ -75,10 +88,13 @@ impl Driver {
                     }
                 }
                 Err(error) => {
-                    self.log(&error);
+                    self.log(&error, denials);
                     let wait = match &error {
-                        error if error.is_about_credentials() => {
-                            self.lengthen(self.config.reconnect_max.max(REFUSED_WAIT))
+                        error if error.needs_a_person() => {
+                            let (least, most) = CREDENTIALS_WAIT;
+                            let doubled = least.saturating_mul(2_u32.saturating_pow(denials));
+                            denials = denials.saturating_add(1);
+                            self.lengthen(doubled.min(most))
                         }
                         error if error.is_refusal() => {
                             self.lengthen(self.backoff(failures).max(REFUSED_WAIT))
@@ -90,8 +106,21 @@ impl Driver {
             };
             failures = failures.saturating_add(1);
             self.status.send_replace(ChannelStatus::Down { cause });
-            if self.away(tokio::time::sleep(wait)).await.is_none() {
-                break;
+            let mut reset = self.reset.clone();
+            let waiting = async move {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => false,
+                    Ok(()) = reset.changed() => true,
+                }
+            };
+            match self.away(waiting).await {
+                None => break,
+                Some(false) => {}
+                Some(true) => {
+                    tracing::info!(channel = %self.id, "reset");
+                    self.reset.mark_unchanged();
+                    failures = 0;
+                }
             }
         }
         self.inbox.close();
@@ -159,9 +188,12 @@ impl Driver {
         }
     }
 
-    fn log(&self, error: &BindError) {
-        if error.is_about_credentials() {
-            tracing::error!(channel = %self.id, %error, "cannot bind: check the account's credentials");
+    fn log(&self, error: &BindError, denials: u32) {
+        if error.needs_a_person() && denials > 0 {
+            // Said once, aloud; the status goes on saying it.
+            tracing::debug!(channel = %self.id, %error, denials, "still cannot bind");
+        } else if error.needs_a_person() {
+            tracing::error!(channel = %self.id, %error, "cannot bind: check the account");
         } else {
             tracing::warn!(channel = %self.id, %error, "cannot bind");
         }

@@ -44,8 +44,9 @@ fn accepted(segment: u16, claim: u32) -> Event {
 
 fn receipt(state: ReceiptState) -> Receipt {
     Receipt {
-        state,
+        word: Some(state.stat().to_owned()),
         error: Some("011".to_owned()),
+        ..Receipt::of(state)
     }
 }
 
@@ -87,6 +88,7 @@ fn every_record_of_version_1_is_read_for_ever() {
     let told = |segment, state| Event::Receipt {
         attempt: 0,
         segment,
+        reference: format!("5FA{segment}"),
         receipt: receipt(state),
     };
     let sent = [claimed.clone(), accepted(0, 1), accepted(1, 1)];
@@ -152,16 +154,25 @@ fn every_record_of_version_1_is_read_for_ever() {
             attempt: 1,
             segment: 300,
             to: number(1),
+            before: vec![Earlier {
+                id: message_id(3),
+                attempt: 0,
+                segment: 2,
+                to: number(3),
+            }],
         },
     );
     golden(
         "orphans",
         &Orphans {
             receipts: vec![ReceiptReport {
-                account: "a".into(),
-                reference: "0005FA8".to_owned(),
+                other: Some("24488".to_owned()),
                 handset: Some(number(1)),
-                receipt: receipt(ReceiptState::Expired),
+                ..ReceiptReport::new(
+                    "a".into(),
+                    "0005FA8".to_owned(),
+                    receipt(ReceiptState::Expired),
+                )
             }],
             since: at(4),
         },

@@ -17,7 +17,8 @@ use super::outbox::Outbox;
 use super::part_sets::PartSets;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
-    Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission, TakenIn,
+    Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission,
+    TakenIn,
     Webhook, keys,
 };
 use crate::domain::event::Event;
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub(super) outbox_seq: AtomicU64,
     pub(super) webhooks: RwLock<Vec<Webhook>>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
+    pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.
     pub(super) orphans: AtomicI64,
     pub(super) opted_out: RwLock<OptedOut>,
@@ -83,6 +85,10 @@ impl Shared {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pauses(&self) -> MutexGuard<'_, Vec<Pause>> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -440,6 +446,31 @@ impl<K: Kv> Store for Embedded<K> {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    async fn put_pause(&self, pause: Pause) -> Result<(), StoreError> {
+        let record = pause.clone();
+        self.write(true, move |txn| txn.put(keys::pause(&record.name), &record))
+            .await?;
+        let mut known = self.shared.pauses();
+        known.retain(|other| other.name != pause.name);
+        known.push(pause);
+        Ok(())
+    }
+
+    async fn delete_pause(&self, name: &str) -> Result<(), StoreError> {
+        let key = keys::pause(name);
+        self.write(true, move |txn| {
+            txn.write(key, None);
+            Ok(())
+        })
+        .await?;
+        self.shared.pauses().retain(|other| other.name != name);
+        Ok(())
+    }
+
+    fn pauses(&self) -> Vec<Pause> {
+        self.shared.pauses().clone()
     }
 
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError> {

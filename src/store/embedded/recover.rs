@@ -141,6 +141,7 @@ pub(super) fn recover<K: Kv>(
                 .map(Arc::new)
                 .collect(),
         ),
+        pauses: Mutex::new(read_all(kv, KeySpace::Pause)?),
         orphans: AtomicI64::new(orphans),
         opted_out: RwLock::new(opted_out),
         part_sets: Mutex::new(part_sets),
