@@ -354,7 +354,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         }
     }
 
-    fn take_response(&mut self, header: Header, id: String, peer: PeerWord) -> Option<LinkEvent<T>> {
+    fn take_response(
+        &mut self,
+        header: Header,
+        id: String,
+        peer: PeerWord,
+    ) -> Option<LinkEvent<T>> {
         let now = self.clock.elapsed();
         self.answered_at = now;
         if self
