@@ -317,6 +317,16 @@ fn a_simulated_smsc_names_its_address_first_and_reads_a_script() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A configuration with one account at `smsc`, and everything else of a test's own.
 fn with_account(folder: &Path, listen: &str, smsc: &str, password: &str) -> std::path::PathBuf {
     let file = folder.join("relais.toml");
@@ -326,7 +336,7 @@ fn with_account(folder: &Path, listen: &str, smsc: &str, password: &str) -> std:
         "data_dir = \"{}\"\n[http]\nlisten = \"{listen}\"\n\
          [smpp.acme]\nhost = \"{host}\"\nport = {port}\nsystem_id = \"relais\"\n\
          password = \"{password}\"\n\
-         [operators.default]\nroute = [{{ accounts = [\"acme\"] }}]\n",
+         [operators.default]\nroute = [\"acme\"]\n",
         data.display()
     );
     std::fs::write(&file, text).unwrap();
@@ -342,13 +352,15 @@ fn doctor_finds_what_is_wrong_with_a_carrier_and_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("smsc.toml");
     std::fs::write(&script, "system_id = \"relais\"\npassword = \"right\"\n").unwrap();
-    let mut smsc = relais()
+    let smsc = relais()
         .args(["sim", "smsc", "--listen", "127.0.0.1:0", "--script"])
         .arg(&script)
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(smsc.stdout.take().unwrap());
+    let mut smsc = Running(smsc);
+    let mut lines = BufReader::new(smsc.0.stdout.take().unwrap());
     let first = read_until(&mut lines, "listening on 127.0.0.1:");
     let address = first.trim().rsplit(' ').next().unwrap().to_owned();
     // It goes on telling what it sees; somebody has to listen.
@@ -394,12 +406,13 @@ fn doctor_finds_what_is_wrong_with_a_carrier_and_says_what_to_do() {
     let listen = free.local_addr().unwrap().to_string();
     drop(free);
     let file = with_account(folder.path(), &listen, &address, "right");
-    let mut daemon = relais()
+    let daemon = relais()
         .args(["serve", "--config", file.to_str().unwrap()])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut log = BufReader::new(daemon.stderr.take().unwrap());
+    let mut daemon = Running(daemon);
+    let mut log = BufReader::new(daemon.0.stderr.take().unwrap());
     read_until(&mut log, "bound");
     let reader_of_log = std::thread::spawn(move || {
         let mut rest = String::new();
@@ -412,12 +425,12 @@ fn doctor_finds_what_is_wrong_with_a_carrier_and_says_what_to_do() {
     assert!(said.contains("acme#1: up"), "{said}");
     assert!(said.contains("a Relais answers on"), "{said}");
     assert!(!said.contains("then unbound"), "{said}");
-    signal(&daemon, "TERM");
-    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    signal(&daemon.0, "TERM");
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
     reader_of_log.join().unwrap();
 
-    signal(&smsc, "TERM");
-    smsc.wait().unwrap();
+    signal(&smsc.0, "TERM");
+    smsc.0.wait().unwrap();
     reader.join().unwrap();
     let gone = doctor(&with_account(folder.path(), &listen, &address, "right"));
     let said = out(&gone);

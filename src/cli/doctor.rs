@@ -1,7 +1,8 @@
 //! `relais doctor`: what somebody needs to know when nothing works. It looks at the configuration,
 //! the disk, the listen address and each carrier, one line a finding, with what to do about it.
 //!
-//! It changes nothing: no store is opened, no folder made, and where a daemon runs already nothing
+//! It changes nothing: no store is opened, no folder made (of the data folder only the lock is
+//! taken, for as long as it lasts), and where a daemon runs already nothing
 //! binds a second time (carriers count sessions, and some close the first one); the daemon is asked
 //! instead.
 
