@@ -25,6 +25,8 @@ pub struct Metrics {
     messages: Mutex<HashMap<(String, Status, String), Counter>>,
     /// Receipts whose message is not known, by channel.
     unmatched: Mutex<HashMap<String, Counter>>,
+    /// Refused binds by channel.
+    binds_refused: Mutex<HashMap<String, Counter>>,
     submit: Mutex<HashMap<String, Histogram>>,
     receipt_delay: Mutex<HashMap<String, Histogram>>,
     /// Submissions whose outcome nobody can tell, by channel.
@@ -74,6 +76,7 @@ impl Metrics {
         let metrics = Self {
             messages: Mutex::default(),
             unmatched: Mutex::default(),
+            binds_refused: Mutex::default(),
             submit: Mutex::default(),
             receipt_delay: Mutex::default(),
             in_doubt: Mutex::default(),
@@ -130,6 +133,11 @@ impl Metrics {
     /// Counts a receipt whose message is not known.
     pub fn unmatched(&self, channel: &str) {
         self.count(&self.unmatched, "relais_receipts_unmatched_total", channel);
+    }
+
+    /// Counts a bind that the SMSC refused.
+    pub fn bind_refused(&self, channel: &str) {
+        self.count(&self.binds_refused, "relais_binds_refused_total", channel);
     }
 
     /// Counts a submission of which nobody can tell whether the carrier took it.
@@ -202,7 +210,7 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 8] = [
+    const COUNTERS: [(&str, &str); 9] = [
         (
             "relais_messages_total",
             "Messages that have reached a status, by the channel they last went through.",
@@ -210,6 +218,10 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_receipts_unmatched_total",
             "Receipts for which no message was known when they came.",
+        ),
+        (
+            "relais_binds_refused_total",
+            "Binds that the SMSC has refused: a password, a system_id, a limit.",
         ),
         (
             "relais_submissions_in_doubt_total",
@@ -233,7 +245,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         ("relais_inbound_total", "Messages received from handsets."),
     ];
-    const GAUGES: [(&str, &str); 9] = [
+    const GAUGES: [(&str, &str); 11] = [
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",
@@ -246,6 +258,14 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_channel_window_used",
             "Messages under way on the channel.",
+        ),
+        (
+            "relais_account_rate",
+            "Parts a second that the account may send now; 0 is no limit.",
+        ),
+        (
+            "relais_circuit_open",
+            "1 if the account rests because its carrier takes nothing.",
         ),
         ("relais_webhook_pending", "Webhook deliveries not yet made."),
         ("relais_store_disk_bytes", "Size of the store on the disk."),

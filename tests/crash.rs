@@ -2,7 +2,9 @@
 //! the embedded store under load and is killed with SIGKILL, again and again on one folder.
 //! After each kill: every id that the child printed as acknowledged is there, submissions are whole
 //! or absent, idempotency keys answer the first ids, receipts that were taken in have had their
-//! effect, what left a second time is marked as a possible duplicate, and `fsck` finds nothing.
+//! effect, what left a second time is marked as a possible duplicate, messages from handsets are
+//! there, an acknowledged STOP is in force and nothing waits for its number, and `fsck` finds
+//! nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,8 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais::clock::{Clock, Random};
-use relais::domain::id::{BatchId, Lane, MessageId};
-use relais::domain::message::{Class, Message, State, Token, WaitReason};
+use relais::domain::id::{BatchId, InboundId, Lane, MessageId, Tenant};
+use relais::domain::inbound::{Inbound, Numbering, Part};
+use relais::domain::message::{Cause, Class, Message, State, Token, WaitReason};
 use relais::domain::msisdn::Msisdn;
 use relais::domain::policy::{Limits, Operator, Policy};
 use relais::domain::receipt::{Receipt, ReceiptState};
@@ -171,18 +174,86 @@ async fn carrier(store: Arc<dyn Store>) {
         for message in &claimed {
             say(&format!("sent {}", message.id));
         }
-        let receipts = claimed.iter().map(|message| ReceiptReport {
-            account: "a".into(),
-            reference: message.id.to_string(),
-            handset: None,
-            receipt: Receipt {
-                state: ReceiptState::Delivered,
-                error: None,
-            },
+        let receipts = claimed.iter().map(|message| {
+            ReceiptReport::new(
+                "a".into(),
+                message.id.to_string(),
+                Receipt::of(ReceiptState::Delivered),
+            )
         });
         store.receive(receipts.collect(), now).await.unwrap();
         for message in &claimed {
             say(&format!("delivered {}", message.id));
+        }
+    }
+}
+
+/// Whose handsets write.
+const READERS: &str = "readers";
+
+fn inbound(clock: &Clock, random: &Random, from: &str, text: &str, part: Option<Part>) -> Inbound {
+    let now = clock.now();
+    Inbound {
+        id: InboundId::new(now, random.bytes()),
+        tenant: READERS.into(),
+        account: "a".into(),
+        channel: "a#1".into(),
+        from: from.to_owned(),
+        to: "36111".to_owned(),
+        text: text.to_owned(),
+        part,
+        received_at: now,
+        keyword: None,
+        incomplete: false,
+    }
+}
+
+/// Each number has a message planned, writes a text in two parts and then STOP, and every third one
+/// START.
+async fn handsets(store: Arc<dyn Store>, round: u8) {
+    let (clock, random) = (Clock::system(), Random::system());
+    for number in 0_u32.. {
+        let from = format!("+336{round:02}{number:06}");
+        let to = Msisdn::from_e164_digits(&from[1..]).unwrap();
+        let mut planned = message(&clock, &random, None);
+        planned.tenant = READERS.into();
+        planned.to = to;
+        planned.state = State::Waiting {
+            due_at: planned.created_at + Duration::from_hours(1),
+            why: WaitReason::ScheduledByClient,
+        };
+        let submission = Submission {
+            tenant: READERS.into(),
+            idempotency: None,
+            batch: None,
+            messages: vec![planned],
+            max_live: 10_000_000,
+            now: clock.now(),
+        };
+        store.accept(submission).await.unwrap();
+        for index in [2, 1] {
+            let part = Part {
+                numbering: Numbering::Header8,
+                reference: 7,
+                total: 2,
+                index,
+            };
+            let text = format!("{from} {index} ");
+            let part = inbound(&clock, &random, &from, &text, Some(part));
+            store.take_in(vec![part]).await.unwrap();
+        }
+        say(&format!("wrote {from}"));
+        let stop = inbound(&clock, &random, &from, "Stop.", None);
+        let id = stop.id;
+        let taken = store.take_in(vec![stop]).await.unwrap();
+        assert_eq!(taken.failed.len(), 1);
+        say(&format!("stopped {from} {id}"));
+        if number % 3 == 0 {
+            // Said before it is asked for: from here on it may or may not be in force.
+            say(&format!("starting {from}"));
+            let start = inbound(&clock, &random, &from, "START", None);
+            store.take_in(vec![start]).await.unwrap();
+            say(&format!("started {from}"));
         }
     }
 }
@@ -202,6 +273,7 @@ fn child(folder: &Path, round: u8) {
             tasks.spawn(client(store.clone(), round, number));
         }
         tasks.spawn(carrier(store.clone()));
+        tasks.spawn(handsets(store.clone(), round));
         while let Some(ended) = tasks.join_next().await {
             ended.unwrap();
         }
@@ -217,6 +289,10 @@ struct Said {
     reached: HashMap<MessageId, Status>,
     /// Each time that a message left: whether it said that it may be a duplicate.
     left: HashMap<MessageId, Vec<bool>>,
+    /// Numbers whose two parts were acknowledged.
+    wrote: HashSet<String>,
+    /// By number: the id of its STOP, and how far its START has come.
+    stopped: HashMap<String, (InboundId, Option<bool>)>,
 }
 
 impl Said {
@@ -242,6 +318,16 @@ impl Said {
             }
             ["delivered", one] => {
                 self.reached.insert(id(one), Status::Delivered);
+            }
+            ["wrote", from] => {
+                self.wrote.insert((*from).to_owned());
+            }
+            ["stopped", from, id] => {
+                let id = InboundId::parse(id).unwrap();
+                self.stopped.insert((*from).to_owned(), (id, None));
+            }
+            [verb @ ("starting" | "started"), from] => {
+                self.stopped.get_mut(*from).unwrap().1 = Some(*verb == "started");
             }
             // The test harness of the child speaks too.
             _ => {}
@@ -362,8 +448,67 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
         );
         assert!(said.left[id].len() == 1 || marked.contains(id));
     }
+    check_handsets(&store, said).await;
     store.close().await;
     (known, said.reached.len())
+}
+
+/// Everything that a handset was acknowledged is there and in force.
+async fn check_handsets(store: &Arc<dyn Store>, said: &Said) {
+    let tenant = Tenant::from(READERS);
+    let (mut ids, mut texts) = (HashSet::new(), HashSet::new());
+    let mut before = None;
+    loop {
+        let page = store.inbound(&tenant, before, 10_000).await.unwrap();
+        for one in page.items {
+            assert!(!one.incomplete && one.part.is_none());
+            ids.insert(one.id);
+            assert!(
+                texts.insert(format!("{} {}", one.from, one.text)),
+                "told twice"
+            );
+        }
+        match page.next {
+            Some(next) => before = Some(InboundId(next)),
+            None => break,
+        }
+    }
+    for from in &said.wrote {
+        let whole = format!("{from} {from} 1 {from} 2 ");
+        assert!(texts.contains(&whole), "the parts of {from} are gone");
+    }
+    for (from, (id, start)) in &said.stopped {
+        assert!(ids.contains(id), "the STOP of {from} is gone");
+        let number = Msisdn::from_e164_digits(&from[1..]).unwrap();
+        let in_force = match store.optout(&tenant, number).await {
+            Ok(_) => true,
+            Err(StoreError::NotFound) => false,
+            Err(error) => panic!("{error}"),
+        };
+        let expected = match start {
+            None => true,
+            Some(false) => in_force,
+            Some(true) => false,
+        };
+        assert_eq!(in_force, expected, "{from}");
+        let found = store
+            .find(Query {
+                tenant: tenant.clone(),
+                status: None,
+                to: Some(number),
+                reference: None,
+                kind: None,
+                since: None,
+                until: None,
+                updated_since: None,
+                before: None,
+                limit: 10,
+            })
+            .await
+            .unwrap();
+        assert_eq!(found.items.len(), 1);
+        assert_eq!(found.items[0].reason(), Some(Cause::OptedOut));
+    }
 }
 
 #[test]
@@ -403,8 +548,10 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         }
     }
     println!(
-        "{ROUNDS} kills: {} messages there, {} of them sent or delivered, nothing lost",
-        proven.0, proven.1
+        "{ROUNDS} kills: {} messages there, {} of them sent or delivered, {} numbers stopped, nothing lost",
+        proven.0,
+        proven.1,
+        said.stopped.len()
     );
     assert!(proven.0 > 1000 && proven.1 > 100, "{proven:?}");
     let twice: Vec<_> = said.left.values().filter(|left| left.len() > 1).collect();
@@ -419,4 +566,5 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     );
     // Each kill casts doubt on what was next in line, and not on the whole queue.
     assert!(in_vain <= usize::from(ROUNDS) * 600);
+    assert!(said.stopped.len() > 20, "{}", said.stopped.len());
 }

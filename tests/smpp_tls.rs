@@ -179,6 +179,41 @@ async fn an_unknown_authority_another_name_and_an_expired_certificate_are_refuse
 }
 
 #[tokio::test]
+async fn a_certificate_that_a_carrier_signed_itself_is_trusted_if_it_is_the_one_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = |name: &str, change: fn(&mut CertificateParams)| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let files = ["cert", "key"].map(|kind| folder.path().join(format!("{name}.{kind}")));
+        std::fs::write(&files[0], params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&files[1], key.serialize_pem()).unwrap();
+        let [cert_file, key_file] = files;
+        (cert_file, key_file)
+    };
+    let good = own("smsc.example", |_| {});
+    let named = good.0.clone();
+    assert_eq!(outcome(good.clone(), &named).await, Ok(()));
+
+    let another = Authority::new(folder.path(), "another");
+    let error = outcome(good, &another.file).await.unwrap_err();
+    assert!(error.contains("belongs into tls_ca_file"), "{error}");
+
+    let other_name = own("other.example", |_| {});
+    let named = other_name.0.clone();
+    let error = outcome(other_name, &named).await.unwrap_err();
+    assert!(error.contains("it is for other.example"), "{error}");
+
+    let expired = own("smsc.example", |params| {
+        params.not_after = date_time_ymd(2020, 1, 2);
+    });
+    let named = expired.0.clone();
+    let error = outcome(expired, &named).await.unwrap_err();
+    assert!(error.contains("expired on 2020-01-02"), "{error}");
+}
+
+#[tokio::test]
 async fn without_a_ca_file_a_private_authority_is_not_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path(), "ca");
@@ -215,7 +250,15 @@ async fn a_carrier_that_asks_for_our_certificate_gets_it_and_refuses_us_without(
         .await
         .unwrap_err();
     assert!(error.contains("CertificateRequired"), "{error}");
-    settings.identity = Some(authority.issue("relais", |_| {}));
+    let (cert_file, key_file) = authority.issue("relais", |_| {});
+    let (_, other_key) = authority.issue("other", |_| {});
+    settings.identity = Some((cert_file.clone(), other_key));
+    let error = Channel::towards(port, settings.clone())
+        .outcome()
+        .await
+        .unwrap_err();
+    assert!(error.contains("other.key.pem is not the key of"), "{error}");
+    settings.identity = Some((cert_file, key_file));
     assert_eq!(Channel::towards(port, settings).outcome().await, Ok(()));
     smsc.shutdown().await;
 }

@@ -19,6 +19,7 @@ use relais::domain::id::MessageId;
 use relais::domain::message::Token;
 use relais::domain::msisdn::Msisdn;
 use relais::domain::status::Status;
+use relais::domain::text::TextRules;
 use relais::domain::time::Timestamp;
 use relais::domain::wire::{Concatenation, CustomTlv, Version};
 use relais::pdu::segment::Alphabet;
@@ -39,21 +40,71 @@ async fn world(account: impl FnOnce(&mut SmppConfig)) -> World {
     World::with(SmscScript::default(), policy(operator()), account).await
 }
 
-/// What the SMSC has as the text, after a long one was sent over an account of this kind.
-async fn arrives(concatenation: Concatenation) -> Vec<String> {
-    let world = world(|account| account.wire.concatenation = concatenation).await;
-    let id = world.send(NUMBER, &long_text()).await;
-    world.until(id, Status::Delivered).await;
-    let texts = world.carrier.ledger(|ledger| ledger.texts());
-    world.stop().await;
-    texts["33612345678"].clone()
+/// A gateway whose account joins parts in this way, at `rate` parts a second.
+async fn joining(concatenation: Concatenation, rate: u32) -> World {
+    let mut policy = policy(operator());
+    let rules = TextRules {
+        wide_header: concatenation == Concatenation::Udh16,
+        single_piece: concatenation == Concatenation::Payload,
+        ..TextRules::default()
+    };
+    policy.text_rules.insert("carrier".into(), rules);
+    policy.rates.insert("carrier".into(), rate);
+    World::with(SmscScript::default(), policy, |account| {
+        account.wire.concatenation = concatenation;
+    })
+    .await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_long_text_arrives_whole_whichever_way_its_parts_are_joined() {
     use Concatenation::{Payload, Sar, Udh, Udh16};
-    for way in [Udh, Udh16, Sar, Payload] {
-        assert_eq!(arrives(way).await, [long_text()], "{way:?}");
+    // 459 septets: three parts with a header of 6 octets, four with one of 7.
+    let full = "x".repeat(9) + &long_text();
+    for (way, text, octets) in [
+        (Udh, full.clone(), vec![159, 159, 159]),
+        (Udh16, full.clone(), vec![159, 159, 159, 10]),
+        (Sar, full.clone(), vec![153, 153, 153]),
+        (Payload, full, vec![459]),
+        (Udh16, "ж".repeat(67), vec![134]),
+        (Udh16, "ж".repeat(133), vec![139, 139, 9]),
+        (Payload, "ж".repeat(133), vec![266]),
+        (Payload, "short".to_owned(), vec![5]),
+    ] {
+        let world = joining(way, 0).await;
+        let id = world.send(NUMBER, &text).await;
+        world.until(id, Status::Delivered).await;
+        let (texts, seen) = world.carrier.ledger(|ledger| {
+            let seen: Vec<_> = ledger
+                .submitted
+                .iter()
+                .map(|entry| entry.octets.len())
+                .collect();
+            (ledger.texts(), seen)
+        });
+        assert_eq!(texts["33612345678"], [text], "{way:?}");
+        assert_eq!(seen, octets, "{way:?}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_handed_over_whole_is_paced_by_its_parts_on_the_air() {
+    for way in [Concatenation::Udh, Concatenation::Payload] {
+        let world = joining(way, 1).await;
+        let from = world.clock.now();
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(world.send(NUMBER, &long_text()).await);
+        }
+        for id in ids {
+            world.until(id, Status::Delivered).await;
+        }
+        let took = world.clock.now().since(from);
+        // Three messages of three parts before the last one.
+        let expected = Duration::from_millis(8_500)..Duration::from_secs(12);
+        assert!(expected.contains(&took), "{way:?}: {took:?}");
+        world.stop().await;
     }
 }
 

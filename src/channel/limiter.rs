@@ -7,7 +7,7 @@ use std::time::Duration;
 const BURST: Duration = Duration::from_millis(50);
 
 /// How late a timer may wake without the pace falling behind for it.
-const LATENESS: Duration = Duration::from_millis(5);
+const LATENESS: Duration = Duration::from_millis(3);
 
 /// The pace of one account. How many parts a message has is known only once it is claimed, so one
 /// part is paid before the claim and the rest afterwards: the next claim waits until it is paid.

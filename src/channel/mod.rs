@@ -41,6 +41,8 @@ pub struct ChannelHandle {
     pub status: watch::Receiver<ChannelStatus>,
     /// What the carrier has said about itself.
     pub peer: watch::Receiver<PeerWord>,
+    /// Told to bind anew: at once if it waits to reconnect, after what is under way if it is bound.
+    pub reset: watch::Sender<()>,
 }
 
 /// What a carrier says about itself beside its answers. Nothing depends on it.
@@ -70,7 +72,16 @@ pub enum ChannelStatus {
     Stopped,
 }
 
+/// How the cause of a channel begins that is down because the peer refused the bind.
+pub const BIND_REFUSED: &str = "bind refused by SMSC";
+
 impl ChannelStatus {
+    /// True if the peer was reached and refused us.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Down { cause } if cause.starts_with(BIND_REFUSED))
+    }
+
     /// True if it takes messages.
     #[must_use]
     pub const fn is_up(&self) -> bool {
@@ -134,8 +145,10 @@ pub enum ChannelEvent {
         account: Account,
         /// The bind that brought it.
         channel: ChannelId,
-        /// The carrier's id of the message, as the receipt wrote it.
+        /// The carrier's id of the message, as the receipt wrote it; empty if it names none.
         reference: String,
+        /// A second id, where the receipt's text and its TLV differ.
+        other: Option<String>,
         /// The handset's number, where the receipt names one that can be read.
         handset: Option<Msisdn>,
         /// What it says.
@@ -157,9 +170,25 @@ pub enum ChannelEvent {
         text: String,
         /// Its place, if it is a part of several.
         part: Option<Part>,
+        /// Set if the text reads like a receipt, though nothing else says that it is one: it is a
+        /// receipt then if its id is one of ours.
+        receipt: Option<Box<Reported>>,
         /// To be consumed after the commit.
         ack: Ack,
     },
+}
+
+/// A receipt with what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// The carrier's id of the message, as it wrote it; empty if it names none.
+    pub reference: String,
+    /// A second id, where the text and a TLV name one each and differ.
+    pub other: Option<String>,
+    /// The handset, if its number can be read.
+    pub handset: Option<Msisdn>,
+    /// What is reported.
+    pub receipt: Receipt,
 }
 
 /// How the submission of one segment ended.
@@ -187,7 +216,7 @@ pub struct Ack {
 /// What an [`Ack`] turned into, on its way to the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AckVerdict {
-    /// The `sequence_number` to answer (SMPP), or whatever the driver counts by.
+    /// What the driver counts by.
     pub sequence: u32,
     /// True: taken and durable. False: not now, send it again.
     pub taken: bool,

@@ -3,9 +3,12 @@
 use std::fmt::Write;
 
 use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
+use crate::domain::inbound::InboundRules;
+use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
+use crate::domain::wire::SourceNumbering;
 
 impl Config {
     /// The effective policy, one setting a line; secrets are not shown.
@@ -73,6 +76,7 @@ impl Config {
                 format!(", and {}", allow.join(", "))
             }
         )?;
+        write_inbound(out, &self.policy.inbound)?;
         for account in &self.smpp {
             writeln!(out)?;
             write_account(out, account)?;
@@ -144,6 +148,7 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         "  types       system_type {:?}, service_type {:?}, data_coding {}",
         account.system_type, account.service_type, account.data_coding_gsm
     )?;
+    writeln!(out, "  inbound     to tenant {}", account.tenant)?;
     let wire = &account.wire;
     let flags = wire.priority_flags.map(|flag| flag.to_string()).join(" ");
     writeln!(
@@ -154,6 +159,18 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         wire.registered_delivery,
         wire.protocol_id
     )?;
+    if wire.source != SourceNumbering::default() {
+        let SourceNumbering {
+            alphanumeric: a,
+            short: s,
+            international: i,
+        } = wire.source;
+        writeln!(
+            out,
+            "  numbering   alphanumeric {}/{}, short {}/{}, international {}/{}",
+            a.ton, a.npi, s.ton, s.npi, i.ton, i.npi
+        )?;
+    }
     for tlv in &wire.tlvs {
         let octets: String = tlv
             .value
@@ -172,6 +189,24 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {
+    let words = |wish| {
+        let words: Vec<_> = rules.keywords.of(wish).collect();
+        if words.is_empty() {
+            "nothing".to_owned()
+        } else {
+            words.join(" ")
+        }
+    };
+    writeln!(
+        out,
+        "inbound       out by {}, in again by {}, missing parts awaited {}",
+        words(Wish::Stop),
+        words(Wish::Start),
+        duration::write(rules.parts_timeout)
+    )
 }
 
 fn write_texts(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
@@ -223,6 +258,10 @@ fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {
         })
         .collect();
     writeln!(out, "  route       {}", steps.join(" → "))?;
+    if steps.len() > 1 {
+        let after = duration::write(operator.failover_after);
+        writeln!(out, "  next step   once one is unusable for {after}")?;
+    }
     writeln!(out, "  validity    {}", duration::write(operator.validity))?;
     let waits: Vec<_> = operator
         .retry

@@ -119,8 +119,12 @@ fn one<'a>(
         }
     }
     if let Some(route) = reader.list(s, "route", |v| step(&v, accounts)) {
-        check_route(reader, &route, name);
+        check_route(reader, &route);
         operator.route = route.value.into_iter().map(|step| step.value).collect();
+    }
+    let failover = Duration::ZERO..=Duration::from_hours(24);
+    if let Some(after) = reader.take(s, "failover_after", |v| v.duration(failover)) {
+        operator.failover_after = after.value;
     }
     let validity = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
     if let Some(validity) = reader.take(s, "validity", |v| v.duration(validity)) {
@@ -139,24 +143,31 @@ fn one<'a>(
     operator
 }
 
-fn check_route(reader: &mut Reader<'_>, route: &Placed<Vec<Placed<Vec<Account>>>>, name: &str) {
+fn check_route(reader: &mut Reader<'_>, route: &Placed<Vec<Placed<Vec<Account>>>>) {
     match route.value.len() {
         0 => reader.error(
             route.line,
             &route.path,
             "the route is empty; name at least one account",
         ),
-        1 => {}
         many if many > MOST_STEPS => reader.error(
             route.line,
             &route.path,
             format!("{many} steps; at most {MOST_STEPS} are allowed"),
         ),
-        _ => reader.warn(
-            route.line,
-            &route.path,
-            format!("this version uses the first step of {name}'s route only"),
-        ),
+        _ => {}
+    }
+    // A later step only serves while the ones before it cannot.
+    let mut before: Vec<&Account> = Vec::new();
+    for step in &route.value {
+        if let Some(account) = step.value.iter().find(|account| before.contains(account)) {
+            reader.error(
+                step.line,
+                &step.path,
+                format!("{account} is in a step before this one already"),
+            );
+        }
+        before.extend(&step.value);
     }
 }
 

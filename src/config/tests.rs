@@ -138,6 +138,10 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:5: smpp.a.priority_flag: four numbers are expected, for our priorities 0 to 3",
         ),
         (
+            account("[smpp.a.numbering]\nshort = \"7/0\"\n"),
+            "r.toml:6: smpp.a.numbering.short: \"7/0\" is no ton/npi; write it like \"5/0\", at most \"6/18\"",
+        ),
+        (
             account("[smpp.a.tlvs]\n0x0424 = \"u8:1\"\n"),
             "r.toml:6: smpp.a.tlvs.0x0424: message_payload is written by Relais; see concatenation",
         ),
@@ -373,14 +377,32 @@ fn one_account_needs_no_operators_and_an_operator_without_a_route_follows_the_de
 }
 
 #[test]
-fn a_route_of_several_steps_is_accepted_with_a_warning() {
+fn a_route_has_steps_and_says_when_the_next_one_takes_over() {
     let second = ACCOUNT.replace("smpp.a", "smpp.b");
-    let text = format!("{ACCOUNT}{second}[operators.default]\nroute = [\"a\", \"b\"]\n");
-    let config = read_text(&text).unwrap();
-    assert_eq!(config.policy.operators[0].route.len(), 2);
+    let with = |rest: &str| {
+        read_text(&format!(
+            "{ACCOUNT}{second}[operators.default]\nroute = [\"a\", \"b\"]\n{rest}"
+        ))
+    };
+    let config = with("").unwrap();
+    assert_eq!(config.warnings, []);
+    let operator = &config.policy.operators[0];
+    assert_eq!(operator.route, [vec!["a".into()], vec!["b".into()]]);
+    assert_eq!(operator.failover_after, Duration::from_secs(30));
+    let shown = config.effective();
+    assert!(
+        shown.contains("  route       a → b\n  next step   once one is unusable for 30s\n"),
+        "{shown}"
+    );
+    for (text, after) in [("0s", 0), ("5m", 300)] {
+        let config = with(&format!("failover_after = \"{text}\"\n")).unwrap();
+        let wanted = Duration::from_secs(after);
+        assert_eq!(config.policy.operators[0].failover_after, wanted);
+    }
+    let twice = with("[operators.x]\nroute = [\"a\", \"b|a\"]\n").unwrap_err();
     assert_eq!(
-        config.warnings[0].to_string(),
-        "r.toml:10: operators.default.route: this version uses the first step of default's route only"
+        twice.to_string(),
+        "r.toml:12: operators.x.route[1]: a is in a step before this one already"
     );
 }
 
@@ -517,6 +539,12 @@ fn an_account_says_how_its_messages_are_put_into_pdus() {
         "version = \"3.3\"\nbind = \"transmitter+receiver\"\n",
     ));
     assert_eq!(old.unwrap().smpp[0].wire.priority_flags, [0, 1, 1, 1]);
+    let numbered = read_text(&with("[smpp.a.numbering]\nshort = \"0/1\"\n")).unwrap();
+    assert!(
+        numbered
+            .effective()
+            .contains("  numbering   alphanumeric 5/0, short 0/1, international 1/1\n")
+    );
     let silent = read_text(&with("registered_delivery = 0\n")).unwrap();
     assert!(silent.warnings[0].problem.contains("no_receipt"));
 }
@@ -537,6 +565,7 @@ log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
 delivery      receipts awaited 1h past validity, doubtful submissions rest 10s
 webhooks      public addresses over https
+inbound       out by STOP ARRET, in again by START, missing parts awaited 1h
 
 account a
   smsc        127.0.0.1:2775 as me, password ****
@@ -546,6 +575,7 @@ account a
   sender      the carrier's own, ton by form, npi by form
   recipients  ton 1, npi 1
   types       system_type \"\", service_type \"\", data_coding 0
+  inbound     to tenant default
   wire        SMPP 3.4, concatenation udh, registered_delivery 1, protocol_id 0, priority_flag 0 1 2 3
   texts       GSM 03.38, then Unicode
 
@@ -564,6 +594,52 @@ operator x
   on doubt    fail (at most once)
 ";
     assert_eq!(read_text(&text).unwrap().effective(), expected);
+}
+
+#[test]
+fn keywords_are_configured_checked_and_told_apart() {
+    let read = |inbound: &str| {
+        read_text(&format!(
+            "{ACCOUNT}tenant = \"mairie\"\n[inbound]\n{inbound}"
+        ))
+    };
+    let config = read("stop = [\"STOP\", \"Désabo\"]\nparts_timeout = \"10m\"\n").unwrap();
+    let rules = &config.policy.inbound;
+    assert_eq!(rules.tenant(&"a".into()).as_str(), "mairie");
+    assert_eq!(rules.tenant(&"other".into()).as_str(), "default");
+    assert_eq!(rules.parts_timeout, Duration::from_mins(10));
+    assert!(rules.keywords.find("DESABO").is_some());
+    assert!(rules.keywords.find("ARRET").is_none());
+    assert!(rules.keywords.find("START").is_some(), "a default remains");
+    let silent = read("stop = []\nstart = []\n").unwrap().policy.inbound;
+    assert!(silent.keywords.find("STOP").is_none());
+    for (wrong, key, problem) in [
+        ("stop = [\"!\"]", "inbound.stop[0]", "\"!\" is no keyword"),
+        (
+            "stop = [\"STOP\", \"stop.\"]",
+            "inbound.stop[1]",
+            "\"stop.\" is the same keyword as \"STOP\"",
+        ),
+        (
+            "stop = [\"Start\"]",
+            "inbound.start",
+            "by default, \"START\" is the same keyword as \"Start\"",
+        ),
+        (
+            "parts_timeout = \"5s\"",
+            "inbound.parts_timeout",
+            "5s is outside",
+        ),
+    ] {
+        let errors = read(&format!("{wrong}\n")).unwrap_err().0;
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].key, key);
+        assert!(errors[0].problem.starts_with(problem), "{}", errors[0]);
+    }
+    let bad = read_text(&format!("{ACCOUNT}tenant = \"La Mairie\"\n"))
+        .unwrap_err()
+        .0;
+    assert_eq!(bad[0].key, "smpp.a.tenant");
 }
 
 #[test]

@@ -93,9 +93,10 @@ impl Message {
             Event::Receipt {
                 attempt,
                 segment,
+                reference,
                 receipt,
             } => {
-                self.receipt(*attempt, *segment, receipt, policy, now)?;
+                self.receipt((*attempt, *segment), reference, receipt, policy, now)?;
             }
             Event::DeadlinePassed => self.deadline_passed(policy, now)?,
             Event::LeaseLost => {
@@ -115,6 +116,14 @@ impl Message {
                 State::Waiting { .. } if !self.has_left() => {
                     self.note(now, What::Cancelled);
                     self.state = State::Final(Outcome::Cancelled);
+                }
+                _ => return Err(Refused::TooLate),
+            },
+            // A part of it may have left; what has not must not. What is leaving is not recalled.
+            Event::OptedOut => match self.state {
+                State::Waiting { .. } => {
+                    self.note(now, What::OptedOut);
+                    self.state = State::Final(Outcome::Failed(Cause::OptedOut));
                 }
                 _ => return Err(Refused::TooLate),
             },
@@ -233,16 +242,23 @@ impl Message {
             .segments
             .iter()
             .all(|s| s.progress == Progress::Accepted);
-        // Given up as doubtful, and the carrier answers after all: the truth is better.
+        // Given up while in doubt, and the carrier answers after all: the truth is better.
         let unsettled = matches!(
             self.state,
             State::Waiting { .. }
                 | State::Leased(_)
-                | State::Final(Outcome::Failed(Cause::InDoubt))
+                | State::Final(Outcome::Failed(Cause::InDoubt | Cause::OptedOut))
+        );
+        let channel = attempt.channel.clone();
+        self.note(
+            now,
+            What::Submitted {
+                channel,
+                part: index.saturating_add(1),
+                reference: reference.trim().to_owned(),
+            },
         );
         if complete && unsettled {
-            let channel = attempt.channel.clone();
-            self.note(now, What::Submitted(channel));
             self.submitted(policy, now);
             self.settle(None, now);
         }
@@ -398,8 +414,8 @@ impl Message {
 
     fn receipt(
         &mut self,
-        attempt: u16,
-        index: u16,
+        (attempt, index): (u16, u16),
+        reference: &str,
         receipt: &Receipt,
         policy: &Policy,
         now: Timestamp,
@@ -411,8 +427,8 @@ impl Message {
             .ok_or(Refused::Stale)?;
         let what = What::Receipt {
             part: index.saturating_add(1),
-            state: receipt.state,
-            error: receipt.error.clone(),
+            reference: reference.to_owned(),
+            receipt: receipt.clone(),
         };
         // The history alone cannot tell a repetition: it does not say which account reported.
         let tells_nothing =
@@ -499,7 +515,7 @@ impl Message {
 
     /// Adds a line to the history.
     fn note(&mut self, at: Timestamp, what: What) {
-        if self.events.len() >= Self::EVENTS_MAX {
+        if self.events.len() >= self.events_max() {
             // The first line, the promise, and the newest ones are worth the most.
             self.events.remove(1);
         }

@@ -55,6 +55,8 @@ pub enum Event {
         attempt: u16,
         /// Segment index, from 0.
         segment: u16,
+        /// The carrier's id, as the receipt wrote it; empty if it named none.
+        reference: String,
         /// What the carrier says.
         receipt: Receipt,
     },
@@ -66,6 +68,8 @@ pub enum Event {
     MayHaveLeft,
     /// The client withdrew it.
     Cancelled,
+    /// Its recipient wants nothing more from its tenant.
+    OptedOut,
 }
 
 /// Which claim of a message an event speaks for.

@@ -128,5 +128,5 @@ pub(crate) fn lease(account: &str, due_at: Timestamp, now: Timestamp) -> Lease {
 
 /// A receipt without an error code.
 pub(crate) fn receipt(state: ReceiptState) -> Receipt {
-    Receipt { state, error: None }
+    Receipt::of(state)
 }

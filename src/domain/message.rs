@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Account, BatchId, ChannelId, Lane, MessageId, Tenant};
 use super::msisdn::Msisdn;
 use super::policy::OnDoubt;
-use super::receipt::{Known, ReceiptState};
+use super::receipt::{Known, Receipt};
 use super::sender::Sender;
 use super::status::Status;
 use super::text::Replacement;
@@ -253,8 +253,15 @@ pub struct Happening {
 pub enum What {
     /// Stored, and promised.
     Accepted,
-    /// Every part accepted over this channel.
-    Submitted(ChannelId),
+    /// A part was accepted by the carrier.
+    Submitted {
+        /// The channel that it went over.
+        channel: ChannelId,
+        /// Part number, from 1.
+        part: u16,
+        /// The carrier's id of it, as the carrier wrote it; empty if it gave none.
+        reference: String,
+    },
     /// A part was refused with this carrier code.
     Refused(String),
     /// Returned to the queue without being judged.
@@ -265,15 +272,17 @@ pub enum What {
     Receipt {
         /// Part number, from 1.
         part: u16,
+        /// The carrier's id, as the receipt wrote it; empty if it named none.
+        reference: String,
         /// What it said.
-        state: ReceiptState,
-        /// The carrier's own error code.
-        error: Option<String>,
+        receipt: Receipt,
     },
     /// Its time ran out.
     TimedOut(Cause),
     /// Withdrawn by the client.
     Cancelled,
+    /// Ended because its recipient has opted out.
+    OptedOut,
 }
 
 /// Why nobody can tell whether a carrier took a segment.
@@ -288,8 +297,16 @@ pub enum Doubt {
 }
 
 impl Message {
-    /// Longest history kept; when it is full, the second oldest line goes.
+    /// Longest history kept of a message of ten parts or less; when it is full, the second oldest
+    /// line goes.
     pub const EVENTS_MAX: usize = 40;
+
+    /// Longest history kept of this message: submission, an intermediate and a final receipt of each
+    /// part, and as much again for what goes wrong.
+    #[must_use]
+    pub fn events_max(&self) -> usize {
+        Self::EVENTS_MAX.max(4 * self.parts())
+    }
 
     /// The public status.
     #[must_use]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Account, Lane, OperatorName};
+use super::id::{Account, OperatorName};
+use super::inbound::InboundRules;
 use super::msisdn::Msisdn;
 use super::retry::RetrySchedule;
 use super::text::TextRules;
@@ -34,6 +35,8 @@ pub struct Policy {
     pub limits: Limits,
     /// Networks that webhooks may reach although they are private, and without TLS.
     pub webhook_allow: Vec<ipnet::IpNet>,
+    /// What is done with messages from handsets.
+    pub inbound: InboundRules,
 }
 
 /// Limits on input, each refused with a typed error.
@@ -121,6 +124,7 @@ impl Policy {
             text_rules: HashMap::new(),
             limits,
             webhook_allow: Vec::new(),
+            inbound: InboundRules::default(),
         }
     }
 
@@ -163,13 +167,6 @@ impl Policy {
     pub fn first_text_rules(&self, operator: &Operator) -> TextRules {
         let first = operator.route.first().and_then(|step| step.first());
         first.map_or_else(TextRules::default, |account| self.text_rules_of(account))
-    }
-
-    /// The route of a lane: ordered steps, each a set of accounts. Messages of an operator that the
-    /// configuration no longer has go the default operator's way, so that nothing is stranded.
-    #[must_use]
-    pub fn route(&self, lane: &Lane) -> &[Vec<Account>] {
-        &self.operator(&lane.operator).route
     }
 }
 

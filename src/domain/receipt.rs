@@ -95,26 +95,41 @@ impl ReceiptState {
     }
 
     /// From the `stat:` word of a receipt's text (SMPP 3.4 appendix B), in any case, whole or cut
-    /// to the seven characters that the appendix allows.
+    /// to the seven characters that the appendix allows; and from the words of their own that
+    /// carriers are known to use.
     #[must_use]
     pub fn from_stat(word: &str) -> Option<Self> {
-        const WORDS: [(&str, ReceiptState); 12] = [
-            ("SCHEDUL", ReceiptState::Scheduled),
+        /// Beginnings of words.
+        const WORDS: [(&str, ReceiptState); 24] = [
+            ("SCHED", ReceiptState::Scheduled),
             ("ENROUTE", ReceiptState::Enroute),
+            ("BUFF", ReceiptState::Enroute),
+            ("PENDING", ReceiptState::Enroute),
+            ("QUEUED", ReceiptState::Enroute),
+            ("SUBMIT", ReceiptState::Enroute),
             ("DELIVRD", ReceiptState::Delivered),
-            ("DELIVER", ReceiptState::Delivered),
-            ("EXPIRED", ReceiptState::Expired),
+            ("DELIVERE", ReceiptState::Delivered),
+            ("EXPIR", ReceiptState::Expired),
             ("DELETED", ReceiptState::Deleted),
+            ("CANCEL", ReceiptState::Deleted),
             ("UNDELIV", ReceiptState::Undeliverable),
+            ("FAILED", ReceiptState::Undeliverable),
+            ("SYSERR", ReceiptState::Undeliverable),
+            ("BARRED", ReceiptState::Undeliverable),
+            ("ZEROBAL", ReceiptState::Undeliverable),
             ("ACCEPTD", ReceiptState::Accepted),
             ("ACCEPTE", ReceiptState::Accepted),
             ("UNKNOWN", ReceiptState::Unknown),
             ("REJECTD", ReceiptState::Rejected),
             ("REJECTE", ReceiptState::Rejected),
+            ("NOCRED", ReceiptState::Rejected),
+            ("BLOCKED", ReceiptState::Rejected),
+            ("SKIPPED", ReceiptState::Skipped),
         ];
         let upper = word.trim().to_ascii_uppercase();
-        if upper.starts_with("SKIPPED") {
-            return Some(Self::Skipped);
+        // DELIVERED cut to seven; but what merely begins so may go on as DELIVERY FAILED.
+        if upper == "DELIVER" {
+            return Some(Self::Delivered);
         }
         WORDS
             .iter()
@@ -151,13 +166,79 @@ impl ReceiptState {
     }
 }
 
-/// A delivery receipt, whatever form it came in.
+/// A delivery receipt, whatever form it came in: what it means, and what the carrier wrote. Never
+/// the text that it quotes, which is the message's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// What the carrier reports.
     pub state: ReceiptState,
-    /// The carrier's own error code (`err:` or `network_error_code`), as it wrote it.
+    /// The `stat:` word, as the carrier wrote it.
+    pub word: Option<String>,
+    /// The `err:` code, as the carrier wrote it.
     pub error: Option<String>,
+    /// The `network_error_code`.
+    pub network_error: Option<NetworkError>,
+}
+
+impl Receipt {
+    /// A receipt that says nothing but a state.
+    #[must_use]
+    pub const fn of(state: ReceiptState) -> Self {
+        Self {
+            state,
+            word: None,
+            error: None,
+            network_error: None,
+        }
+    }
+}
+
+/// Why a network did not deliver (SMPP 3.4 §5.3.2.31).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NetworkError {
+    /// What kind of network the code is of: 1 ANSI-136, 2 IS-95, 3 GSM.
+    pub network: u8,
+    /// The network's code.
+    pub code: u16,
+}
+
+/// How a carrier writes, in its receipts, the ids that it has answered submissions with. Learnt for
+/// each account from the receipts that found their message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum IdWriting {
+    /// As answered.
+    Same,
+    /// In another case, or with other leading zeros.
+    Folded,
+    /// Answered in hexadecimal, reported in decimal.
+    Decimal,
+    /// Answered in decimal, reported in hexadecimal.
+    Hexadecimal,
+    /// Not at all: the handset's number tells.
+    Handset,
+}
+
+impl IdWriting {
+    /// Every writing.
+    pub const ALL: [Self; 5] = [
+        Self::Same,
+        Self::Folded,
+        Self::Decimal,
+        Self::Hexadecimal,
+        Self::Handset,
+    ];
+
+    /// The word that operators see.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Same => "as_answered",
+            Self::Folded => "other_case_or_zeros",
+            Self::Decimal => "hexadecimal_reported_as_decimal",
+            Self::Hexadecimal => "decimal_reported_as_hexadecimal",
+            Self::Handset => "by_handset",
+        }
+    }
 }
 
 /// Canonical form of a carrier's message id: no leading zeros, lower case.
@@ -174,24 +255,33 @@ pub fn canonical_reference(id: &str) -> String {
     }
 }
 
-/// Every canonical form under which `id` may be known to the other side, the likeliest first:
-/// as it is, decimal read as hexadecimal's value, hexadecimal written from the decimal value.
+/// Every canonical form under which the id of a receipt may have been answered, with the writing that
+/// it would show, the likeliest first: as it is, the decimal of its hexadecimal value, the hexadecimal
+/// of its decimal value.
+///
+/// `Same` stands for `Folded` too, because canonical forms do not tell these two apart.
 #[must_use]
-pub fn reference_forms(id: &str) -> Vec<String> {
+pub fn answered_forms(id: &str) -> Vec<(IdWriting, String)> {
     let canonical = canonical_reference(id);
     let mut forms = Vec::with_capacity(3);
     if let Ok(value) = u128::from_str_radix(&canonical, 16)
         && canonical.len() <= 32
     {
-        forms.push(value.to_string());
+        forms.push((IdWriting::Hexadecimal, value.to_string()));
     }
     if let Ok(value) = canonical.parse::<u128>() {
-        forms.push(format!("{value:x}"));
+        forms.push((IdWriting::Decimal, format!("{value:x}")));
     }
-    forms.retain(|form| *form != canonical);
-    forms.dedup();
-    forms.insert(0, canonical);
+    forms.retain(|(_, form)| *form != canonical);
+    forms.insert(0, (IdWriting::Same, canonical));
     forms
+}
+
+/// Every canonical form under which `id` may be known to the other side, the likeliest first.
+#[must_use]
+pub fn reference_forms(id: &str) -> Vec<String> {
+    let forms = answered_forms(id).into_iter();
+    forms.map(|(_, form)| form).collect()
 }
 
 #[cfg(test)]
@@ -243,7 +333,9 @@ mod tests {
             ReceiptState::from_stat("ACCEPTED"),
             Some(ReceiptState::Accepted)
         );
-        assert_eq!(ReceiptState::from_stat("wibble"), None);
+        for nothing in ["wibble", "DELIVERYFAILED", "NULL", ""] {
+            assert_eq!(ReceiptState::from_stat(nothing), None, "{nothing}");
+        }
         assert_eq!(ReceiptState::from_message_state(10), None);
     }
 }

@@ -4,9 +4,9 @@
 //! of the account that it is planned for, or never. Another account only cuts the same text anew.
 
 use super::message::{Attempt, Message};
-use crate::pdu::gsm7;
-use crate::pdu::segment::{Alphabet, Plan, octets, plan_for};
+use crate::pdu::segment::{Alphabet, Header, Plan, octets, plan_for};
 use crate::pdu::transliterate::{nearest, transliterate};
+use crate::pdu::{gsm7, latin1};
 
 pub use crate::pdu::default_alphabet::DefaultAlphabet;
 pub use crate::pdu::transliterate::Replacement;
@@ -18,6 +18,8 @@ pub struct TextRules {
     pub alphabet: DefaultAlphabet,
     /// Whether Latin-1 text that has no place there goes as `data_coding` 3 instead of Unicode.
     pub latin1: bool,
+    /// Whether its parts carry a reference of 16 bits, which takes one octet more of each.
+    pub wide_header: bool,
     /// Whether a long text is handed over whole, for the SMSC to cut.
     pub single_piece: bool,
     /// Whether what would need Unicode is replaced by its nearest, where that avoids Unicode.
@@ -51,7 +53,7 @@ impl TextRules {
     /// The parts of `text` on the air, in the smallest alphabet; UCS-2 holds everything.
     #[must_use]
     pub fn plan(&self, text: &str) -> Plan {
-        plan_for(text, self.alphabet, self.latin1)
+        plan_for(text, self.alphabet, self.latin1, self.header())
     }
 
     /// `text` as this account should carry it.
@@ -61,25 +63,26 @@ impl TextRules {
     #[must_use]
     pub fn prepare(&self, text: String, encoding: Encoding) -> Prepared {
         let plan = self.plan(&text);
-        // The policy avoids Unicode; a client that asks wants GSM.
-        let by_policy = self.transliterate && encoding == Encoding::Auto;
-        let wanted = match plan.alphabet {
-            Alphabet::Gsm7 => false,
-            Alphabet::Latin1 => encoding == Encoding::Transliterate,
-            Alphabet::Ucs2 => by_policy || encoding == Encoding::Transliterate,
-        };
-        // Fewer replacements first, where the account has room for more characters.
-        let latin1 = (by_policy && self.latin1).then_some(Alphabet::Latin1);
-        for alphabet in latin1.into_iter().chain([Alphabet::Gsm7]) {
-            if !wanted {
-                break;
+        let wanted: &[Alphabet] = match (encoding, plan.alphabet) {
+            // A client that asks for it wants GSM.
+            (Encoding::Transliterate, Alphabet::Latin1 | Alphabet::Ucs2) => &[Alphabet::Gsm7],
+            // The policy avoids Unicode, with as few replacements as the account allows.
+            (Encoding::Auto, Alphabet::Ucs2) if self.transliterate => {
+                if self.latin1 {
+                    &[Alphabet::Latin1, Alphabet::Gsm7]
+                } else {
+                    &[Alphabet::Gsm7]
+                }
             }
-            let (near, replaced) = transliterate(&text, |c| self.has(c, alphabet));
-            let plan = self.plan(&near);
-            if plan.alphabet != Alphabet::Ucs2 && near.chars().all(|c| self.has(c, alphabet)) {
+            _ => &[],
+        };
+        for alphabet in wanted {
+            let (near, replaced) = transliterate(&text, |c| self.has(c, *alphabet));
+            let holds = near.chars().all(|c| self.has(c, *alphabet));
+            if holds && !near.is_empty() {
                 return Prepared {
+                    plan: self.plan(&near),
                     text: near,
-                    plan,
                     replaced,
                 };
             }
@@ -138,10 +141,24 @@ impl TextRules {
         self.plan(&plain).count()
     }
 
+    /// Units that the last part of `plan`, made by these rules, has room for.
+    #[must_use]
+    pub fn units_left(&self, text: &str, plan: &Plan) -> u32 {
+        plan.units_left(text, self.header())
+    }
+
+    const fn header(&self) -> Header {
+        if self.wide_header {
+            Header::Wide
+        } else {
+            Header::Narrow
+        }
+    }
+
     fn has(&self, c: char, alphabet: Alphabet) -> bool {
         match alphabet {
             Alphabet::Gsm7 => self.alphabet.has(c),
-            Alphabet::Latin1 => crate::pdu::latin1::has(c),
+            Alphabet::Latin1 => latin1::has(c),
             Alphabet::Ucs2 => true,
         }
     }
@@ -241,6 +258,7 @@ mod tests {
                 2,
             ),
             (eight_bit, "reçu", Transliterate, "recu", Alphabet::Gsm7, 1),
+            (policy, "\u{200B}", Auto, "\u{200B}", Alphabet::Ucs2, 0),
             (
                 eight_bit,
                 "reçu ¬",

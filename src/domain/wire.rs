@@ -1,6 +1,8 @@
 //! How one account wants its messages put into PDUs: what carriers differ in although all of them
 //! say SMPP. Plain data: the configuration makes it, the driver follows it.
 
+use super::sender::Sender;
+
 /// The version of the protocol that an account speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
@@ -75,6 +77,50 @@ impl Concatenation {
     }
 }
 
+/// Type of number and numbering plan of an address (SMPP 3.4 §5.2.5, §5.2.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbering {
+    /// Type of number.
+    pub ton: u8,
+    /// Numbering plan indicator.
+    pub npi: u8,
+}
+
+/// The numbering of senders, by their form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceNumbering {
+    /// Of a name.
+    pub alphanumeric: Numbering,
+    /// Of a short code.
+    pub short: Numbering,
+    /// Of a number in full.
+    pub international: Numbering,
+}
+
+impl Default for SourceNumbering {
+    fn default() -> Self {
+        let numbering = |ton, npi| Numbering { ton, npi };
+        Self {
+            alphanumeric: numbering(5, 0),
+            short: numbering(3, 0),
+            international: numbering(1, 1),
+        }
+    }
+}
+
+impl SourceNumbering {
+    /// The numbering of one sender; unknown where there is none.
+    #[must_use]
+    pub const fn of(&self, sender: Option<&Sender>) -> Numbering {
+        match sender {
+            None => Numbering { ton: 0, npi: 0 },
+            Some(Sender::Alphanumeric(_)) => self.alphanumeric,
+            Some(Sender::Short(_)) => self.short,
+            Some(Sender::International(_)) => self.international,
+        }
+    }
+}
+
 /// A TLV that an account wants in every `submit_sm`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomTlv {
@@ -91,6 +137,8 @@ pub struct WireRules {
     pub version: Version,
     /// How parts say that they belong together.
     pub concatenation: Concatenation,
+    /// Numbering of senders.
+    pub source: SourceNumbering,
     /// `protocol_id` (SMPP 3.4 §5.2.13).
     pub protocol_id: u8,
     /// `registered_delivery` (SMPP 3.4 §5.2.17).
@@ -106,6 +154,7 @@ impl Default for WireRules {
         Self {
             version: Version::default(),
             concatenation: Concatenation::default(),
+            source: SourceNumbering::default(),
             protocol_id: 0,
             registered_delivery: 1,
             priority_flags: [0, 1, 2, 3],

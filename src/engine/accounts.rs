@@ -16,6 +16,7 @@ use crate::channel::{ChannelHandle, ChannelStatus};
 use crate::clock::Clock;
 use crate::domain::id::{Account, ChannelId, MessageId};
 use crate::domain::time::Timestamp;
+use crate::store::Pause;
 
 /// Whether messages may go out over an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,12 +111,8 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    /// The accounts of these channels; `paused` are the names that an operator has paused.
-    pub(super) fn new(
-        channels: &[ChannelHandle],
-        paused: &[(String, Timestamp)],
-        clock: &Clock,
-    ) -> Self {
+    /// The accounts of these channels, with what an operator has paused.
+    pub(super) fn new(channels: &[ChannelHandle], pauses: &[Pause], clock: &Clock) -> Self {
         let mut lines: BTreeMap<Account, Line> = BTreeMap::new();
         let now = clock.now();
         for handle in channels {
@@ -131,7 +128,8 @@ impl Accounts {
             lines: Mutex::new(lines),
             clock: clock.clone(),
         };
-        for (name, at) in paused {
+        for Pause { name, at } in pauses {
+            // One of a name that the configuration no longer has waits for it to come back.
             accounts.set_paused(name, Some(*at));
         }
         accounts
@@ -188,7 +186,7 @@ impl Accounts {
     pub(super) fn pay(&self, account: &Account, configured: u32) -> Result<(), Duration> {
         let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
         let paid = self.with(account, |line| {
-            line.configured = (configured > 0).then(|| f64::from(configured));
+            line.configure(configured);
             line.pacer.set_rate(line.rate(), elapsed);
             let paid = line.pacer.pay(elapsed);
             if let Err(wait) = paid {
@@ -297,9 +295,11 @@ impl Accounts {
         });
     }
 
-    /// What operators see of an account.
-    pub(super) fn view(&self, account: &Account, now: Timestamp) -> AccountView {
+    /// What operators see of an account, whose rate is `configured`.
+    pub(super) fn view(&self, account: &Account, configured: u32) -> AccountView {
+        let now = self.clock.now();
         let view = self.with(account, |line| {
+            line.configure(configured);
             let (circuit, circuit_until) = match line.circuit.flow(now) {
                 Flow::Closed => ("closed", None),
                 Flow::Open(until) => ("open", Some(until)),
@@ -344,6 +344,11 @@ impl Line {
             Flow::HalfOpen => Gate::HalfOpen,
             _ => Gate::Open,
         }
+    }
+
+    /// The configured rate may change while the process runs.
+    fn configure(&mut self, rate: u32) {
+        self.configured = (rate > 0).then(|| f64::from(rate));
     }
 
     /// The slower of the configured pace and the one that the carrier's wishes leave.

@@ -23,7 +23,7 @@ use crate::domain::id::{Account, Lane};
 use crate::domain::message::WaitReason;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::store::{Claimant, Reach, Report, StoreError};
+use crate::store::{Claimant, Claimed, Reach, Report, StoreError};
 
 /// Most messages claimed at once for one channel, so that lanes take turns.
 const BURST: usize = 16;
@@ -57,6 +57,18 @@ struct Dispatcher {
     /// Which lane, and which channel of those that are equally free, goes first: another one each
     /// time.
     turn: usize,
+}
+
+/// Which way the free messages of a lane may go.
+#[derive(Debug)]
+pub(super) struct Way<'a> {
+    /// The steps that have been looked at: the last of them is the one in use, or waited for.
+    pub(super) steps: &'a [Vec<Account>],
+    /// The accounts that may take some: those of the step in use; and with them, and told by `true`,
+    /// those that are to be tried with one message.
+    pub(super) open: Vec<(Account, bool)>,
+    /// When that may change by time alone.
+    wake_at: Timestamp,
 }
 
 /// One account's part in a lane.
@@ -211,12 +223,12 @@ impl Dispatcher {
             in_line,
         };
         let claimed = engine.store.claim(lane, by, permits.len(), now).await;
-        let messages = claimed
-            .map(|claimed| claimed.messages)
-            .unwrap_or_else(|error| {
-                tracing::warn!(?lane, %error, "claim_failed");
-                Vec::new()
-            });
+        let claimed = claimed.unwrap_or_else(|error| {
+            tracing::warn!(?lane, %error, "claim_failed");
+            Claimed::default()
+        });
+        claimed.failed.iter().for_each(|c| engine.publish(c));
+        let messages = claimed.messages;
         let count = messages.len();
         let mut parts = 0;
         let mut returned = Vec::new();
@@ -253,7 +265,11 @@ impl Engine {
         pins: &[Account],
         now: Timestamp,
     ) -> (Vec<Share>, Timestamp) {
-        let (free, mut wake_at) = self.way(lane, policy, now);
+        let Way {
+            open: free,
+            mut wake_at,
+            ..
+        } = self.way(lane, policy, now);
         let mut shares: Vec<Share> = Vec::new();
         // Nobody can finish what an account has begun that the configuration no longer has.
         let orphans = pins.iter().filter(|account| !self.accounts.has(account));
@@ -287,40 +303,38 @@ impl Engine {
         (shares, wake_at)
     }
 
-    /// The accounts that free messages of a lane may take now: those of the first usable step, and
-    /// before them those that are to be tried with one message.
-    pub(super) fn way(
-        &self,
-        lane: &Lane,
-        policy: &Policy,
-        now: Timestamp,
-    ) -> (Vec<(Account, bool)>, Timestamp) {
+    /// Which way free messages of a lane may go now.
+    pub(super) fn way<'a>(&self, lane: &Lane, policy: &'a Policy, now: Timestamp) -> Way<'a> {
         let operator = policy.operator(&lane.operator);
-        let mut way = Vec::new();
-        let mut wake_at = Timestamp::NEVER;
-        for step in &operator.route {
+        let mut way = Way {
+            steps: &operator.route,
+            open: Vec::new(),
+            wake_at: Timestamp::NEVER,
+        };
+        for (index, step) in operator.route.iter().enumerate() {
             let mut usable = false;
             let mut given_up_at = Timestamp::default();
             for account in step {
                 match self.accounts.gate(account, now) {
                     Gate::Open => {
                         usable = true;
-                        way.push((account.clone(), false));
+                        way.open.push((account.clone(), false));
                     }
-                    Gate::HalfOpen => way.push((account.clone(), true)),
+                    Gate::HalfOpen => way.open.push((account.clone(), true)),
                     Gate::Shut(shut) => {
-                        wake_at = wake_at.min(shut.until.unwrap_or(Timestamp::NEVER));
+                        way.wake_at = way.wake_at.min(shut.until.unwrap_or(Timestamp::NEVER));
                         given_up_at = given_up_at.max(shut.given_up_at(operator.failover_after));
                     }
                 }
             }
-            if usable {
+            if !usable && given_up_at > now {
+                way.wake_at = way.wake_at.min(given_up_at);
+            }
+            if usable || given_up_at > now {
+                way.steps = &operator.route[..=index];
                 break;
             }
-            if given_up_at > now {
-                return (way, wake_at.min(given_up_at));
-            }
         }
-        (way, wake_at)
+        way
     }
 }

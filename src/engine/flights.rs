@@ -143,10 +143,15 @@ fn holds(message: &Message, by: Token) -> bool {
     matches!(message.state, State::Leased(_)) && token(message) == by
 }
 
-/// Number of parts that a claim still has to send.
+/// Number of parts on the air that a claim still has to send: a text that is handed over whole
+/// counts as the parts that the SMSC makes of it.
 pub(super) fn parts_left(message: &Message) -> usize {
     let sent = current(message).iter().filter(|part| has(part)).count();
-    message.current_plan().count().saturating_sub(sent)
+    let plan = message.current_plan();
+    match plan.count().saturating_sub(sent) {
+        1 if plan.count() == 1 => plan.on_air(&message.text),
+        left => left,
+    }
 }
 
 /// What a channel is asked to send next: the first segment that the carrier does not have yet.
@@ -205,6 +210,7 @@ mod tests {
             window_size: 1,
             requests,
             status: watch::channel(ChannelStatus::Up).1,
+            reset: watch::channel(()).0,
             peer: watch::channel(PeerWord::default()).1,
         };
         (handle, inbox)

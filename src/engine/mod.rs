@@ -2,7 +2,8 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks. They meet in the [`Engine`], which the HTTP interface holds.
+//! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
+//! `circuit`; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
 
@@ -10,20 +11,29 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::accounts::AccountView;
 use self::accounts::{Accounts, Gate};
+pub use self::control::ChannelView;
 use self::flights::Flights;
+use self::writings::Writings;
 use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
+use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
+use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, State};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::{OptOut, Source};
 use crate::domain::policy::Policy;
+use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Store, StoreError, TakenIn};
 
 pub mod accept;
 mod accounts;
 mod circuit;
+mod control;
 mod dispatcher;
 mod flights;
 pub mod outbox;
@@ -31,6 +41,7 @@ mod reaper;
 mod throttle;
 mod traffic;
 pub mod view;
+mod writings;
 
 /// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
 pub struct Engine {
@@ -48,12 +59,16 @@ pub struct Engine {
     pub channels: Vec<ChannelHandle>,
     /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
     changes: broadcast::Sender<Change>,
+    /// Messages from handsets, likewise.
+    received: broadcast::Sender<Arc<Inbound>>,
     /// Wakes the dispatcher and the outbox.
     bells: Bells,
     /// Messages under way.
     flights: Flights,
     /// What is known of each account now.
     accounts: Accounts,
+    /// How carriers write their ids.
+    writings: Writings,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -76,8 +91,9 @@ pub struct Parts {
     pub signing_key: [u8; 32],
 }
 
-/// Number of changes that a live listener may fall behind.
+/// Number of changes, and of messages from handsets, that a live listener may fall behind.
 const CHANGES_KEPT: usize = 4096;
+const RECEIVED_KEPT: usize = 1024;
 
 /// What wakes the engine's tasks: they never poll.
 #[derive(Debug, Default)]
@@ -86,23 +102,6 @@ struct Bells {
     dispatcher: Notify,
     /// The outbox may have something new.
     outbox: Notify,
-}
-
-/// One connection as operators see it.
-#[derive(Clone, Debug)]
-pub struct ChannelView {
-    /// Its name, for example `orange#1`.
-    pub name: String,
-    /// Its account, for example `orange`.
-    pub account: String,
-    /// `smpp`.
-    pub kind: &'static str,
-    /// What state it is in.
-    pub status: ChannelStatus,
-    /// Messages under way.
-    pub window_used: usize,
-    /// Messages that may be under way at once.
-    pub window: usize,
 }
 
 impl Engine {
@@ -119,7 +118,8 @@ impl Engine {
             signing_key,
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let accounts = Accounts::new(&channels, &[], &clock);
+        let accounts = Accounts::new(&channels, &store.pauses(), &clock);
+        let (received, _) = broadcast::channel(RECEIVED_KEPT);
         Self {
             store,
             policy,
@@ -128,9 +128,11 @@ impl Engine {
             metrics,
             channels,
             changes,
+            received,
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
+            writings: Writings::default(),
             signing_key,
         }
     }
@@ -147,6 +149,28 @@ impl Engine {
         self.changes.subscribe()
     }
 
+    /// Messages from handsets from now on.
+    #[must_use]
+    pub fn listen_to_handsets(&self) -> broadcast::Receiver<Arc<Inbound>> {
+        self.received.subscribe()
+    }
+
+    /// Opts a number out of a tenant's messages, and fails those that wait for it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn opt_out(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError> {
+        let optout = OptOut {
+            tenant: tenant.clone(),
+            number,
+            since: self.clock.now(),
+            source: Source::Api,
+        };
+        let failed = self.store.opt_out(optout).await?;
+        failed.iter().for_each(|change| self.publish(change));
+        self.store.optout(tenant, number).await
+    }
+
     /// Withdraws a waiting message.
     ///
     /// # Errors
@@ -161,24 +185,6 @@ impl Engine {
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.flights.len()
-    }
-
-    /// The connections, in the order of the configuration.
-    #[must_use]
-    pub fn channel_views(&self) -> Vec<ChannelView> {
-        self.channels
-            .iter()
-            .map(|handle| ChannelView {
-                name: handle.id.to_string(),
-                account: handle.account.to_string(),
-                kind: "smpp",
-                status: handle.status.borrow().clone(),
-                window_used: handle
-                    .window_size
-                    .saturating_sub(handle.window.available_permits()),
-                window: handle.window_size,
-            })
-            .collect()
     }
 
     /// What a pending message waits for, as a stable code, and until when where that is known.
@@ -205,11 +211,7 @@ impl Engine {
     #[must_use]
     pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
         let (rules, now) = (self.rules(), self.clock.now());
-        let (way, _) = self.way(lane, &rules, now);
-        if way.iter().any(|(_, probe)| !probe) {
-            return self.holdup_of(way.iter().map(|(account, _)| account));
-        }
-        self.holdup_of(rules.route(lane).iter().flatten())
+        self.holdup_of(self.way(lane, &rules, now).steps.iter().flatten())
     }
 
     /// What keeps all of these accounts from sending: the reason of the one that may be free first.
@@ -247,6 +249,29 @@ impl Engine {
             self.bells.outbox.notify_one();
             // Nobody listening is no error.
             let _ = self.changes.send(change.clone());
+        }
+    }
+
+    /// Counts a message that was accepted; one whose recipient has opted out is over already.
+    fn accepted(&self, message: &Arc<Message>) {
+        let to = message.status();
+        if to == Status::Pending {
+            self.metrics.message(message);
+            return;
+        }
+        let from = Status::Pending;
+        self.publish(&Change {
+            message: message.clone(),
+            transition: Transition { from, to },
+        });
+    }
+
+    /// Tells the world about what handsets sent.
+    fn publish_received(&self, taken: TakenIn) {
+        taken.failed.iter().for_each(|change| self.publish(change));
+        for inbound in taken.received {
+            self.bells.outbox.notify_one();
+            let _ = self.received.send(inbound);
         }
     }
 }
@@ -292,6 +317,7 @@ pub fn run_without_webhooks(
 /// A channel that comes up has work to take.
 async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: CancellationToken) {
     let mut status = handle.status.clone();
+    let mut logged = None;
     loop {
         tokio::select! {
             biased;
@@ -299,7 +325,14 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
             changed = status.changed() => if changed.is_err() { return },
         }
         let now = status.borrow_and_update().clone();
-        tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+        // Each try of a bind that is down passes through `Connecting`: no news.
+        if now != ChannelStatus::Connecting && logged.as_ref() != Some(&now) {
+            tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+            logged = Some(now.clone());
+        }
+        if now.is_refused() {
+            engine.metrics.bind_refused(handle.id.as_str());
+        }
         engine.accounts.status(&handle, &now);
         engine.bells.dispatcher.notify_one();
     }

@@ -16,7 +16,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 
 /// What is left of the pace after a wish: of what the carrier took, while it took something; of what
 /// was tried, when it takes nothing.
-const EASE: f64 = 0.85;
+const EASE: f64 = 0.9;
 const BACK_OFF: f64 = 0.5;
 
 /// The slowest pace, in parts per second.
@@ -28,8 +28,8 @@ const CLIMB: f64 = 0.003;
 const CATCH_UP: f64 = 0.05;
 const KNOWN_GOOD: f64 = 0.7;
 
-/// After so long without a wish the climb is twice as steep, after twice as long three times.
-const STEEPER_EVERY: Duration = Duration::from_secs(10);
+/// After so long without a wish the climb is twice as steep, after twice as long five times.
+const STEEPER: Duration = Duration::from_secs(10);
 
 /// How long after the last wish an account counts as slowed, and a pace of our own finding is kept.
 const REMEMBERED: Duration = Duration::from_mins(5);
@@ -55,6 +55,9 @@ pub(super) struct Throttle {
     barren_since: Option<Timestamp>,
     /// The pace at which it was refused while it took something: about its limit.
     refused_at: f64,
+    /// The pace was measured over a burst at no known pace: it may be much too low, and doubles each
+    /// second until the next wish.
+    is_guess: bool,
     climbed_at: Timestamp,
     /// Parts taken lately, by the millisecond.
     taken: VecDeque<(Timestamp, u32)>,
@@ -78,6 +81,7 @@ impl Throttle {
         let tried = self.limit.or(configured);
         let rate = if self.barren_since.is_none() {
             let used = self.used(now);
+            self.is_guess = tried.is_none();
             self.refused_at = tried.map_or(used, |tried| tried.min(used));
             self.pause = PAUSE.0;
             self.refused_at * EASE
@@ -125,9 +129,14 @@ impl Throttle {
             let share = if limit < self.refused_at * KNOWN_GOOD {
                 CATCH_UP
             } else {
-                CLIMB * (1.0 + quiet.as_secs_f64() / STEEPER_EVERY.as_secs_f64())
+                CLIMB * (1.0 + (quiet.as_secs_f64() / STEEPER.as_secs_f64()).powi(2))
             };
-            self.limit = Some(limit + self.refused_at * share * climbing);
+            let climb = if self.is_guess {
+                limit
+            } else {
+                self.refused_at * share
+            };
+            self.limit = Some(limit + climb * climbing);
         }
         let lifted = match configured {
             Some(configured) => self.limit >= Some(configured),
@@ -165,5 +174,101 @@ impl Throttle {
     pub(super) fn is_slowed(&self, now: Timestamp) -> bool {
         let lately = |wished: Timestamp| now.since(wished) < REMEMBERED;
         self.limit.is_some() || self.wished_at.is_some_and(lately)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp(0) + Duration::from_millis(millis)
+    }
+
+    /// So many parts a second are taken for so long, from `from` on; answers when that is over.
+    fn takes(throttle: &mut Throttle, from: u64, rate: u64, seconds: u64) -> u64 {
+        let end = from + seconds * 1000;
+        for millis in (from..end).step_by(usize::try_from(1000 / rate).unwrap_or(1)) {
+            throttle.took(None, at(millis), at(millis));
+        }
+        end
+    }
+
+    #[test]
+    fn one_burst_of_refusals_is_one_wish() {
+        let mut throttle = Throttle::default();
+        let now = takes(&mut throttle, 0, 20, 2);
+        let paused = throttle.wish(None, at(now - 10), at(now), 0.0);
+        assert_eq!(paused, Some(PAUSE.0));
+        for sent in 1..10 {
+            let late = throttle.wish(None, at(now - sent), at(now + 900), 0.0);
+            assert_eq!(late, None, "sent before the carrier said so");
+        }
+        let limit = throttle.limit().unwrap_or_default();
+        assert!((17.0..20.0).contains(&limit), "{limit} of 20 a second");
+        assert_eq!(
+            throttle.paused(at(now + 499)),
+            Some((at(now + 500), at(now)))
+        );
+        assert_eq!(throttle.paused(at(now + 500)), None);
+    }
+
+    #[test]
+    fn while_the_carrier_takes_nothing_it_is_left_alone_longer_and_tried_more_slowly() {
+        let mut throttle = Throttle::default();
+        let mut now = takes(&mut throttle, 0, 100, 2);
+        let mut pauses = Vec::new();
+        let mut limits = Vec::new();
+        for _ in 0..9 {
+            let pause = throttle
+                .wish(None, at(now), at(now), 0.0)
+                .unwrap_or_default();
+            pauses.push(pause.as_millis());
+            limits.push(throttle.limit().unwrap_or_default());
+            now += 30_001;
+        }
+        assert_eq!(
+            pauses,
+            [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]
+        );
+        assert!(limits[8] < 1.0 && limits[8] >= SLOWEST, "{limits:?}");
+        // It takes again: most of the old pace is back in less than a minute.
+        for _ in 0..50 {
+            let rate = throttle.limit().map_or(100, |limit| limit.max(1.0) as u64);
+            now = takes(&mut throttle, now, rate.min(100), 1);
+        }
+        let limit = throttle.limit().unwrap_or(100.0);
+        assert!(limit > 60.0, "{limit}");
+    }
+
+    #[test]
+    fn the_pace_never_climbs_above_the_configured_one_and_the_account_counts_as_slowed_for_a_while()
+    {
+        let mut throttle = Throttle::default();
+        let configured = Some(20.0);
+        let mut now = takes(&mut throttle, 0, 20, 2);
+        let _ = throttle.wish(configured, at(now), at(now), 0.0);
+        let wished = now;
+        while let Some(limit) = throttle.limit() {
+            assert!(limit < 20.0);
+            now += 50;
+            throttle.took(configured, at(now), at(now));
+        }
+        let took = now - wished;
+        assert!((5_000..60_000).contains(&took), "{took} ms");
+        assert!(throttle.is_slowed(at(now)));
+        assert!(!throttle.is_slowed(at(wished + 300_000)));
+    }
+
+    #[test]
+    fn a_pace_of_our_own_finding_is_dropped_when_it_is_well_above_what_is_used() {
+        let mut throttle = Throttle::default();
+        let now = takes(&mut throttle, 0, 20, 2);
+        let _ = throttle.wish(None, at(now), at(now), 0.0);
+        let now = takes(&mut throttle, now + 1000, 1, 240);
+        assert!(throttle.limit().is_some());
+        takes(&mut throttle, now, 1, 120);
+        assert_eq!(throttle.limit(), None);
     }
 }

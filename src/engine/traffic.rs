@@ -14,24 +14,22 @@ use super::accounts::Answer;
 use super::flights::Onward;
 use crate::channel::{Ack, ChannelEvent, SegmentOutcome};
 use crate::domain::event::Rejection;
-use crate::domain::id::{Account, ChannelId, InboundId, Tenant};
+use crate::domain::id::{Account, ChannelId, InboundId};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Doubt, Token, WaitReason};
+use crate::domain::msisdn;
 use crate::domain::time::Timestamp;
-use crate::store::{Change, ReceiptReport, Receiving, Report};
+use crate::store::{Change, ReceiptReport, Receiving, Report, TakenIn};
 
 /// Most events of one commit.
 const GROUP: usize = 128;
-
-/// Whose inbound messages are, until an account can name its tenant.
-const INBOUND_TENANT: &str = "default";
 
 /// One group of events, sorted by what the store does with them.
 #[derive(Default)]
 struct Group {
     reports: Vec<Report>,
     receipts: Vec<ReceiptReport>,
-    receipt_acks: Vec<(ChannelId, Ack)>,
+    receipt_acks: Vec<(Account, ChannelId, Ack)>,
     inbound: Vec<Inbound>,
     inbound_acks: Vec<Ack>,
 }
@@ -72,17 +70,22 @@ impl Engine {
                 account,
                 channel,
                 reference,
+                other,
                 handset,
                 receipt,
                 ack,
             } => {
+                let learnt = self.writings.learnt(&account);
+                group.receipt_acks.push((account.clone(), channel, ack));
                 group.receipts.push(ReceiptReport {
                     account,
                     reference,
+                    other,
                     handset,
                     receipt,
+                    learnt,
+                    otherwise: None,
                 });
-                group.receipt_acks.push((channel, ack));
             }
             ChannelEvent::Inbound {
                 channel,
@@ -91,13 +94,16 @@ impl Engine {
                 to,
                 text,
                 part,
+                receipt,
                 ack,
             } => {
-                self.metrics.inbound.increment(1);
-                let now = self.clock.now();
-                group.inbound.push(Inbound {
+                let (now, rules) = (self.clock.now(), self.rules());
+                // Opt-outs go by number: written one way, whichever way the carrier has.
+                let number = msisdn::of_sender(&from, &rules.default_country);
+                let from = number.map_or(from, |number| number.to_string());
+                let inbound = Inbound {
                     id: InboundId::new(now, self.random.bytes()),
-                    tenant: Tenant::from(INBOUND_TENANT),
+                    tenant: rules.inbound.tenant(&account),
                     account,
                     channel,
                     from,
@@ -105,8 +111,27 @@ impl Engine {
                     text,
                     part,
                     received_at: now,
+                    keyword: None,
+                    incomplete: false,
+                };
+                let Some(reported) = receipt else {
+                    self.metrics.inbound.increment(1);
+                    group.inbound.push(inbound);
+                    group.inbound_acks.push(ack);
+                    return;
+                };
+                // The store knows whether the id is one of ours.
+                let (account, channel) = (inbound.account.clone(), inbound.channel.clone());
+                group.receipt_acks.push((account, channel, ack));
+                group.receipts.push(ReceiptReport {
+                    account: inbound.account.clone(),
+                    reference: reported.reference,
+                    other: reported.other,
+                    handset: reported.handset,
+                    receipt: reported.receipt,
+                    learnt: self.writings.learnt(&inbound.account),
+                    otherwise: Some(Box::new(inbound)),
                 });
-                group.inbound_acks.push(ack);
             }
         }
     }
@@ -208,7 +233,7 @@ impl Engine {
         };
         let taken_in = async {
             if inbound.is_empty() {
-                Ok(())
+                Ok(TakenIn::default())
             } else {
                 self.store.take_in(inbound).await
             }
@@ -224,23 +249,32 @@ impl Engine {
         self.bells.dispatcher.notify_one();
         match received {
             Ok(results) => {
-                for (result, (channel, ack)) in results.into_iter().zip(receipt_acks) {
+                for (result, (account, channel, ack)) in results.into_iter().zip(receipt_acks) {
                     match result {
-                        Receiving::Matched(change) => self.publish(&change),
+                        Receiving::Matched(change, writing) => {
+                            self.writings.saw(&account, writing);
+                            self.publish(&change);
+                        }
                         Receiving::Duplicate => {}
-                        Receiving::Parked => self.metrics.unmatched(channel.as_str()),
+                        Receiving::Parked | Receiving::Nameless => {
+                            self.metrics.unmatched(channel.as_str());
+                        }
+                        Receiving::TakenIn(taken) => {
+                            self.metrics.inbound.increment(1);
+                            self.publish_received(taken);
+                        }
                     }
                     ack.taken();
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "receipts_not_stored");
-                receipt_acks.into_iter().for_each(|(_, ack)| ack.not_now());
+                receipt_acks.into_iter().for_each(|(.., ack)| ack.not_now());
             }
         }
         match taken_in {
-            Ok(()) => {
-                self.bells.outbox.notify_one();
+            Ok(taken) => {
+                self.publish_received(taken);
                 inbound_acks.into_iter().for_each(Ack::taken);
             }
             Err(error) => {

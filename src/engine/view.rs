@@ -3,14 +3,17 @@
 //! Webhooks, the HTTP interface and server-sent events render the same structures, so that a
 //! message looks the same wherever it is met. Nothing is decided here.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::{ChannelView, Engine};
+use super::{AccountView, ChannelView, Engine};
 use crate::channel::ChannelStatus;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
-use crate::domain::receipt::ReceiptState;
+use crate::domain::optout::Wish;
+use crate::domain::receipt::{IdWriting, NetworkError, ReceiptState};
 use crate::domain::status::Language;
 use crate::domain::text::Replacement;
 use crate::domain::time::Timestamp;
@@ -126,18 +129,39 @@ pub struct Replaced<'a> {
 pub struct EventView<'a> {
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     at: Rfc3339,
-    /// `accepted`, `submitted`, `refused`, `given_back`, `in_doubt`, `receipt`, `timed_out` or
-    /// `cancelled`.
+    /// `accepted`, `submitted`, `refused`, `given_back`, `in_doubt`, `receipt`, `timed_out`,
+    /// `cancelled` or `opted_out`.
     event: &'static str,
     /// The channel, the state that a receipt reports, or the reason, by `event`.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
-    /// The carrier's own code.
+    /// The carrier's own code: of a refusal its number and name, of a receipt its `err:` field, or
+    /// else its `network_error_code` as type and code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'a str>,
+    code: Option<Cow<'a, str>>,
     /// Part number, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<u16>,
+    /// The carrier's id of the part: as the carrier answered it (`submitted`), or as it wrote it
+    /// then (`receipt`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier_id: Option<&'a str>,
+    /// The state as the carrier wrote it in a receipt's text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stat: Option<&'a str>,
+    /// The `network_error_code` of a receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_error: Option<NetworkErrorView>,
+}
+
+/// Why a network did not deliver (SMPP 3.4 §5.3.2.31).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NetworkError)]
+pub struct NetworkErrorView {
+    /// What kind of network: 1 ANSI-136, 2 IS-95, 3 GSM.
+    r#type: u8,
+    /// The network's code.
+    code: u16,
 }
 
 /// A message from a handset, as clients read it.
@@ -155,21 +179,15 @@ pub struct InboundView<'a> {
     channel: &'a str,
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     received_at: Rfc3339,
-    /// Its place, if it is a part of a longer text.
+    /// The keyword that it is, as the configuration writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<PartView>,
-}
-
-/// Which part of a longer text.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = InboundPart)]
-pub struct PartView {
-    /// Common to all parts.
-    reference: u16,
-    /// Number of parts.
-    total: u8,
-    /// This part's number, from 1.
-    index: u8,
+    keyword: Option<&'a str>,
+    /// What the keyword has changed: true, its sender gets nothing more; false, it does again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opted_out: Option<bool>,
+    /// True if parts of it never came; `[…]` stands in their place.
+    #[serde(skip_serializing_if = "is_false")]
+    incomplete: bool,
 }
 
 /// A connection to a carrier, as operators read it.
@@ -189,10 +207,66 @@ pub struct ChannelJson {
     /// Why it is down, in the peer's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
+    /// Since when it is up, or not up.
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    since: Rfc3339,
+    /// True if an operator has paused it, or its account.
+    paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    paused_since: Option<Rfc3339>,
     /// Messages that may be under way at once.
     window: usize,
     /// Messages under way.
     window_used: usize,
+    /// How the carrier writes, in receipts, the ids that it answered with, once that is learnt:
+    /// `as_answered`, `other_case_or_zeros`, `hexadecimal_reported_as_decimal` or
+    /// `decimal_reported_as_hexadecimal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt_ids: Option<&'static str>,
+    /// The SMPP version that the carrier names, for example `3.4`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface_version: Option<String>,
+    /// How congested the carrier says that it is, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    congestion: Option<u8>,
+    account_state: AccountJson,
+}
+
+/// What is known of an account now; the same for all of its connections.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccountState)]
+struct AccountJson {
+    /// Parts a second as configured; absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<f64>,
+    /// Parts a second now, below `rate` while the carrier asks for less; absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_now: Option<f64>,
+    /// The carrier asked for less, and is left alone until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    throttled_until: Option<Rfc3339>,
+    /// `closed`: messages go through. `open`: none does. `half_open`: one does, to see what becomes
+    /// of it.
+    circuit: &'static str,
+    /// When an open circuit lets a message through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    circuit_until: Option<Rfc3339>,
+    /// The last refusal, doubt or loss of a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<LastErrorJson>,
+}
+
+/// What went wrong last.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LastError)]
+struct LastErrorJson {
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    at: Rfc3339,
+    /// For example `ESME_RTHROTTLED (0x00000058)`.
+    error: String,
 }
 
 /// An instant that is written in RFC 3339, in UTC with milliseconds.
@@ -216,6 +290,15 @@ impl Engine {
     #[must_use]
     pub fn channels_json(&self) -> Vec<ChannelJson> {
         self.channel_views()
+            .into_iter()
+            .map(ChannelJson::from)
+            .collect()
+    }
+
+    /// Those of an account, or one of them.
+    #[must_use]
+    pub fn channels_json_of(&self, name: &str) -> Vec<ChannelJson> {
+        self.channel_views_of(name)
             .into_iter()
             .map(ChannelJson::from)
             .collect()
@@ -281,35 +364,89 @@ impl<'a> From<&'a Replacement> for Replaced<'a> {
 
 impl<'a> From<&'a Happening> for EventView<'a> {
     fn from(happening: &'a Happening) -> Self {
-        let (event, detail, code, part) = match &happening.what {
-            What::Accepted => ("accepted", None, None, None),
-            What::Submitted(channel) => ("submitted", Some(channel.as_str()), None, None),
-            What::Refused(code) => ("refused", None, Some(code.as_str()), None),
-            What::GivenBack(why) => {
-                let code = match why {
+        let line = Self {
+            at: Rfc3339(happening.at),
+            event: "",
+            detail: None,
+            code: None,
+            part: None,
+            carrier_id: None,
+            stat: None,
+            network_error: None,
+        };
+        let named = |reference: &'a str| (!reference.is_empty()).then_some(reference);
+        match &happening.what {
+            What::Accepted => Self {
+                event: "accepted",
+                ..line
+            },
+            What::Submitted {
+                channel,
+                part,
+                reference,
+            } => Self {
+                event: "submitted",
+                detail: Some(channel.as_str()),
+                part: Some(*part),
+                carrier_id: named(reference),
+                ..line
+            },
+            What::Refused(code) => Self {
+                event: "refused",
+                code: Some(code.into()),
+                ..line
+            },
+            What::GivenBack(why) => Self {
+                event: "given_back",
+                detail: Some(why_code(why)),
+                code: match why {
                     WaitReason::Backoff(code) | WaitReason::AccountRefused(code) => {
-                        Some(code.as_str())
+                        Some(code.into())
                     }
                     _ => None,
-                };
-                ("given_back", Some(why_code(why)), code, None)
+                },
+                ..line
+            },
+            What::Doubt(doubt) => Self {
+                event: "in_doubt",
+                detail: Some(doubt_word(*doubt)),
+                ..line
+            },
+            What::Receipt {
+                part,
+                reference,
+                receipt,
+            } => {
+                let network = receipt.network_error;
+                let as_code = |error: NetworkError| format!("{}:{}", error.network, error.code);
+                let written = receipt.error.as_deref().map(Cow::from);
+                Self {
+                    event: "receipt",
+                    detail: Some(receipt_word(receipt.state)),
+                    code: written.or_else(|| network.map(as_code).map(Cow::from)),
+                    part: Some(*part),
+                    carrier_id: named(reference),
+                    stat: receipt.word.as_deref(),
+                    network_error: network.map(|error| NetworkErrorView {
+                        r#type: error.network,
+                        code: error.code,
+                    }),
+                    ..line
+                }
             }
-            What::Doubt(doubt) => ("in_doubt", Some(doubt_word(*doubt)), None, None),
-            What::Receipt { part, state, error } => (
-                "receipt",
-                Some(receipt_word(*state)),
-                error.as_deref(),
-                Some(*part),
-            ),
-            What::TimedOut(cause) => ("timed_out", Some(cause.code()), None, None),
-            What::Cancelled => ("cancelled", None, None, None),
-        };
-        Self {
-            at: Rfc3339(happening.at),
-            event,
-            detail,
-            code,
-            part,
+            What::TimedOut(cause) => Self {
+                event: "timed_out",
+                detail: Some(cause.code()),
+                ..line
+            },
+            What::Cancelled => Self {
+                event: "cancelled",
+                ..line
+            },
+            What::OptedOut => Self {
+                event: "opted_out",
+                ..line
+            },
         }
     }
 }
@@ -323,11 +460,12 @@ impl<'a> From<&'a Inbound> for InboundView<'a> {
             text: &inbound.text,
             channel: inbound.channel.as_str(),
             received_at: Rfc3339(inbound.received_at),
-            part: inbound.part.map(|part| PartView {
-                reference: part.reference,
-                total: part.total,
-                index: part.index,
-            }),
+            keyword: inbound
+                .keyword
+                .as_ref()
+                .map(|keyword| keyword.word.as_str()),
+            opted_out: inbound.effect().map(|wish| wish == Wish::Stop),
+            incomplete: inbound.incomplete,
         }
     }
 }
@@ -351,6 +489,32 @@ impl From<ChannelView> for ChannelJson {
             cause,
             window: view.window,
             window_used: view.window_used,
+            receipt_ids: view.receipt_ids.map(IdWriting::word),
+            since: Rfc3339(view.since),
+            paused: view.paused_at.is_some(),
+            paused_since: view.paused_at.map(Rfc3339),
+            interface_version: view.peer.interface_version.map(|version| {
+                let (major, minor) = (version >> 4, version & 0x0F);
+                format!("{major}.{minor}")
+            }),
+            congestion: view.peer.congestion,
+            account_state: AccountJson::from(view.state),
+        }
+    }
+}
+
+impl From<AccountView> for AccountJson {
+    fn from(view: AccountView) -> Self {
+        Self {
+            rate: view.rate_configured,
+            rate_now: view.rate_now.map(|rate| (rate * 10.0).round() / 10.0),
+            throttled_until: view.throttled_until.map(Rfc3339),
+            circuit: view.circuit,
+            circuit_until: view.circuit_until.map(Rfc3339),
+            last_error: view.last_error.map(|(at, error)| LastErrorJson {
+                at: Rfc3339(at),
+                error,
+            }),
         }
     }
 }

@@ -27,8 +27,6 @@ use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
 use crate::store::{ApiKey, Scope, Store};
 
-/// The tenant of the admin key.
-pub(crate) const DEFAULT_TENANT: &str = "default";
 /// Wrong keys that one address may try in [`WINDOW`].
 const WRONG_KEYS_MAX: u32 = 20;
 /// Length of the count.
@@ -114,7 +112,7 @@ impl Gate {
     pub(crate) fn new(admin: &SecretString) -> Self {
         Self {
             admin: digest(admin.expose_secret()),
-            default: DEFAULT_TENANT.into(),
+            default: Tenant::DEFAULT.into(),
             wrong: Mutex::default(),
         }
     }
@@ -175,25 +173,30 @@ fn network(address: IpAddr) -> IpAddr {
 
 /// The scope that an extractor asks for.
 pub(crate) trait Needs: Send + Sync {
-    /// The scope.
-    const SCOPE: Scope;
+    /// The scopes, each of which is enough.
+    const SCOPES: &'static [Scope];
 }
 
 /// Asks for `send`.
 pub(crate) struct ToSend;
 /// Asks for `read`.
 pub(crate) struct ToRead;
+/// Asks for `send` or `read`.
+pub(crate) struct ToSendOrRead;
 /// Asks for `admin`.
 pub(crate) struct ToAdminister;
 
 impl Needs for ToSend {
-    const SCOPE: Scope = Scope::Send;
+    const SCOPES: &'static [Scope] = &[Scope::Send];
 }
 impl Needs for ToRead {
-    const SCOPE: Scope = Scope::Read;
+    const SCOPES: &'static [Scope] = &[Scope::Read];
+}
+impl Needs for ToSendOrRead {
+    const SCOPES: &'static [Scope] = &[Scope::Send, Scope::Read];
 }
 impl Needs for ToAdminister {
-    const SCOPE: Scope = Scope::Admin;
+    const SCOPES: &'static [Scope] = &[Scope::Admin];
 }
 
 /// A caller that may do what `N` names. Taking it as an argument is what protects an endpoint.
@@ -233,12 +236,19 @@ impl<N: Needs> FromRequestParts<Arc<App>> for Allowed<N> {
             }
             return Err(Problem::unauthorized("the key is not known or is revoked"));
         };
-        if !caller.may(N::SCOPE) {
+        if !N::SCOPES.iter().any(|scope| caller.may(*scope)) {
+            let scopes: Vec<_> = N::SCOPES
+                .iter()
+                .map(|scope| format!("{:?}", word(*scope)))
+                .collect();
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "forbidden_scope",
                 "The key may not do this",
-                format!("this call needs a key with the scope {:?}", word(N::SCOPE)),
+                format!(
+                    "this call needs a key with the scope {}",
+                    scopes.join(" or ")
+                ),
             ));
         }
         Ok(Self {

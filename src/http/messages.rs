@@ -1,4 +1,4 @@
-//! `/v1/messages` and `/v1/preview`: one text for one recipient.
+//! `/v1/messages`: one text for one recipient.
 
 use std::sync::Arc;
 
@@ -6,8 +6,6 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as QueryString, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -22,7 +20,7 @@ use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 use crate::engine::accept::Checked;
-use crate::engine::view::{MessageView, Rfc3339, alphabet_word};
+use crate::engine::view::MessageView;
 use crate::store::Query;
 
 /// Says that an answer is the first one, given again.
@@ -34,7 +32,6 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
         .routes(routes!(read, cancel))
-        .routes(routes!(preview))
 }
 
 /// Every check of a decoded draft: the body's errors and the engine's, each field named once.
@@ -304,124 +301,4 @@ pub(super) fn cursor(
         wrong("cursor", "give back next_cursor as it was".into());
     }
     cursor
-}
-
-/// What sending a draft would do.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Preview {
-    /// Recipient, E.164.
-    to: String,
-    /// Sender; null: the carrier account's own.
-    #[schema(required)]
-    from: Option<String>,
-    /// The text as it would be sent.
-    text: String,
-    /// `gsm` or `ucs2`.
-    encoding: &'static str,
-    /// The characters that force Unicode, in order of appearance.
-    forcing_unicode: Vec<char>,
-    /// Septets or UTF-16 code units.
-    units: u32,
-    /// Number of parts.
-    parts: usize,
-    /// The text of each part.
-    part_texts: Vec<String>,
-    /// Whose policy would rule.
-    operator: String,
-    /// The accounts that it would be tried on: steps in order, each a set.
-    route: Vec<Vec<String>>,
-    /// What it would cost; null where no price is known.
-    #[schema(required, value_type = Option<f64>)]
-    cost: Option<f64>,
-    /// When it may first leave.
-    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
-    first_send_at: Rfc3339,
-    /// End of its validity.
-    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
-    expires_at: Rfc3339,
-    /// What the sender may want to know.
-    warnings: Vec<Warning>,
-}
-
-/// Something worth knowing that does not prevent sending.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Warning {
-    /// `unicode`, `several_parts` or `no_channel`.
-    code: &'static str,
-    /// In words.
-    detail: String,
-}
-
-/// What a send would do, by the code that sends. Nothing is stored.
-#[utoipa::path(
-    post, path = "/v1/preview", tag = "messages", operation_id = "preview_message",
-    request_body = NewMessage,
-    responses(
-        (status = 200, description = "What sending would do", body = Preview),
-        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
-    ),
-    security(("key" = []))
-)]
-async fn preview(
-    State(app): State<Arc<App>>,
-    _caller: Allowed<ToSend>,
-    incoming: Incoming<false>,
-) -> Result<Response, Problem> {
-    let engine = &app.engine;
-    let decoded =
-        draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
-    let checked = check(engine, decoded).map_err(Problem::invalid_fields)?;
-    let Checked { plan, operator, .. } = &checked;
-    let mut warnings = Vec::new();
-    let encoding = alphabet_word(plan.alphabet);
-    if encoding == "ucs2" {
-        warnings.push(Warning {
-            code: "unicode",
-            detail: "characters outside the GSM alphabet leave room for 70 units in one part \
-                     instead of 160; encoding \"transliterate\" replaces those that can be"
-                .to_owned(),
-        });
-    }
-    if plan.count() > 1 {
-        warnings.push(Warning {
-            code: "several_parts",
-            detail: format!("the text is sent, and paid for, as {} parts", plan.count()),
-        });
-    }
-    let route = || operator.route.iter().flatten();
-    let up = engine.channels.iter().any(|channel| {
-        route().any(|account| *account == channel.account) && channel.status.borrow().is_up()
-    });
-    if !up {
-        warnings.push(Warning {
-            code: "no_channel",
-            detail: "no channel of its route is up now; it would wait".to_owned(),
-        });
-    }
-    let preview = Preview {
-        to: checked.to.to_string(),
-        from: checked.from.as_ref().map(ToString::to_string),
-        encoding,
-        forcing_unicode: checked
-            .rules
-            .strangers(&checked.text)
-            .into_iter()
-            .map(|(c, _)| c)
-            .collect(),
-        units: plan.units,
-        parts: plan.count(),
-        part_texts: plan.slices(&checked.text).map(str::to_owned).collect(),
-        operator: operator.name.to_string(),
-        route: operator
-            .route
-            .iter()
-            .map(|step| step.iter().map(ToString::to_string).collect())
-            .collect(),
-        cost: None,
-        first_send_at: Rfc3339(checked.due_at),
-        expires_at: Rfc3339(checked.expires_at),
-        warnings,
-        text: checked.text,
-    };
-    Ok(json(StatusCode::OK, &preview))
 }

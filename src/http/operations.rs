@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::{Allowed, ToRead};
+use super::auth::{Allowed, ToAdminister, ToRead};
+use super::body::Named;
 use super::problem::Problem;
 use super::{App, List, json};
 use crate::domain::id::Lane;
@@ -19,6 +20,9 @@ use crate::engine::view::ChannelJson;
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(channels))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(reset))
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
@@ -32,6 +36,73 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn channels(State(app): State<Arc<App>>, _caller: Allowed<ToRead>) -> Response {
     json(StatusCode::OK, &List::whole(app.engine.channels_json()))
+}
+
+/// Stops an account, or one of its connections, from taking messages until it is resumed, after a
+/// restart too. What has partly left goes on; what waits takes the next step of its route, if there
+/// is one.
+#[utoipa::path(
+    post, path = "/v1/admin/channels/{name}/pause", tag = "admin", operation_id = "pause_channel",
+    params(("name" = String, Path, description = "An account, or one connection, for example `orange%231`")),
+    responses(
+        (status = 200, description = "The connections of this name", body = List<ChannelJson>),
+        (status = 404, description = "None has this name", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn pause(
+    State(app): State<Arc<App>>,
+    _caller: Allowed<ToAdminister>,
+    Named(name): Named,
+) -> Result<Response, Problem> {
+    app.engine.pause(&name).await?;
+    Ok(named(&app, &name))
+}
+
+/// Lets a paused account, or connection, take messages again.
+#[utoipa::path(
+    post, path = "/v1/admin/channels/{name}/resume", tag = "admin", operation_id = "resume_channel",
+    params(("name" = String, Path, description = "An account, or one connection, for example `orange%231`")),
+    responses(
+        (status = 200, description = "The connections of this name", body = List<ChannelJson>),
+        (status = 404, description = "None has this name", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn resume(
+    State(app): State<Arc<App>>,
+    _caller: Allowed<ToAdminister>,
+    Named(name): Named,
+) -> Result<Response, Problem> {
+    app.engine.resume(&name).await?;
+    Ok(named(&app, &name))
+}
+
+/// Closes the circuit of an account, forgets that its carrier asked for less, and binds anew at once:
+/// after what is under way, where a connection is bound. A pause stays.
+#[utoipa::path(
+    post, path = "/v1/admin/channels/{name}/reset", tag = "admin", operation_id = "reset_channel",
+    params(("name" = String, Path, description = "An account, or one connection, for example `orange%231`")),
+    responses(
+        (status = 200, description = "The connections of this name", body = List<ChannelJson>),
+        (status = 404, description = "None has this name", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn reset(
+    State(app): State<Arc<App>>,
+    _caller: Allowed<ToAdminister>,
+    Named(name): Named,
+) -> Result<Response, Problem> {
+    app.engine.reset(&name)?;
+    Ok(named(&app, &name))
+}
+
+fn named(app: &App, name: &str) -> Response {
+    json(
+        StatusCode::OK,
+        &List::whole(app.engine.channels_json_of(name)),
+    )
 }
 
 /// True if the process and its store work.
@@ -157,6 +228,11 @@ impl Shown {
             metrics
                 .gauge("relais_channel_window_used", &labels)
                 .set(channel.window_used as f64);
+            let labels = [("account", channel.account.as_str())];
+            let rate = channel.state.rate_now.unwrap_or(0.0);
+            metrics.gauge("relais_account_rate", &labels).set(rate);
+            let open = f64::from(u8::from(channel.state.circuit != "closed"));
+            metrics.gauge("relais_circuit_open", &labels).set(open);
         }
         for (name, value) in [
             ("relais_webhook_pending", gauges.outbox),

@@ -1,10 +1,10 @@
 //! Text → alphabet, number of segments, and where to cut.
 //!
 //! One short message carries 140 octets (3GPP TS 23.040 clause 9.2.3.24): 160
-//! septets, 140 octets of Latin-1 or 70 UTF-16 units. A longer text travels as several, each giving six
-//! octets to a user data header with an 8 bit concatenation reference (clause
-//! 9.2.3.24.1), which leaves 153 septets, 134 octets or 67
-//! units.
+//! septets, 140 octets of Latin-1 or 70 UTF-16 units. A longer text travels as
+//! several, each giving six octets, or seven, to a user data header with a
+//! concatenation reference (clauses 9.2.3.24.1 and 9.2.3.24.8), which leaves 153,
+//! 134 or 67.
 //!
 //! Invariants: the slices of a plan, joined, are the text; no slice exceeds its
 //! limit; no cut falls inside an escape pair or a surrogate pair. A cut also
@@ -38,14 +38,17 @@ impl Alphabet {
         }
     }
 
-    /// What one segment of several holds beside a header of 6 octets, in septets,
-    /// octets or UTF-16 units.
+    /// What one segment of several holds beside its header, in septets, octets or
+    /// UTF-16 units.
     #[must_use]
-    pub fn part_limit(self) -> u32 {
-        match self {
-            Alphabet::Gsm7 => 153,
-            Alphabet::Latin1 => 134,
-            Alphabet::Ucs2 => 67,
+    pub fn part_limit(self, header: Header) -> u32 {
+        match (self, header) {
+            (Alphabet::Gsm7, Header::Narrow) => 153,
+            (Alphabet::Gsm7, Header::Wide) => 152,
+            (Alphabet::Latin1, Header::Narrow) => 134,
+            (Alphabet::Latin1, Header::Wide) => 133,
+            (Alphabet::Ucs2, Header::Narrow) => 67,
+            (Alphabet::Ucs2, Header::Wide) => 66,
         }
     }
 
@@ -63,6 +66,16 @@ impl Alphabet {
         }
         .map(u32::from)
     }
+}
+
+/// The user data header of the segments of one text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Header {
+    /// 6 octets, with a reference of 8 bits.
+    #[default]
+    Narrow,
+    /// 7 octets, with a reference of 16 bits (3GPP TS 23.040 clause 9.2.3.24.8).
+    Wide,
 }
 
 /// How one text is sent. It is made once, kept with the message, and applied to
@@ -99,22 +112,20 @@ impl Plan {
     #[must_use]
     pub fn on_air(&self, text: &str) -> usize {
         if self.count() == 1 && self.units > self.alphabet.single_limit() {
-            return cut(text, self.alphabet).count();
+            return cut(text, self.alphabet, Header::Narrow).count();
         }
         self.count()
     }
 
-    /// Units that the last short message has room for.
+    /// Units that the last segment has room for, where several have this header.
     #[must_use]
-    pub fn units_left(&self, text: &str) -> u32 {
-        if self.units <= self.alphabet.single_limit() {
-            return self.alphabet.single_limit() - self.units;
+    pub fn units_left(&self, text: &str, header: Header) -> u32 {
+        if self.count() == 1 {
+            return self.alphabet.single_limit().saturating_sub(self.units);
         }
-        let cut = cut(text, self.alphabet);
-        let last = cut.slices(text).last().unwrap_or_default();
-        self.alphabet
-            .part_limit()
-            .saturating_sub(self.alphabet.units(last))
+        let last = self.slices(text).last().unwrap_or_default();
+        let limit = self.alphabet.part_limit(header);
+        limit.saturating_sub(self.alphabet.units(last))
     }
 
     /// The segments of `text`, in order. For another text than the one planned
@@ -134,31 +145,31 @@ impl Plan {
 /// there, else UCS-2. An empty text is one empty segment.
 #[must_use]
 pub fn plan(text: &str) -> Plan {
-    plan_for(text, DefaultAlphabet::Gsm, false)
+    plan_for(text, DefaultAlphabet::Gsm, false, Header::Narrow)
 }
 
 /// The plan of `text` in the smallest alphabet for an SMSC with this default
 /// alphabet: that one if every character has a place there, else Latin-1 as
 /// `data_coding` 3 if `eight_bit` allows it, else UCS-2.
 #[must_use]
-pub fn plan_for(text: &str, default: DefaultAlphabet, eight_bit: bool) -> Plan {
+pub fn plan_for(text: &str, default: DefaultAlphabet, eight_bit: bool, header: Header) -> Plan {
     if text.chars().all(|c| default.has(c)) {
-        cut(text, Alphabet::Gsm7)
+        cut(text, Alphabet::Gsm7, header)
     } else if eight_bit && text.chars().all(latin1::has) {
-        cut(text, Alphabet::Latin1)
+        cut(text, Alphabet::Latin1, header)
     } else {
-        cut(text, Alphabet::Ucs2)
+        cut(text, Alphabet::Ucs2, header)
     }
 }
 
-/// The plan of `text` in `alphabet`.
+/// The plan of `text` in `alphabet`, with narrow headers.
 ///
 /// # Errors
 /// The first character that has no form in `alphabet` (never for UCS-2).
 pub fn plan_as(text: &str, alphabet: Alphabet) -> Result<Plan, char> {
     match text.chars().find(|&c| alphabet.cost(c).is_none()) {
         Some(stranger) => Err(stranger),
-        None => Ok(cut(text, alphabet)),
+        None => Ok(cut(text, alphabet, Header::Narrow)),
     }
 }
 
@@ -185,7 +196,7 @@ struct Place {
 
 /// Fills each segment as far as it goes. Characters without a form cost nothing;
 /// the callers have excluded them.
-fn cut(text: &str, alphabet: Alphabet) -> Plan {
+fn cut(text: &str, alphabet: Alphabet, header: Header) -> Plan {
     let mut ends = Vec::new();
     let mut start = Place {
         offset: 0,
@@ -201,7 +212,7 @@ fn cut(text: &str, alphabet: Alphabet) -> Plan {
             whole = here;
         }
         // Twice at most: a grapheme moved to the next segment may overflow that one.
-        while here.units.saturating_add(cost) - start.units > alphabet.part_limit() {
+        while here.units.saturating_add(cost) - start.units > alphabet.part_limit(header) {
             // A grapheme longer than a segment has to be torn after all.
             let end = if whole.offset > start.offset {
                 whole
@@ -346,22 +357,43 @@ mod tests {
             ("l’œuvre", Gsm, true, Ucs2),
             ("[hello]", Ascii, true, Gsm7),
         ] {
-            let plan = plan_for(text, default, eight_bit);
+            let plan = plan_for(text, default, eight_bit, Header::Narrow);
             assert_eq!(plan.alphabet, alphabet, "{text} {default:?} {eight_bit}");
         }
         // The SMSC re-codes to septets: a bracket costs two, however it was written.
-        assert_eq!(plan_for("[[", EightBit, false).units, 4);
+        assert_eq!(plan_for("[[", EightBit, false, Header::Narrow).units, 4);
         let text = "ç".repeat(141);
-        let plan = plan_for(&text, Gsm, true);
+        let plan = plan_for(&text, Gsm, true, Header::Narrow);
         let lengths: Vec<_> = plan
             .slices(&text)
             .map(|s| octets(s, Latin1).len())
             .collect();
         assert_eq!(
-            (plan.units, lengths, plan.units_left(&text)),
+            (plan.units, lengths, plan.units_left(&text, Header::Narrow)),
             (141, vec![134, 7], 127)
         );
-        assert_eq!(plan_for(&"ç".repeat(140), Gsm, true).count(), 1);
+        assert_eq!(
+            plan_for(&"ç".repeat(140), Gsm, true, Header::Narrow).count(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_wide_header_takes_an_octet_more() {
+        for (c, alphabet, limit) in [
+            ("a", Alphabet::Gsm7, 152),
+            ("ç", Alphabet::Latin1, 133),
+            ("œ", Alphabet::Ucs2, 66),
+        ] {
+            let text = c.repeat(400);
+            let plan = plan_for(&text, DefaultAlphabet::Gsm, true, Header::Wide);
+            let first = plan.slices(&text).next().map(|slice| slice.chars().count());
+            assert_eq!((plan.alphabet, first), (alphabet, Some(limit)));
+            let single = alphabet.single_limit();
+            let text = c.repeat(single.try_into().unwrap());
+            let plan = plan_for(&text, DefaultAlphabet::Gsm, true, Header::Wide);
+            assert_eq!((plan.count(), plan.units_left(&text, Header::Wide)), (1, 0));
+        }
     }
 
     #[test]
@@ -379,7 +411,7 @@ mod tests {
         prop_assert_eq!(plan.slices(text).collect::<String>(), text);
         let limit = match plan.count() {
             1 => plan.alphabet.single_limit(),
-            _ => plan.alphabet.part_limit(),
+            _ => plan.alphabet.part_limit(Header::Narrow),
         };
         let mut units = 0;
         for slice in plan.slices(text) {
@@ -404,11 +436,13 @@ mod tests {
         prop_assert_eq!(units, plan.units);
         prop_assert_eq!(plan.on_air(text), plan.count());
         let last = plan.slices(text).last().unwrap();
-        prop_assert_eq!(plan.units_left(text), limit - plan.alphabet.units(last));
+        prop_assert_eq!(
+            plan.units_left(text, Header::Narrow),
+            limit - plan.alphabet.units(last)
+        );
         let whole = plan.clone().in_one_piece();
         prop_assert_eq!(whole.slices(text).collect::<Vec<_>>(), [text]);
         prop_assert_eq!(whole.on_air(text), plan.count());
-        prop_assert_eq!(whole.units_left(text), plan.units_left(text));
         Ok(())
     }
 

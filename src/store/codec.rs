@@ -4,11 +4,12 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiKey, Batch, OutboxEvent, ReceiptReport, StoreError, Webhook};
+use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, StoreError, Webhook};
 use crate::domain::id::{BatchId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
 use crate::domain::time::Timestamp;
 
 /// A kind of record that the store keeps.
@@ -38,7 +39,9 @@ records! {
     Idempotent = 1,
     Outgoing = 1,
     Webhook = 1,
+    OptOut = 1,
     ApiKey = 1,
+    Pause = 1,
     Layout = 1,
     Reached = 1,
 }
@@ -54,6 +57,79 @@ pub struct Bound {
     pub segment: u16,
     /// The recipient: the tie-breaker between forms of an id.
     pub to: Msisdn,
+    /// What else it has belonged to, for other recipients, newest first: carriers begin their ids
+    /// anew, and ids in two number bases meet.
+    pub before: Vec<Earlier>,
+}
+
+/// What a carrier reference has belonged to before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// The message.
+    pub id: MessageId,
+    /// Index of the attempt.
+    pub attempt: u16,
+    /// Index of the segment.
+    pub segment: u16,
+    /// The recipient.
+    pub to: Msisdn,
+}
+
+impl Bound {
+    /// Most that is remembered of what a reference has belonged to before.
+    const BEFORE_MAX: usize = 3;
+
+    /// The same reference, bound again: what it has belonged to for another recipient is remembered.
+    #[must_use]
+    pub fn after(self, known: Self) -> Self {
+        let last = Earlier {
+            id: known.id,
+            attempt: known.attempt,
+            segment: known.segment,
+            to: known.to,
+        };
+        let before = std::iter::once(last).chain(known.before);
+        Self {
+            before: before
+                .filter(|earlier| earlier.to != self.to)
+                .take(Self::BEFORE_MAX)
+                .collect(),
+            ..self
+        }
+    }
+
+    /// What it belongs to for this recipient.
+    #[must_use]
+    pub fn of(&self, to: Msisdn) -> Option<Self> {
+        if self.to == to {
+            return Some(self.clone());
+        }
+        let earlier = self.before.iter().find(|earlier| earlier.to == to)?;
+        Some(Self {
+            id: earlier.id,
+            attempt: earlier.attempt,
+            segment: earlier.segment,
+            to: earlier.to,
+            before: Vec::new(),
+        })
+    }
+
+    /// The same without a message that is forgotten; `None` if nothing is left.
+    #[must_use]
+    pub fn without(mut self, id: MessageId) -> Option<Self> {
+        self.before.retain(|earlier| earlier.id != id);
+        if self.id != id {
+            return Some(self);
+        }
+        let next = (!self.before.is_empty()).then(|| self.before.remove(0))?;
+        Some(Self {
+            id: next.id,
+            attempt: next.attempt,
+            segment: next.segment,
+            to: next.to,
+            before: self.before,
+        })
+    }
 }
 
 /// Receipts under a reference that nothing is bound to.

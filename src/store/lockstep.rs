@@ -19,9 +19,14 @@ use crate::domain::id::{Account, MessageId};
 use crate::domain::message::{
     Attempt, Doubt, Happening, Message, Progress, State, Token, WaitReason, What,
 };
+use crate::domain::msisdn::Msisdn;
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
+
+mod optouts;
+/// Message, attempt and segment that a reference stands for.
+type Bound = (MessageId, u16, u16);
 
 /// What the model remembers: no index, no order, no second record of anything.
 struct Model {
@@ -29,8 +34,8 @@ struct Model {
     messages: BTreeMap<MessageId, Message>,
     /// Accepted submissions by key: body and ids.
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
-    /// Newest binding of each reference.
-    bound: BTreeMap<(Account, String), (MessageId, u16, u16)>,
+    /// The bindings of each reference of an account: newest first, one for each recipient.
+    bound: BTreeMap<(Account, String), Vec<Bound>>,
     /// With the time since when something is parked under its reference.
     parked: Vec<(ReceiptReport, Timestamp)>,
     /// Claims so far in the lane, for the fair tenth.
@@ -43,6 +48,8 @@ struct Model {
     doubtful: BTreeSet<MessageId>,
     /// Told and not yet taken by the receiver: message and revision.
     outbox: Vec<(MessageId, u32)>,
+    /// Numbers that have opted out.
+    opted_out: BTreeSet<Msisdn>,
 }
 
 impl Model {
@@ -52,7 +59,11 @@ impl Model {
             // Whoever takes a record up puts it back where it belongs.
             self.over.retain(|other| *other != id);
         }
-        let transition = message.apply(event, &self.rules, now).ok()?;
+        let mut transition = message.apply(event, &self.rules, now).ok()?;
+        if matches!(message.state, State::Waiting { .. }) && self.opted_out.contains(&message.to) {
+            let end = message.apply(&Event::OptedOut, &self.rules, now).unwrap();
+            transition.to = end.to;
+        }
         if transition.status_changed()
             && message.webhook_url.is_some()
             && message.status().is_final()
@@ -62,7 +73,13 @@ impl Model {
         Some(message.clone())
     }
 
-    fn accept(&mut self, messages: &[Message], key: u8, body: u8) -> Result<Accepted, StoreError> {
+    fn accept(
+        &mut self,
+        messages: &[Message],
+        key: u8,
+        body: u8,
+        now: Timestamp,
+    ) -> Result<Accepted, StoreError> {
         if let Some((known, ids)) = self.keys.get(&key) {
             return if *known == body {
                 let batch = self.messages[&ids[0]].batch;
@@ -76,7 +93,13 @@ impl Model {
         self.keys.insert(key, (body, ids.clone()));
         self.messages
             .extend(messages.iter().map(|message| (message.id, message.clone())));
-        Ok(Accepted::New(ids))
+        for id in &ids {
+            if self.opted_out.contains(&self.messages[id].to) {
+                self.apply(*id, &Event::OptedOut, now).unwrap();
+            }
+        }
+        let stored = ids.iter().map(|id| Arc::new(self.messages[id].clone()));
+        Ok(Accepted::New(stored.collect()))
     }
 
     /// Whether somebody may take a message, as far as accounts and recipients go.
@@ -162,8 +185,12 @@ impl Model {
         let to = message.to;
         let canonical = canonical_reference(reference);
         let place = (token.message, token.attempt, *segment);
-        self.bound
-            .insert((account.clone(), canonical.clone()), place);
+        let messages = &self.messages;
+        let key = (account.clone(), canonical.clone());
+        let places = self.bound.entry(key).or_default();
+        places.retain(|known| messages[&known.0].to != to);
+        places.insert(0, place);
+        places.truncate(4);
         for form in reference_forms(reference) {
             let mine = |(parked, since): &(ReceiptReport, Timestamp)| {
                 let overtook = form == canonical && now.since(*since).as_secs() < 60;
@@ -175,7 +202,7 @@ impl Model {
             self.parked = keep;
             let merge: Vec<(ReceiptReport, Timestamp)> = merge;
             for (parked, _) in merge {
-                changed = self.tell(place, parked.receipt, now).or(changed);
+                changed = self.tell(place, parked, now).or(changed);
             }
         }
         changed
@@ -183,14 +210,15 @@ impl Model {
 
     fn tell(
         &mut self,
-        (id, attempt, segment): (MessageId, u16, u16),
-        receipt: Receipt,
+        (id, attempt, segment): Bound,
+        report: ReceiptReport,
         now: Timestamp,
     ) -> Option<Message> {
         let event = Event::Receipt {
             attempt,
             segment,
-            receipt,
+            reference: report.reference,
+            receipt: report.receipt,
         };
         self.apply(id, &event, now)
     }
@@ -201,8 +229,8 @@ impl Model {
         let exact = self
             .bound
             .get(&(report.account.clone(), forms[0].clone()))
-            .copied();
-        let fits = |place: &&(MessageId, u16, u16)| {
+            .map(|places| places[0]);
+        let fits = |place: &&Bound| {
             report
                 .handset
                 .is_none_or(|handset| handset == self.messages[&place.0].to)
@@ -210,11 +238,12 @@ impl Model {
         let found = forms
             .iter()
             .filter_map(|form| self.bound.get(&(report.account.clone(), form.clone())))
+            .flatten()
             .find(fits)
             .copied()
             .or(exact);
         match found {
-            Some(place) => self.tell(place, report.receipt.clone(), now).ok_or(false),
+            Some(place) => self.tell(place, report.clone(), now).ok_or(false),
             None => {
                 let same: Vec<_> = self
                     .parked
@@ -274,6 +303,9 @@ impl Model {
                     self.messages.insert(id, stored.clone());
                     self.suspects.insert(id);
                     self.doubtful.insert(id);
+                    if self.opted_out.contains(&stored.to) {
+                        self.apply(id, &Event::OptedOut, now).unwrap();
+                    }
                 }
                 None => {
                     self.apply(id, &Event::LeaseLost, now);
@@ -430,14 +462,15 @@ impl Run {
             ReceiptState::Expired,
             ReceiptState::Undeliverable,
         ];
+        let account = ["a", "b"][usize::from(self.pick(4) == 0)].into();
+        let reference = self.reference();
         ReceiptReport {
-            account: ["a", "b"][usize::from(self.pick(4) == 0)].into(),
-            reference: self.reference(),
             handset: (self.pick(2) == 0).then(|| number(self.pick(5))),
-            receipt: Receipt {
-                state: STATES[usize::try_from(self.pick(5)).unwrap()],
-                error: None,
-            },
+            ..ReceiptReport::new(
+                account,
+                reference,
+                Receipt::of(STATES[usize::try_from(self.pick(5)).unwrap()]),
+            )
         }
     }
 
@@ -460,7 +493,7 @@ impl Run {
     async fn step(&mut self, stores: &[Arc<dyn Store>]) {
         self.now += self.pick(30_000);
         let now = self.instant();
-        match self.pick(12) {
+        match self.pick(14) {
             0..=2 => {
                 let count = 1 + self.pick(4);
                 let mut messages: Vec<_> = (0..count).map(|_| self.fresh()).collect();
@@ -470,7 +503,7 @@ impl Run {
                 }
                 let key = u8::try_from(self.pick(256)).unwrap();
                 let body = u8::try_from(self.pick(2)).unwrap();
-                let expected = self.model.accept(&messages, key, body);
+                let expected = self.model.accept(&messages, key, body, now);
                 for store in stores {
                     let answer = store.accept(keyed(messages.clone(), key, body)).await;
                     assert_eq!(answer, expected);
@@ -522,9 +555,10 @@ impl Run {
                 for store in stores {
                     let mut answer = store.receive(vec![receipt.clone()], now).await.unwrap();
                     let answer = match answer.remove(0) {
-                        Receiving::Matched(change) => Ok((*change.message).clone()),
+                        Receiving::Matched(change, _) => Ok((*change.message).clone()),
                         Receiving::Duplicate => Err(false),
                         Receiving::Parked => Err(true),
+                        other => panic!("{other:?}"),
                     };
                     assert_eq!(answer, expected, "{receipt:?}");
                 }
@@ -554,6 +588,8 @@ impl Run {
                     assert_eq!(changed(answer.as_ref().ok()), expected);
                 }
             }
+            11 => self.opt_out(stores, now).await,
+            12 => self.opt_in(stores).await,
             _ => {
                 let expected = self.model.due();
                 for store in stores {
@@ -618,6 +654,7 @@ async fn play(seed: u64, worlds: &[World]) {
             suspects: BTreeSet::new(),
             doubtful: BTreeSet::new(),
             outbox: Vec::new(),
+            opted_out: BTreeSet::new(),
         },
         before_claim: BTreeMap::new(),
         tokens: Vec::new(),

@@ -9,10 +9,14 @@ mod connections;
 mod document;
 mod input;
 mod messages;
+mod optouts;
+mod operations;
+mod preview;
 
 use std::sync::Arc;
 
 use client::Client;
+use relais::channel::ChannelHandle;
 use relais::clock::{Clock, Random};
 use relais::domain::policy::{Limits, Operator, Policy};
 use relais::domain::time::Timestamp;
@@ -34,7 +38,7 @@ struct Gateway {
     served: AbortOnDropHandle<std::io::Result<()>>,
     /// A client with the admin key.
     admin: Client,
-    _policy: watch::Sender<Arc<Policy>>,
+    policy: watch::Sender<Arc<Policy>>,
 }
 
 async fn gateway() -> Gateway {
@@ -42,6 +46,10 @@ async fn gateway() -> Gateway {
 }
 
 async fn gateway_with(settle: impl FnOnce(&mut Settings)) -> Gateway {
+    gateway_over(Vec::new(), settle).await
+}
+
+async fn gateway_over(channels: Vec<ChannelHandle>, settle: impl FnOnce(&mut Settings)) -> Gateway {
     let clock = Clock::starting_at(Timestamp(1_790_000_000_000));
     let operator = |name: &str| Operator::named(name, vec![vec!["orange".into()]]);
     let rules = Policy::new(operator("default"), Vec::new(), "FR", Limits::default());
@@ -52,7 +60,7 @@ async fn gateway_with(settle: impl FnOnce(&mut Settings)) -> Gateway {
         clock,
         random: Random::system(),
         metrics: Arc::new(Metrics::new()),
-        channels: Vec::new(),
+        channels,
         signing_key: [7; 32],
     }));
     let mut settings = Settings::new(ADMIN.into());
@@ -68,7 +76,7 @@ async fn gateway_with(settle: impl FnOnce(&mut Settings)) -> Gateway {
         stop,
         served: AbortOnDropHandle::new(served),
         admin: Client::new(address, ADMIN),
-        _policy: policy,
+        policy,
     }
 }
 

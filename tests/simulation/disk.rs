@@ -5,13 +5,20 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use relais::clock::Clock;
+use relais::domain::message::{Message, Progress};
+use relais::domain::time::Timestamp;
+use relais::store::codec::decode;
 use relais::store::keys::KeySpace;
 use relais::store::kv::{Kv, KvError, Pair, Write};
 use tokio::sync::Notify;
 
+use crate::plan::marked;
+
 /// What outlives the daemon.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Disk {
+    clock: Clock,
     platter: Arc<Mutex<Platter>>,
     /// Rings when a fuse has blown.
     blown: Arc<Notify>,
@@ -27,7 +34,14 @@ struct Platter {
     fuse: Option<Fuse>,
     operations: u64,
     sabotage: Option<Sabotage>,
+    /// Parts of messages that the records name as taken, not yet synced, and since when they are
+    /// known for good.
+    noted: Vec<(u32, usize)>,
+    known: Known,
 }
+
+/// Since when a part of a message is durably known to be with a carrier.
+pub type Known = BTreeMap<(u32, usize), Timestamp>;
 
 /// A defect of the store, made on purpose, that the oracle must find.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +62,19 @@ pub struct Fuse {
 }
 
 impl Disk {
+    pub fn new(clock: &Clock) -> Self {
+        Self {
+            clock: clock.clone(),
+            platter: Arc::default(),
+            blown: Arc::default(),
+        }
+    }
+
+    /// Since when which parts are known to be with a carrier.
+    pub fn known(&self) -> Known {
+        self.lock().known.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Platter> {
         self.platter.lock().unwrap()
     }
@@ -97,9 +124,31 @@ impl Disk {
 }
 
 impl Platter {
+    /// Notes which parts a record that is being written names as taken.
+    fn note(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let space = KeySpace::of(key);
+        let Some(value) =
+            value.filter(|_| matches!(space, Some(KeySpace::Live | KeySpace::History)))
+        else {
+            return;
+        };
+        let message: Message = decode(key, value).unwrap();
+        let Some(number) = marked(&message.text) else {
+            return;
+        };
+        for attempt in &message.attempts {
+            for (part, segment) in attempt.segments.iter().enumerate() {
+                if segment.progress == Progress::Accepted {
+                    self.noted.push((number, part));
+                }
+            }
+        }
+    }
+
     fn cut(&mut self, keeps: usize) {
         self.fuse = None;
         self.cuts += 1;
+        self.noted.clear();
         while self.unsynced.len() > keeps {
             for (key, value) in self.unsynced.pop().into_iter().flatten().rev() {
                 match value {
@@ -166,6 +215,9 @@ impl Kv for Opened {
             replaced.push((key.clone(), before));
         }
         platter.unsynced.push(replaced);
+        for (key, value) in writes {
+            platter.note(key, value.as_deref());
+        }
         Ok(())
     }
 
@@ -173,6 +225,10 @@ impl Kv for Opened {
         let mut platter = self.operate()?;
         if !matches!(platter.sabotage, Some(Sabotage::Lies)) {
             platter.unsynced.clear();
+        }
+        let now = self.disk.clock.now();
+        for part in std::mem::take(&mut platter.noted) {
+            platter.known.entry(part).or_insert(now);
         }
         Ok(())
     }
@@ -208,7 +264,7 @@ impl Kv for Opened {
 
 #[test]
 fn what_was_synced_outlives_a_cut_and_of_the_rest_whole_batches() {
-    let disk = Disk::default();
+    let disk = Disk::new(&Clock::system());
     let kv = disk.open();
     let put = |key: &str, value: &str| {
         let write = (key.into(), Some(value.into()));

@@ -35,6 +35,10 @@ pub enum Kind {
     Slow(u64),
     /// It takes and never answers.
     Mute,
+    /// It takes every n-th message and loses the answer.
+    LoseAnswers(u64),
+    /// It writes what is no PDU.
+    Garbage,
     /// It takes so many messages a second.
     Throttle(u32),
     /// It takes so many unanswered messages.
@@ -50,6 +54,11 @@ pub enum Kind {
     /// Each comes twice.
     DoubleReceipts,
 }
+
+/// A `deliver_sm` whose body ends in the middle.
+const GARBAGE: [u8; 20] = [
+    0, 0, 0, 20, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 77, 0, 1, 1, 0x33,
+];
 
 impl Fault {
     pub fn draw_all(dice: &Dice, accounts: usize, traffic: Duration) -> Vec<Self> {
@@ -69,6 +78,7 @@ impl Fault {
         match self.kind {
             Kind::Disconnect => return carrier.disconnect_all(),
             Kind::Unbind => return carrier.unbind_all(),
+            Kind::Garbage => return carrier.inject_raw(&GARBAGE),
             kind => carrier.change_script(|script| kind.change(script, &usual)),
         }
         if let Kind::Down = self.kind {
@@ -81,7 +91,7 @@ impl Fault {
 
 impl Kind {
     fn draw(dice: &Dice) -> Self {
-        match dice.below(16) {
+        match dice.below(18) {
             0 | 1 => Self::Disconnect,
             2 => Self::Unbind,
             3 => Self::CloseEvery(dice.between(1, 9)),
@@ -98,13 +108,15 @@ impl Kind {
             ),
             13 => Self::LateReceipts(dice.pick(&[30_000, 600_000, 7_200_000])),
             14 => Self::NoReceipts,
+            15 => Self::LoseAnswers(dice.between(2, 5)),
+            16 => Self::Garbage,
             _ => dice.pick(&[Self::EarlyReceipts, Self::DoubleReceipts]),
         }
     }
 
     fn change(self, script: &mut SmscScript, usual: &SmscScript) {
         match self {
-            Self::Disconnect | Self::Unbind => {}
+            Self::Disconnect | Self::Unbind | Self::Garbage => {}
             Self::CloseEvery(every) => script.close_every = Some(every),
             Self::Down => script.refuse_connections = true,
             Self::RefuseBinds(status) => script.bind_status = status,
@@ -118,6 +130,7 @@ impl Kind {
                 script.rules.clone_from(&usual.rules);
                 script.rules.insert(0, rule);
             }
+            Self::LoseAnswers(every) => script.lose_response_every = Some(every),
             Self::Throttle(rate) => script.rate_limit = Some(rate),
             Self::Narrow(window) => script.window = Some(window),
             Self::Refuse(every, status) => {
@@ -133,13 +146,14 @@ impl Kind {
     fn undo(self, script: &mut SmscScript, usual: &SmscScript) {
         let usual = usual.clone();
         match self {
-            Self::Disconnect | Self::Unbind => {}
+            Self::Disconnect | Self::Unbind | Self::Garbage => {}
             Self::CloseEvery(_) => script.close_every = None,
             Self::Down => script.refuse_connections = false,
             Self::RefuseBinds(_) => script.bind_status = 0,
             Self::Silent => script.silent = false,
             Self::Slow(_) => script.response_delay_ms = usual.response_delay_ms,
             Self::Mute => script.rules = usual.rules,
+            Self::LoseAnswers(_) => script.lose_response_every = None,
             Self::Throttle(_) => script.rate_limit = None,
             Self::Narrow(_) => script.window = None,
             Self::Refuse(..) => script.fail_every = None,

@@ -17,6 +17,7 @@ mod faults;
 mod oracle;
 mod plan;
 mod report;
+mod tally;
 mod trial;
 mod world;
 
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use oracle::Evidence;
 use plan::Plan;
 use relais::domain::time::Timestamp;
+use tally::Tally;
 
 /// 21 September 2026, 10:00 UTC.
 pub const START: Timestamp = Timestamp(1_789_984_800_000);
@@ -62,7 +64,7 @@ fn every_world_keeps_its_promises() {
     let next = AtomicU64::new(from);
     let failed = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let messages = AtomicU64::new(0);
+    let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -71,8 +73,12 @@ fn every_world_keeps_its_promises() {
                     if seed >= from + count {
                         return;
                     }
-                    let evidence = world::run(&Plan::draw(seed));
-                    messages.fetch_add(evidence.records.len() as u64, Ordering::Relaxed);
+                    let plan = Plan::draw(seed);
+                    let evidence = world::run(&plan);
+                    if seed.is_multiple_of(20) {
+                        same(seed, &evidence, &world::run(&plan));
+                    }
+                    tally.lock().unwrap().count(&evidence);
                     let violations = oracle::judge(&evidence);
                     if !violations.is_empty() {
                         let rules = violations
@@ -86,7 +92,8 @@ fn every_world_keeps_its_promises() {
             });
         }
     });
-    println!("{count} worlds, {} messages", messages.into_inner());
+    let tally = tally.into_inner().unwrap();
+    println!("{count} worlds from {from}\n{tally}");
     let mut failed = failed.into_inner().unwrap();
     failed.sort();
     assert!(
@@ -94,13 +101,21 @@ fn every_world_keeps_its_promises() {
         "{} of {count} worlds went wrong: {failed:#?}",
         failed.len()
     );
+    if count >= SEEDS {
+        assert_eq!(tally.missing(), Vec::<&str>::new(), "not met with");
+    }
+}
+
+#[track_caller]
+fn same(seed: u64, one: &Evidence, two: &Evidence) {
+    let (one, two) = (fingerprint(one), fingerprint(two));
+    assert_eq!(one, two, "seed {seed} gave two worlds");
 }
 
 #[test]
 fn the_same_seed_is_the_same_world() {
     for seed in 1..=12 {
         let plan = Plan::draw(seed);
-        let (one, two) = (world::run(&plan), world::run(&plan));
-        assert_eq!(fingerprint(&one), fingerprint(&two), "seed {seed}");
+        same(seed, &world::run(&plan), &world::run(&plan));
     }
 }

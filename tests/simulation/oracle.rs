@@ -12,8 +12,11 @@ use relais::domain::time::Timestamp;
 use relais::sim::smsc::{DeliveredEntry, IdForm, SmscScript, SubmittedEntry};
 use relais::store::fsck::Findings;
 
+use crate::disk::Known as KnownParts;
 use crate::plan::marked;
 use crate::world::Notes;
+
+mod whole;
 
 /// Everything that a world leaves.
 pub struct Evidence {
@@ -26,6 +29,7 @@ pub struct Evidence {
     pub policy: Policy,
     pub ended: Timestamp,
     pub operations: u64,
+    pub known: KnownParts,
 }
 
 /// One carrier's truth.
@@ -36,6 +40,8 @@ pub struct Carrier {
     pub delivered: Vec<DeliveredEntry>,
     pub window: usize,
     pub binds: usize,
+    /// True if it has at some time left unread what had been written to it.
+    pub silent: bool,
     pub response_timeout: Duration,
 }
 
@@ -100,6 +106,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     let mut court = Court {
         evidence,
         violations: Vec::new(),
+        forgotten: 0,
     };
     for wrong in &evidence.notes.wrong {
         court.find("on the way", None, wrong.clone());
@@ -151,8 +158,11 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
         );
     }
     court.order(&records);
+    court.known_parts();
+    court.crashes();
     court.told();
     court.inbound();
+    court.opted_out();
     court.windows();
     court.violations
 }
@@ -168,7 +178,7 @@ impl<'a> Case<'a> {
             doubts: message
                 .events
                 .iter()
-                .filter(|happening| matches!(happening.what, What::Doubt(_)))
+                .filter(|happening| matches!(happening.what, What::Doubt { .. }))
                 .count(),
             cut_short: message.events.len() >= Message::EVENTS_MAX,
         }
@@ -238,6 +248,8 @@ impl<'a> Case<'a> {
 struct Court<'a> {
     evidence: &'a Evidence,
     violations: Vec<Violation>,
+    /// Submissions that were taken and are not known, doubts apart.
+    forgotten: usize,
 }
 
 impl<'a> Court<'a> {
@@ -266,7 +278,7 @@ impl<'a> Court<'a> {
                 all.entry(number).or_default().push(Taken {
                     entry,
                     account: &carrier.account,
-                    part: entry.part.map_or(0, |part| usize::from(part.index) - 1),
+                    part: part(entry),
                     reports: reports.remove(&id).unwrap_or_default(),
                     response_timeout: carrier.response_timeout,
                 });
@@ -319,7 +331,7 @@ impl<'a> Court<'a> {
     fn judge_parts(&mut self, case: &Case) {
         let number = Some(case.number);
         let kills = case.kills(self.evidence);
-        let mut unbound = 0;
+        let mut unbound = 0_usize;
         for taken in &case.taken {
             if !case.binds(taken) {
                 unbound += 1;
@@ -337,6 +349,7 @@ impl<'a> Court<'a> {
                 self.find("receipt kept", number, what);
             }
         }
+        self.forgotten += unbound.saturating_sub(case.doubts);
         if unbound > case.doubts + kills && !case.cut_short {
             let what = format!(
                 "{unbound} submissions that were taken are not known, with {} doubts and {kills} kills",
@@ -390,150 +403,38 @@ impl<'a> Court<'a> {
     /// What was refused for good is not tried again, and what was refused for now no more often than
     /// its schedule says.
     fn refusals(&mut self, case: &Case) {
-        let kills = case.kills(self.evidence);
         let operator = self.evidence.policy.operator(&case.message.lane.operator);
-        let mut temporary = 0;
+        let (mut temporary, mut again) = (0, 0);
         for carrier in &self.evidence.carriers {
             let mut refused = false;
             let mine = |entry: &&SubmittedEntry| marked(&entry.text) == Some(case.number);
             for entry in carrier.submitted.iter().filter(mine) {
-                if refused && kills == 0 && case.refusals_killed(self.evidence) == 0 {
-                    let what = "it was refused for good and sent again".to_owned();
-                    self.find("refused once", Some(case.number), what);
-                }
+                again += usize::from(refused);
                 refused |= entry
                     .status
                     .is_some_and(|status| PERMANENT.contains(&status));
                 temporary += usize::from(entry.status.is_some_and(|s| TEMPORARY.contains(&s)));
             }
         }
-        let most = operator.retry.0.len() + 1 + self.evidence.notes.kills.len();
+        // A refusal whose answer was lost is a doubt like any other.
+        if again > case.doubts + case.refusals_killed(self.evidence) && !case.cut_short {
+            let what = format!("it was refused for good and sent again {again} times");
+            self.find("refused once", Some(case.number), what);
+        }
+        let forgotten = case.doubts + self.evidence.notes.kills.len();
+        let most = operator.retry.0.len() + 1 + forgotten;
         if temporary > most {
             let what = format!("it was refused for now {temporary} times, of at most {most}");
             self.find("tried", Some(case.number), what);
         }
     }
+}
 
-    /// Messages to one recipient leave in the order in which they were accepted, where nothing
-    /// came between: one bind, one claim each, nothing refused, doubted or forgotten.
-    fn order(&mut self, records: &BTreeMap<u32, Vec<&Message>>) {
-        if !self.evidence.notes.kills.is_empty() {
-            return;
-        }
-        let mut last: BTreeMap<_, (Timestamp, u32)> = BTreeMap::new();
-        for carrier in self
-            .evidence
-            .carriers
-            .iter()
-            .filter(|carrier| carrier.binds == 1)
-        {
-            let mut seen = BTreeSet::new();
-            for entry in &carrier.submitted {
-                let Some(number) = marked(&entry.text) else {
-                    continue;
-                };
-                let Some([message]) = records.get(&number).map(Vec::as_slice) else {
-                    continue;
-                };
-                let troubled = message.claims > 1 || message.send_at.is_some();
-                if troubled || message.attempts.len() > 1 || !seen.insert(number) {
-                    continue;
-                }
-                let key = (
-                    &carrier.account,
-                    message.to,
-                    message.priority,
-                    &message.lane,
-                );
-                let (at, before) = last
-                    .insert(key, (message.created_at, number))
-                    .unwrap_or_default();
-                if at > message.created_at {
-                    let what = format!("it left after {before}, which came later");
-                    self.find("order", Some(number), what);
-                }
-            }
-        }
-    }
-
-    /// The receiver of webhooks sees every change of status of a message, in order.
-    fn told(&mut self) {
-        let mut told: BTreeMap<_, Vec<(u32, u64)>> = BTreeMap::new();
-        for (id, revision, life) in &self.evidence.notes.told {
-            told.entry(*id).or_default().push((*revision, *life));
-        }
-        for message in &self.evidence.records {
-            let number = marked(&message.text);
-            let (mut highest, mut last) = (0, (0, 0));
-            for (revision, life) in told.remove(&message.id).unwrap_or_default() {
-                // What was told and not yet settled in one life is told again in the next.
-                let again = life > last.1;
-                if revision > highest + 1 || (revision <= last.0 && !again) {
-                    let what = format!("revision {revision} was told after {}", last.0);
-                    self.find("told in order", number, what);
-                }
-                highest = highest.max(revision);
-                last = (revision, life);
-            }
-            if highest != message.revision {
-                let what = format!("revision {highest} was told last of {}", message.revision);
-                self.find("told", number, what);
-            }
-        }
-        for id in told.keys() {
-            self.find("told", None, format!("{id} was told of and does not exist"));
-        }
-    }
-
-    /// What handsets sent and we acknowledged is there.
-    fn inbound(&mut self) {
-        let mut texts: BTreeMap<&str, usize> = BTreeMap::new();
-        for inbound in &self.evidence.inbound {
-            *texts.entry(&inbound.text).or_default() += 1;
-        }
-        let acknowledged: Vec<&str> = self
-            .evidence
-            .carriers
-            .iter()
-            .flat_map(|carrier| &carrier.delivered)
-            .filter(|entry| entry.id.is_none() && entry.answer == Some(0))
-            .map(|entry| entry.says.trim_end())
-            .collect();
-        for says in acknowledged {
-            if !texts.keys().any(|text| text.contains(says)) {
-                let what = format!("{says:?} was acknowledged and is not there");
-                self.find("inbound kept", None, what);
-            }
-        }
-    }
-
-    /// No session ever carries more than its window; as a carrier sees it, that can only be said
-    /// where nothing was given up as unanswered.
-    fn windows(&mut self) {
-        let doubtful = |message: &Message| {
-            let doubt = |happening: &relais::domain::message::Happening| {
-                matches!(happening.what, What::Doubt(_))
-            };
-            message.events.iter().any(doubt)
-        };
-        if self.evidence.records.iter().any(doubtful) {
-            return;
-        }
-        for carrier in &self.evidence.carriers {
-            let widest = carrier
-                .submitted
-                .iter()
-                .map(|entry| entry.outstanding)
-                .max();
-            if widest.unwrap_or(0) > carrier.window {
-                let what = format!(
-                    "{widest:?} unanswered at {} with a window of {}",
-                    carrier.account, carrier.window
-                );
-                self.find("window", None, what);
-            }
-        }
-    }
+/// Which part of its message a submission is, from 0.
+fn part(entry: &SubmittedEntry) -> usize {
+    entry
+        .part
+        .map_or(0, |part| usize::from(part.index).saturating_sub(1))
 }
 
 /// The number behind an id as it was written.

@@ -112,11 +112,17 @@ impl Plan {
         let inbound = (0..dice.pick(&[0, 2, 5, 10]))
             .map(|number| {
                 let text = format!("mo{number:04} ");
-                let copies = dice.pick(&[1, 1, 1, 40]);
+                let text = match dice.below(10) {
+                    0 => "STOP".to_owned(),
+                    1 => " arrêt. ".to_owned(),
+                    2 => "Start".to_owned(),
+                    3 => text.repeat(40),
+                    _ => text,
+                };
                 let message = MoMessage {
                     from: number_of(&dice).trim_start_matches('+').to_owned(),
                     to: "36180".to_owned(),
-                    text: text.repeat(copies).trim_end().to_owned(),
+                    text,
                 };
                 let to = usize::try_from(dice.below(accounts.len() as u64)).unwrap();
                 (dice.moment(traffic), to, message)
@@ -185,7 +191,11 @@ fn script(dice: &Dice) -> SmscScript {
     let receipts = Receipts {
         delay_ms: dice.pick(&[0, 0, 50, 3_000, 60_000, 1_200_000]),
         form: dice.pick(&[ReceiptForm::Both, ReceiptForm::Text, ReceiptForm::Tlv]),
+        jitter_ms: dice.pick(&[0, 0, 0, 200, 20_000]),
         before_response: flag(),
+        other_bind: flag(),
+        accepted_first: flag(),
+        lose_every: dice.pick(&[None, None, None, None, None, Some(7)]),
         duplicate: flag(),
         reverse_parts: flag(),
         enroute_first: flag(),
@@ -243,15 +253,19 @@ fn rule(dice: &Dice) -> Rule {
 
 fn policy(dice: &Dice, accounts: &[Account]) -> Policy {
     let operator = |name: &str, prefix: &[&str]| {
-        let mut step: Vec<_> = accounts
-            .iter()
-            .filter(|_| dice.percent(60))
-            .map(|account| account.name.as_str().into())
-            .collect();
-        if step.is_empty() {
-            step.push(accounts[0].name.as_str().into());
+        let mut route = vec![Vec::new(), Vec::new()];
+        for account in accounts {
+            let step = dice.pick(&[0, 0, 0, 1, 1, 2]);
+            if let Some(step) = route.get_mut(step) {
+                step.push(account.name.as_str().into());
+            }
         }
-        let mut operator = Operator::named(name, vec![step]);
+        route.retain(|step| !step.is_empty());
+        if route.is_empty() {
+            route.push(vec![accounts[0].name.as_str().into()]);
+        }
+        let mut operator = Operator::named(name, route);
+        operator.failover_after = dice.pick(&[MINUTE / 12, MINUTE, MINUTE * 10]);
         operator.prefixes = prefix.iter().map(|prefix| (*prefix).to_owned()).collect();
         operator.validity = dice.pick(&[MINUTE * 10, MINUTE * 60, MINUTE * 60, MINUTE * 360]);
         operator.retry = RetrySchedule(

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::START;
 use crate::clients;
 use crate::disk::Disk;
-use crate::faults::{How, Stop, When};
+use crate::faults::{Fault, How, Kind, Stop, When};
 use crate::oracle::{Carrier, Evidence};
 use crate::plan::{Dice, Plan};
 
@@ -123,8 +123,8 @@ async fn live(plan: Plan) -> Evidence {
         .collect();
     let shared = Arc::new(Shared {
         plan,
+        disk: Disk::new(&clock),
         clock,
-        disk: Disk::default(),
         carriers,
         alive: Mutex::default(),
         notes: Mutex::default(),
@@ -263,7 +263,7 @@ impl Director {
         let grace = self.shared.plan.policy.receipt_grace + MINUTE * 20;
         loop {
             tokio::time::sleep(MINUTE).await;
-            let (live, _) = records(&self.shared.disk);
+            let live = records(&self.shared.disk, KeySpace::Live);
             let Some(last) = live.iter().map(latest).max() else {
                 break;
             };
@@ -432,7 +432,8 @@ impl Director {
         for carrier in &shared.carriers {
             carrier.shutdown().await;
         }
-        let (live, history) = records(&shared.disk);
+        let live = records(&shared.disk, KeySpace::Live);
+        let history = records(&shared.disk, KeySpace::History);
         let kv = shared.disk.open();
         let inbound = kv
             .scan(KeySpace::Inbound.range(), false)
@@ -445,7 +446,10 @@ impl Director {
             .carriers
             .iter()
             .zip(&shared.plan.accounts)
-            .map(|(handle, account)| {
+            .enumerate()
+            .map(|(index, (handle, account))| {
+                let silent =
+                    |fault: &Fault| fault.account == index && matches!(fault.kind, Kind::Silent);
                 handle.ledger(|ledger| Carrier {
                     account: account.name.clone(),
                     script: account.script.clone(),
@@ -453,6 +457,7 @@ impl Director {
                     delivered: ledger.delivered.iter().cloned().collect(),
                     window: account.config.window,
                     binds: account.config.binds,
+                    silent: shared.plan.faults.iter().any(silent),
                     response_timeout: account.config.response_timeout,
                 })
             })
@@ -468,22 +473,20 @@ impl Director {
             policy: shared.plan.policy.clone(),
             ended,
             operations: shared.disk.operations(),
+            known: shared.disk.known(),
         }
     }
 }
 
-/// Every message on the disk: the live ones, and the final ones.
-fn records(disk: &Disk) -> (Vec<Message>, Vec<Message>) {
+/// The messages on the disk: the live ones, or the final ones.
+fn records(disk: &Disk, space: KeySpace) -> Vec<Message> {
     let kv = disk.open();
-    let read = |space: KeySpace| {
-        kv.scan(space.range(), false)
-            .map(|pair| {
-                let (key, octets) = pair.unwrap();
-                decode::<Message>(&key, &octets).unwrap()
-            })
-            .collect()
-    };
-    (read(KeySpace::Live), read(KeySpace::History))
+    kv.scan(space.range(), false)
+        .map(|pair| {
+            let (key, octets) = pair.unwrap();
+            decode::<Message>(&key, &octets).unwrap()
+        })
+        .collect()
 }
 
 /// Makes the deliveries of the outbox, to a receiver that fails now and then.

@@ -15,7 +15,7 @@ use super::encode::{EncodeError, c_string};
 use super::errors::{ESME_RINVBNDSTS, ESME_RINVPASWD, ESME_RINVSYSID, ESME_ROK, status_text};
 use super::link::{Closed, Link, LinkEvent, LinkTimers};
 use super::{BindMode, SmppConfig};
-use crate::channel::PeerWord;
+use crate::channel::{BIND_REFUSED, PeerWord};
 use crate::clock::Clock;
 use crate::domain::message::Token;
 use crate::domain::wire::FIRST_WITH_TLVS;
@@ -89,7 +89,7 @@ pub(super) enum BindError {
     Connect(#[from] io::Error),
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
-    #[error("bind refused by SMSC: {}", status_text(*.0))]
+    #[error("{BIND_REFUSED}: {}", status_text(*.0))]
     Refused(u32),
     #[error("bind: {0}")]
     Closed(#[from] Closed),
@@ -103,8 +103,9 @@ pub(super) enum BindError {
 }
 
 impl BindError {
-    /// True if trying again soon would only lock the account.
-    pub(super) const fn is_about_credentials(&self) -> bool {
+    /// True if only a person can make it right: trying again soon would at best be useless, and at
+    /// worst lock the account.
+    pub(super) const fn needs_a_person(&self) -> bool {
         matches!(
             self,
             Self::Refused(ESME_RINVPASWD | ESME_RINVSYSID) | Self::Config(_) | Self::NoTlvs { .. }

@@ -17,6 +17,14 @@ use crate::domain::id::ChannelId;
 /// Shortest wait after the SMSC refused a bind: it has seen us, and more haste does not help.
 const REFUSED_WAIT: Duration = Duration::from_secs(10);
 
+/// Wait after the SMSC refused our credentials, and the longest: it doubles each time. An account that
+/// is tried more often is locked by many an SMSC, and what is wrong takes a person to put right.
+const CREDENTIALS_WAIT: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(15));
+
+/// How often a bind that keeps failing for the same reason is logged: an outage of days must not fill
+/// a disk.
+const SAID_AGAIN: Duration = Duration::from_mins(10);
+
 /// A session that lived this long was a good one: the next wait is the shortest again.
 const LASTED: Duration = Duration::from_secs(10);
 
@@ -36,12 +44,15 @@ pub(super) struct Driver {
     pub(super) inbox: mpsc::Receiver<SubmitRequest>,
     pub(super) status: watch::Sender<ChannelStatus>,
     pub(super) peer: watch::Sender<PeerWord>,
+    /// Changes when an operator wants it bound anew.
+    pub(super) reset: watch::Receiver<()>,
     pub(super) stop: CancellationToken,
 }
 
 impl Driver {
     pub(super) async fn run(mut self) {
-        let mut failures = 0;
+        let (mut failures, mut denials) = (0, 0);
+        let mut said = None;
         if !self.start_after.is_zero() {
             let wait = tokio::time::sleep(self.start_after);
             // `None` says that we are stopped, which is what the loop asks as well.
@@ -59,7 +70,10 @@ impl Driver {
             };
             let (cause, wait) = match bound {
                 Ok(bound) => {
+                    denials = 0;
+                    said = None;
                     self.note(bound.peer);
+                    self.reset.mark_unchanged();
                     self.status.send_replace(ChannelStatus::Up);
                     let since = self.clock.elapsed();
                     let end = Session::new(bound, &mut self).run().await;
@@ -68,6 +82,11 @@ impl Driver {
                     }
                     match end {
                         End::Stopped => break,
+                        End::Reset => {
+                            tracing::info!(channel = %self.id, "reset");
+                            failures = 0;
+                            continue;
+                        }
                         End::Lost(cause) => {
                             tracing::warn!(channel = %self.id, cause, "session lost");
                             (cause, self.spread(self.backoff(failures)))
@@ -75,10 +94,13 @@ impl Driver {
                     }
                 }
                 Err(error) => {
-                    self.log(&error);
+                    self.log(&error, &mut said);
                     let wait = match &error {
-                        error if error.is_about_credentials() => {
-                            self.lengthen(self.config.reconnect_max.max(REFUSED_WAIT))
+                        error if error.needs_a_person() => {
+                            let (least, most) = CREDENTIALS_WAIT;
+                            let doubled = least.saturating_mul(2_u32.saturating_pow(denials));
+                            denials = denials.saturating_add(1);
+                            self.lengthen(doubled.min(most))
                         }
                         error if error.is_refusal() => {
                             self.lengthen(self.backoff(failures).max(REFUSED_WAIT))
@@ -90,8 +112,21 @@ impl Driver {
             };
             failures = failures.saturating_add(1);
             self.status.send_replace(ChannelStatus::Down { cause });
-            if self.away(tokio::time::sleep(wait)).await.is_none() {
-                break;
+            let mut reset = self.reset.clone();
+            let waiting = async move {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => false,
+                    Ok(()) = reset.changed() => true,
+                }
+            };
+            match self.away(waiting).await {
+                None => break,
+                Some(false) => {}
+                Some(true) => {
+                    tracing::info!(channel = %self.id, "reset");
+                    self.reset.mark_unchanged();
+                    failures = 0;
+                }
             }
         }
         self.inbox.close();
@@ -159,9 +194,22 @@ impl Driver {
         }
     }
 
-    fn log(&self, error: &BindError) {
-        if error.is_about_credentials() {
-            tracing::error!(channel = %self.id, %error, "cannot bind: check the account's credentials");
+    /// Logs why there is no bind; `said` is what was logged last, and when. What takes a person to put
+    /// right is said once, aloud: the status goes on saying it.
+    fn log(&self, error: &BindError, said: &mut Option<(String, Duration)>) {
+        let (text, now) = (error.to_string(), self.clock.elapsed());
+        let again =
+            |at: &Duration| !error.needs_a_person() && now.saturating_sub(*at) >= SAID_AGAIN;
+        if said
+            .as_ref()
+            .is_some_and(|(last, at)| *last == text && !again(at))
+        {
+            tracing::debug!(channel = %self.id, %error, "still cannot bind");
+            return;
+        }
+        *said = Some((text, now));
+        if error.needs_a_person() {
+            tracing::error!(channel = %self.id, %error, "cannot bind: check the account");
         } else {
             tracing::warn!(channel = %self.id, %error, "cannot bind");
         }

@@ -15,7 +15,7 @@ use super::SmppConfig;
 use super::deliver::UDHI;
 use crate::channel::SubmitRequest;
 use crate::domain::sender::Sender;
-use crate::domain::wire::{Concatenation, WireRules};
+use crate::domain::wire::{Concatenation, Numbering, WireRules};
 use crate::pdu::segment::Alphabet;
 use crate::pdu::udh;
 
@@ -52,7 +52,7 @@ pub fn submit_sm(
     validity: Duration,
 ) -> Result<SubmitSm, EncodeError> {
     let sender = request.from.as_ref().or(config.sender.as_ref());
-    let (ton, npi) = numbering(sender);
+    let Numbering { ton, npi } = config.wire.source.of(sender);
     let destination = request.to.to_string();
     let data_coding = match request.alphabet {
         Alphabet::Gsm7 => config.data_coding_gsm,
@@ -162,16 +162,6 @@ impl Body {
             short_message,
             tlvs,
         }
-    }
-}
-
-/// Type of number and numbering plan of a sender (SMPP 3.4 §5.2.5, §5.2.6).
-const fn numbering(sender: Option<&Sender>) -> (u8, u8) {
-    match sender {
-        None => (0, 0),
-        Some(Sender::International(_)) => (1, 1),
-        Some(Sender::Short(_)) => (3, 0),
-        Some(Sender::Alphanumeric(_)) => (5, 0),
     }
 }
 

@@ -26,6 +26,9 @@ pub const MIN_FRAME: usize = 16;
 /// Largest PDU taken: a header, the mandatory fields and a `message_payload` of 64 KiB.
 pub const MAX_FRAME: usize = 66_600;
 
+/// Longest id taken from a response or a receipt; `message_id` has 64 characters (SMPP 3.4 §5.2.23).
+pub const ID_MAX: usize = 100;
+
 /// The header of a PDU without its length (SMPP 3.4 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -169,9 +172,10 @@ fn read(frame: BytesMut) -> Frame {
             .iter()
             .position(|octet| *octet == 0)
             .unwrap_or(body.len());
+        let id = &body[..end.min(ID_MAX)];
         return Frame::Response {
             header,
-            id: body[..end].iter().copied().map(char::from).collect(),
+            id: id.iter().copied().map(char::from).collect(),
             peer: peer_word(body.get(end + 1..).unwrap_or_default()),
         };
     }

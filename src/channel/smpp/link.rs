@@ -4,11 +4,18 @@
 //! `enquire_link`, sends its own when the peer has answered nothing for a while, keeps the window of
 //! unanswered requests, answers what it cannot read, and reports the rest as [`LinkEvent`]s.
 //!
+//! A link that looks alive may be dead in three ways, and each ends it:
+//!
+//! - *Silent*: our `enquire_link` is unanswered, and nothing else has come since. Any whole PDU is a
+//!   sign of life, because some peers do not answer `enquire_link` while they are busy.
+//! - *Deaf*: the peer lives, but for [`DEAF_AFTER`] response times none of our requests was answered.
+//! - *Stalled*: the peer has taken none of our octets for a response time.
+//!
 //! - Writing is a buffer: [`Link::request`] and [`Link::respond`] only append to it, and `next`
 //!   writes it before it waits, so that many PDUs go out in one write. Reading and writing progress
 //!   together: two peers that both write much cannot block each other for ever.
 //! - A peer that does not read what we write is not read from either once [`MAX_UNWRITTEN`] octets
-//!   stand, and then falls to its unanswered `enquire_link`: memory stays bounded.
+//!   stand: memory stays bounded.
 //! - `next` may be dropped at any await without losing anything.
 
 use std::future::{Future, poll_fn};
@@ -32,6 +39,10 @@ use crate::clock::Clock;
 
 /// Octets that may wait to be written before reading stops.
 pub const MAX_UNWRITTEN: usize = 256 * 1024;
+
+/// Response times without an answer to any request after which the peer is given up. Several, so that
+/// late answers, which bind ids, still come by the link that they belong to.
+pub const DEAF_AFTER: u32 = 3;
 
 /// Malformed PDUs in a row after which the peer is given up.
 pub const MAX_MALFORMED: u32 = 5;
@@ -115,9 +126,15 @@ pub enum Closed {
     /// Too many malformed PDUs in a row.
     #[error("{0} malformed PDUs in a row")]
     Malformed(u32),
-    /// Our `enquire_link` was not answered.
+    /// Our `enquire_link` was not answered, and nothing else came.
     #[error("enquire_link unanswered for {} ms", .0.as_millis())]
     Silent(Duration),
+    /// None of our requests was answered.
+    #[error("no request answered for {} ms", .0.as_millis())]
+    Deaf(Duration),
+    /// The peer takes none of our octets.
+    #[error("nothing taken by the peer for {} ms", .0.as_millis())]
+    Stalled(Duration),
 }
 
 /// One session. `T` is what its owner knows a request by.
@@ -133,8 +150,13 @@ pub struct Link<S, T> {
     clock: Clock,
     /// When the peer last answered anything: the proof that it reads what we write.
     answered_at: Duration,
-    /// Our unanswered `enquire_link`: its number and its deadline.
-    enquiry: Option<(u32, Duration)>,
+    /// When the last whole PDU came.
+    heard_at: Duration,
+    /// Since when requests have gone unanswered, if some have and none was answered since.
+    deaf_since: Option<Duration>,
+    /// Since when octets wait and the stream takes none.
+    stalled_since: Option<Duration>,
+    enquiry: Option<Enquiry>,
     unbind: Option<u32>,
     malformed: u32,
     complaints: u32,
@@ -143,6 +165,14 @@ pub struct Link<S, T> {
     sleep: Option<Pin<Box<Sleep>>>,
     /// What the clock will show when `sleep` ends.
     wakes_at: Duration,
+}
+
+/// Our unanswered `enquire_link`.
+#[derive(Clone, Copy, Debug)]
+struct Enquiry {
+    sequence: u32,
+    sent_at: Duration,
+    deadline: Duration,
 }
 
 enum Progress {
@@ -164,6 +194,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
             timers,
             clock,
             answered_at,
+            heard_at: answered_at,
+            deaf_since: None,
+            stalled_since: None,
             enquiry: None,
             unbind: None,
             malformed: 0,
@@ -263,7 +296,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
             if caught_up && let Some(event) = self.run_timers() {
                 return event;
             }
-            self.arm();
             match poll_fn(|cx| self.poll_io(cx)).await {
                 Progress::Read(Ok(0)) => return LinkEvent::Closed(Closed::Peer),
                 Progress::Read(Ok(octets)) => caught_up = octets < READ_CHUNK,
@@ -312,6 +344,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
     }
 
     fn take(&mut self, frame: Frame) -> Option<LinkEvent<T>> {
+        self.heard_at = self.clock.elapsed();
         if !matches!(frame, Frame::Malformed { .. }) {
             self.malformed = 0;
         }
@@ -364,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
         self.answered_at = now;
         if self
             .enquiry
-            .is_some_and(|(sequence, _)| sequence == header.sequence)
+            .is_some_and(|enquiry| enquiry.sequence == header.sequence)
         {
             self.enquiry = None;
             return None;
@@ -381,6 +414,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
             );
             return None;
         };
+        self.deaf_since = None;
         let status = if nack && header.status == ESME_ROK {
             ESME_RUNKNOWNERR
         } else {
@@ -399,34 +433,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
 
     fn run_timers(&mut self) -> Option<LinkEvent<T>> {
         let now = self.clock.elapsed();
+        let limit = self.timers.response;
         if let Some((tag, took)) = self.window.time_out(now) {
+            self.deaf_since.get_or_insert(now.saturating_sub(took));
             return Some(LinkEvent::TimedOut { tag, took });
         }
+        // Only once every request that has timed out is reported.
+        if let Some(since) = self.deaf_since
+            && since + limit * DEAF_AFTER <= now
+        {
+            return Some(LinkEvent::Closed(Closed::Deaf(now.saturating_sub(since))));
+        }
+        if self.stalled_since.is_some_and(|since| since + limit <= now) {
+            return Some(LinkEvent::Closed(Closed::Stalled(limit)));
+        }
         match (self.enquiry, self.timers.enquire_link) {
-            (Some((_, deadline)), _) if deadline <= now => {
-                return Some(LinkEvent::Closed(Closed::Silent(self.timers.response)));
+            (Some(enquiry), interval) if enquiry.deadline <= now => {
+                if self.heard_at <= enquiry.sent_at {
+                    return Some(LinkEvent::Closed(Closed::Silent(limit)));
+                }
+                // It lives, and is asked again. From what was heard last it has as long as any peer.
+                let deadline = self.heard_at + interval.unwrap_or_default() + limit;
+                self.enquire(now, deadline);
             }
             (None, Some(interval)) if self.answered_at + interval <= now => {
-                let sequence = self.window.next_sequence();
-                self.enquiry = Some((sequence, now + self.timers.response));
-                self.put(0, sequence, Pdu::EnquireLink);
+                self.enquire(now, now + limit);
             }
             _ => {}
         }
         None
     }
 
+    fn enquire(&mut self, now: Duration, deadline: Duration) {
+        let sequence = self.window.next_sequence();
+        self.enquiry = Some(Enquiry {
+            sequence,
+            sent_at: now,
+            deadline,
+        });
+        self.put(0, sequence, Pdu::EnquireLink);
+    }
+
     /// Makes sure that `sleep` ends no later than the next deadline. It may end sooner: deadlines
     /// move with every answer, and moving the timer as often would cost more than a false alarm.
     fn arm(&mut self) {
         let enquiry = match self.enquiry {
-            Some((_, deadline)) => Some(deadline),
+            Some(enquiry) => Some(enquiry.deadline),
             None => self
                 .timers
                 .enquire_link
                 .map(|interval| self.answered_at + interval),
         };
-        let Some(next) = [self.window.next_deadline(), enquiry]
+        let stalled = self.stalled_since.map(|since| since + self.timers.response);
+        let Some(next) = [self.window.next_deadline(), enquiry, stalled]
             .into_iter()
             .flatten()
             .min()
@@ -447,9 +506,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Progress::Written(std::io::ErrorKind::WriteZero.into()));
                 }
-                Poll::Ready(Ok(_)) => self.unflushed = true,
+                Poll::Ready(Ok(_)) => {
+                    self.unflushed = true;
+                    self.stalled_since = None;
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Progress::Written(error)),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.stalled_since.get_or_insert(self.clock.elapsed());
+                    break;
+                }
             }
         }
         if self.unflushed && self.output.is_empty() {
@@ -465,6 +530,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Clone> Link<S, T> {
                 return Poll::Ready(Progress::Read(read));
             }
         }
+        self.arm();
         if let Some(sleep) = &mut self.sleep
             && sleep.as_mut().poll(cx).is_ready()
         {

@@ -51,6 +51,8 @@ mod driver;
 pub mod encode;
 pub mod errors;
 pub mod frame;
+#[cfg(test)]
+mod hostile;
 pub mod inbound;
 pub mod link;
 pub mod receipt;
@@ -236,6 +238,7 @@ pub fn start_on(
             let (requests, inbox) = mpsc::channel(window_size);
             let (status, status_receiver) = watch::channel(ChannelStatus::Connecting);
             let (peer, peer_receiver) = watch::channel(PeerWord::default());
+            let (reset, reset_receiver) = watch::channel(());
             let window = Arc::new(Semaphore::new(window_size));
             let handle = ChannelHandle {
                 id: ChannelId::from(format!("{}#{number}", config.account).as_str()),
@@ -245,6 +248,7 @@ pub fn start_on(
                 requests,
                 status: status_receiver,
                 peer: peer_receiver,
+                reset,
             };
             let driver = driver::Driver {
                 id: handle.id.clone(),
@@ -259,6 +263,7 @@ pub fn start_on(
                 inbox,
                 status,
                 peer,
+                reset: reset_receiver,
                 stop: stop.clone(),
             };
             (handle, tokio::spawn(driver.run()))

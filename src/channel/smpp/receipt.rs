@@ -5,46 +5,80 @@
 //! say everything. A TLV is believed before the text.
 
 use super::deliver::{Address, Deliver, tag};
+use super::frame::ID_MAX;
+use crate::channel::Reported;
 use crate::domain::msisdn::Msisdn;
-use crate::domain::receipt::{Receipt, ReceiptState};
+use crate::domain::receipt::{NetworkError, Receipt, ReceiptState};
 use crate::pdu::{latin1, ucs2, udh};
 
-/// A receipt with what it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reported {
-    /// The carrier's id of the message, as it wrote it; `None` if it names none.
-    pub reference: Option<String>,
-    /// The handset, if its number can be read.
-    pub handset: Option<Msisdn>,
-    /// What is reported.
-    pub receipt: Receipt,
-}
+/// Longest code or word taken from a receipt, in characters: `err` has 3 and `stat` 7.
+const WORD_MAX: usize = 40;
+
+/// The names of the field of appendix B, and of those that stand for it elsewhere.
+const ID: &[&str] = &["id", "msgid", "message_id", "messageid"];
+const STAT: &[&str] = &["stat", "status"];
+const ERR: &[&str] = &["err", "error"];
 
 /// Reads a receipt. A state that is missing or not understood is `Unknown`, which is no evidence.
 #[must_use]
 pub fn read(deliver: &Deliver) -> Reported {
+    read_text(deliver, &body(deliver))
+}
+
+/// Reads what no `esm_class` and no TLV calls a receipt, if its text reads like one: with an id, a
+/// state that is understood, and one of the fields that only receipts have.
+///
+/// Any handset could write such a text. Whoever gets it must ask whether the id is one of theirs.
+#[must_use]
+pub fn read_unmarked(deliver: &Deliver) -> Option<Reported> {
     let text = body(deliver);
+    let only_receipts_have = ["dlvrd", "done date", "submit date"];
     let fields = Fields::of(&text);
-    let reference = deliver
+    let is_like_one = fields.get(ID).is_some()
+        && fields.get(STAT).and_then(state_word).is_some()
+        && only_receipts_have
+            .iter()
+            .any(|key| find(fields.head, key).is_some());
+    is_like_one.then(|| read_text(deliver, &text))
+}
+
+fn read_text(deliver: &Deliver, text: &str) -> Reported {
+    let fields = Fields::of(text);
+    let written = fields.get(ID).map(|id| cut(id, ID_MAX));
+    let tlv = deliver
         .tlv(tag::RECEIPTED_MESSAGE_ID)
         .map(|id| latin1::decode(id.split(|octet| *octet == 0).next().unwrap_or_default()))
-        .map(|id| id.trim().to_owned())
-        .filter(|id| !id.is_empty())
-        .or_else(|| fields.get("id").map(str::to_owned));
+        .map(|id| cut(id.trim(), ID_MAX))
+        .filter(|id| !id.is_empty());
+    let (reference, other) = match (tlv, written) {
+        (Some(tlv), Some(written)) if tlv != written => (tlv, Some(written)),
+        (Some(id), _) | (None, Some(id)) => (id, None),
+        (None, None) => (String::new(), None),
+    };
+    let word = fields.get(STAT);
     let state = deliver
         .tlv_number(tag::MESSAGE_STATE)
         .and_then(|value| ReceiptState::from_message_state(u8::try_from(value).ok()?))
-        .or_else(|| fields.get("stat").and_then(state_word))
+        // A TLV that says that nothing is known must not hide what the text knows.
+        .filter(|state| *state != ReceiptState::Unknown)
+        .or_else(|| word.and_then(state_word))
         .unwrap_or(ReceiptState::Unknown);
-    let error = fields
-        .get("err")
-        .map(str::to_owned)
-        .or_else(|| network_error(deliver));
     Reported {
         reference,
+        other,
         handset: handset(&deliver.source),
-        receipt: Receipt { state, error },
+        receipt: Receipt {
+            state,
+            word: word.map(|word| cut(word, WORD_MAX)),
+            error: fields.get(ERR).map(|code| cut(code, WORD_MAX)),
+            network_error: network_error(deliver),
+        },
     }
+}
+
+/// The first `most` characters: a hostile peer must not fill our records.
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
 }
 
 /// The number of an address, if it is an international one: by its type of number, or because it
@@ -65,13 +99,19 @@ fn body(deliver: &Deliver) -> String {
         Ok((_, text)) if deliver.has_udh() => text,
         _ => &deliver.message[..],
     };
-    // Receipts are ASCII whatever `data_coding` says, except where it says UCS-2. In the GSM
-    // alphabet an underscore, frequent in ids, would be read as §.
-    if deliver.data_coding == 8 {
+    // Receipts are ASCII whatever `data_coding` says, except where it says UCS-2, and some of those
+    // are ASCII all the same. In the GSM alphabet an underscore, frequent in ids, is octet 0x11.
+    if deliver.data_coding == 8 && !is_ascii_text(octets) {
         ucs2::decode(octets)
     } else {
-        latin1::decode(octets)
+        latin1::decode(octets).replace('\u{11}', "_")
     }
+}
+
+/// True for a text of printable ASCII: in UCS-2 every other octet of such a text is a NUL.
+fn is_ascii_text(octets: &[u8]) -> bool {
+    let printable = |octet: &u8| matches!(octet, b' '..=b'~' | b'\t' | b'\r' | b'\n');
+    octets.iter().take(8).all(printable)
 }
 
 fn state_word(word: &str) -> Option<ReceiptState> {
@@ -81,10 +121,13 @@ fn state_word(word: &str) -> Option<ReceiptState> {
     }
 }
 
-/// `network_error_code` (SMPP 3.4 §5.3.2.31): network type and code, as `3:27`.
-fn network_error(deliver: &Deliver) -> Option<String> {
+/// `network_error_code` (SMPP 3.4 §5.3.2.31): network type and code.
+fn network_error(deliver: &Deliver) -> Option<NetworkError> {
     match deliver.tlv(tag::NETWORK_ERROR_CODE)?.as_ref() {
-        [network, high, low] => Some(format!("{network}:{}", u16::from_be_bytes([*high, *low]))),
+        [network, high, low] => Some(NetworkError {
+            network: *network,
+            code: u16::from_be_bytes([*high, *low]),
+        }),
         _ => None,
     }
 }
@@ -102,18 +145,23 @@ impl<'a> Fields<'a> {
         Self { head, quoted }
     }
 
-    /// The value of the first field `key`: up to the next blank, comma or semicolon.
-    fn get(&self, key: &str) -> Option<&'a str> {
-        [self.head, self.quoted].into_iter().find_map(|text| {
-            let value = text
-                .get(find(text, key)?..)?
-                .trim_start_matches([' ', '\t']);
-            let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | ';');
-            let value = value.split(ends).next()?.trim_matches(['"', '\'']);
-            // `id: sub:001` has no id: what follows is the next field.
-            (!value.is_empty() && !value.contains(':')).then_some(value)
-        })
+    /// The value of the first field that has one of these names.
+    fn get(&self, keys: &[&str]) -> Option<&'a str> {
+        [self.head, self.quoted]
+            .into_iter()
+            .find_map(|text| keys.iter().find_map(|key| value(text, key)))
     }
+}
+
+/// The value of the first field `key`: up to the next blank, comma, semicolon or bar.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let value = text
+        .get(find(text, key)?..)?
+        .trim_start_matches([' ', '\t']);
+    let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '|');
+    let value = value.split(ends).next()?.trim_matches(['"', '\'']);
+    // `id: sub:001` has no id: what follows is the next field.
+    (!value.is_empty() && !value.contains(':')).then_some(value)
 }
 
 /// Where the value of the field `key` begins: after `key:` or `key=`, blanks allowed between, in

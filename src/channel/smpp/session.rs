@@ -20,7 +20,9 @@ use super::inbound;
 use super::link::{Closed, LinkEvent, MAX_COMPLAINTS};
 use super::receipt;
 use super::{BindMode, MAX_UNACKNOWLEDGED};
-use crate::channel::{Ack, AckVerdict, ChannelEvent, ChannelStatus, SegmentOutcome, SubmitRequest};
+use crate::channel::{
+    Ack, AckVerdict, ChannelEvent, ChannelStatus, Reported, SegmentOutcome, SubmitRequest,
+};
 use crate::domain::event::Rejection;
 use crate::domain::message::{Doubt, Token};
 
@@ -42,6 +44,8 @@ const VERDICT_TIMEOUT: Duration = Duration::from_mins(1);
 pub(super) enum End {
     /// We were told to stop.
     Stopped,
+    /// We were told to bind anew.
+    Reset,
     /// For this reason.
     Lost(String),
 }
@@ -51,6 +55,8 @@ pub(super) enum End {
 enum Leaving {
     /// We stop.
     Stop,
+    /// We bind anew.
+    Reset,
     /// The SMSC has sent an `unbind`, on the receiver of a pair if so said.
     Unbind { sequence: u32, receiver: bool },
     /// The receiver of a pair is lost; the transmitter still brings its answers.
@@ -71,8 +77,11 @@ pub(super) struct Session<'a> {
     heard: bool,
     /// In order, so that what a lost session leaves is reported in the same order each time.
     under_way: BTreeMap<Token, UnderWay>,
-    /// `deliver_sm` and `data_sm` without a verdict, by sequence number.
+    /// `deliver_sm` and `data_sm` without a verdict, by a number of our own: an SMSC may use one
+    /// sequence number twice, and awaits two answers then.
     unacknowledged: HashMap<u32, Header>,
+    /// The last of these numbers.
+    last_delivery: u32,
     /// The same in order of arrival, to forget those that never get one.
     arrivals: VecDeque<(Duration, u32)>,
     /// Acknowledgements hold it weakly: they die with the session.
@@ -100,6 +109,7 @@ impl<'a> Session<'a> {
             heard: true,
             under_way: BTreeMap::new(),
             unacknowledged: HashMap::new(),
+            last_delivery: 0,
             arrivals: VecDeque::new(),
             verdict_sender,
             leaving: None,
@@ -127,6 +137,9 @@ impl<'a> Session<'a> {
                 biased;
                 () = self.driver.stop.cancelled(), if !matches!(self.leaving, Some(Leaving::Stop)) => {
                     self.leave(Leaving::Stop);
+                }
+                Ok(()) = self.driver.reset.changed(), if self.leaving.is_none() => {
+                    self.leave(Leaving::Reset);
                 }
                 Some(verdict) = verdicts.recv() => self.acknowledge(verdict),
                 Some(request) = self.driver.inbox.recv() => self.begin(request).await,
@@ -165,6 +178,10 @@ impl<'a> Session<'a> {
                 self.close(true).await;
                 End::Lost(format!("receiver: {why}"))
             }
+            (None, Some(Leaving::Reset)) => {
+                self.close(true).await;
+                End::Reset
+            }
             (None, _) => {
                 self.close(true).await;
                 End::Stopped
@@ -173,7 +190,11 @@ impl<'a> Session<'a> {
             (Some(why), _) => {
                 if matches!(
                     why,
-                    Closed::Malformed(_) | Closed::Frame(_) | Closed::Silent(_)
+                    Closed::Malformed(_)
+                        | Closed::Frame(_)
+                        | Closed::Silent(_)
+                        | Closed::Deaf(_)
+                        | Closed::Stalled(_)
                 ) {
                     self.close(false).await;
                 }
@@ -320,24 +341,26 @@ impl<'a> Session<'a> {
             self.link(receiver).refuse(header, ESME_RMSGQFUL);
             return;
         }
-        let ack = Ack::new(header.sequence, self.verdict_sender.downgrade());
+        self.last_delivery = self.last_delivery.wrapping_add(1);
+        let number = self.last_delivery;
+        let ack = Ack::new(number, self.verdict_sender.downgrade());
         let (channel, account) = (self.driver.id.clone(), self.driver.config.account.clone());
         let event = if deliver.is_receipt() {
-            let reported = receipt::read(deliver);
-            let Some(reference) = reported.reference else {
-                // Nothing can ever be joined to it, so that sending it again would not help.
-                if self.nameless < MAX_COMPLAINTS {
-                    self.nameless += 1;
-                    tracing::warn!(channel = %self.driver.id, "a receipt names no message");
-                }
-                self.link(receiver).refuse(header, ESME_ROK);
-                return;
-            };
-            let (handset, receipt) = (reported.handset, reported.receipt);
+            let Reported {
+                reference,
+                other,
+                handset,
+                receipt,
+            } = receipt::read(deliver);
+            if reference.is_empty() && self.nameless < MAX_COMPLAINTS {
+                self.nameless += 1;
+                tracing::warn!(channel = %self.driver.id, "a receipt names no message");
+            }
             ChannelEvent::Receipt {
                 account,
                 channel,
                 reference,
+                other,
                 handset,
                 receipt,
                 ack,
@@ -356,12 +379,13 @@ impl<'a> Session<'a> {
                 to,
                 text,
                 part,
+                receipt: receipt::read_unmarked(deliver).map(Box::new),
                 ack,
             }
         };
-        self.unacknowledged.insert(header.sequence, header);
+        self.unacknowledged.insert(number, header);
         self.arrivals
-            .push_back((self.driver.clock.elapsed(), header.sequence));
+            .push_back((self.driver.clock.elapsed(), number));
         self.driver.tell(event).await;
     }
 
@@ -413,7 +437,7 @@ impl<'a> Session<'a> {
         // Said at once, so that nothing more is handed over only to be returned.
         self.driver.status.send_replace(ChannelStatus::Draining);
         // An SMSC that wants to end gets nothing more, not even the rest of a message.
-        self.open &= matches!(leaving, Leaving::Stop);
+        self.open &= matches!(leaving, Leaving::Stop | Leaving::Reset);
         self.leaving = Some(leaving);
         self.leave_by =
             self.driver.clock.elapsed() + DRAIN.min(self.driver.config.response_timeout);

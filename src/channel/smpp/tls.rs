@@ -2,7 +2,8 @@
 //!
 //! The carrier's certificate is always verified, its name included; there is no switch that turns
 //! this off, because a private authority or another name can be configured instead. What is wrong
-//! is said in words that end up in the channel's status.
+//! is said in words that end up in the channel's status. A carrier may sign its certificate itself:
+//! named as `tls_ca_file` it is trusted as what it is, name and dates still checked.
 //!
 //! Files and the system's roots are read at every connection: certificates of short life are
 //! replaced on disk, and a reconnect then uses the new ones without a restart.
@@ -13,10 +14,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore,
+    SignatureScheme,
+};
 
 use super::bind::{Connector, Stream, TcpConnector};
 use crate::clock::Clock;
@@ -25,6 +34,9 @@ use crate::domain::time::Timestamp;
 /// Longest wait for the handshake once TCP is connected. Shorter than the wait for a connection as
 /// a whole, so that the cause that is told is this one.
 const HANDSHAKE: Duration = Duration::from_secs(6);
+
+/// What rustls's verifier says of a server that shows an authority's certificate as its own.
+const AUTHORITY_AS_SERVER: &str = "CaUsedAsEndEntity";
 
 /// Whom to trust and who we are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,30 +98,105 @@ impl TimeProvider for Now {
 
 fn client_config(settings: &TlsSettings, clock: Clock) -> io::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_details(provider, Arc::new(Now(clock)))
+    let verifier = verifier(settings.ca_file.as_deref(), &provider)?;
+    let builder = ClientConfig::builder_with_details(provider.clone(), Arc::new(Now(clock)))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
-        .with_root_certificates(roots(settings.ca_file.as_deref())?);
+        // "Dangerous" would be a verifier of another mind; this one asks rustls's own first.
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let Some((cert_file, key_file)) = &settings.identity else {
         return Ok(builder.with_no_client_auth());
     };
-    let (chain, key) = (certificates(cert_file)?, private_key(key_file)?);
-    builder.with_client_auth_cert(chain, key).map_err(|error| {
-        wrong(format!(
-            "{} and {}: {error}",
-            cert_file.display(),
-            key_file.display()
-        ))
-    })
+    let key = provider
+        .key_provider
+        .load_private_key(private_key(key_file)?)
+        .map_err(|error| wrong(format!("{}: {error}", key_file.display())))?;
+    let identity = CertifiedKey::new(certificates(cert_file)?, key);
+    // Our certificate is the carrier's to judge: one of X.509 version 1, for example, is not
+    // readable here and good enough there. Only a key that is certainly another's is refused.
+    let mismatch = rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch);
+    if identity.keys_match() == Err(mismatch) {
+        return Err(wrong(format!(
+            "{} is not the key of {}",
+            key_file.display(),
+            cert_file.display()
+        )));
+    }
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))))
 }
 
-fn roots(ca_file: Option<&Path>) -> io::Result<RootCertStore> {
+/// The usual verification, which also knows certificates that are trusted as they are.
+#[derive(Debug)]
+struct Verifier {
+    usual: Arc<WebPkiServerVerifier>,
+    /// Those of `tls_ca_file`.
+    known: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let usual = &self.usual;
+        match usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // One that a carrier has signed itself is mostly marked as an authority's, and refused
+            // for that after its dates have been judged; being the very one that was named is more
+            // than a signature could prove. What is left to check is its name.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(why)))
+                if why.to_string() == AUTHORITY_AS_SERVER && self.known.contains(end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            judged => judged,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
+
+fn verifier(ca_file: Option<&Path>, provider: &Arc<CryptoProvider>) -> io::Result<Arc<Verifier>> {
+    let known = ca_file.map(certificates).transpose()?.unwrap_or_default();
+    let roots = roots(ca_file, &known)?;
+    let usual = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
+        .build()
+        .map_err(io::Error::other)?;
+    Ok(Arc::new(Verifier { usual, known }))
+}
+
+fn roots(ca_file: Option<&Path>, known: &[CertificateDer<'static>]) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(file) => {
-            for certificate in certificates(file)? {
+            for certificate in known {
                 roots
-                    .add(certificate)
+                    .add(certificate.clone())
                     .map_err(|error| wrong(format!("{}: {error}", file.display())))?;
             }
         }
@@ -193,6 +280,10 @@ fn distrust(why: &CertificateError) -> String {
             "issued by an unknown authority; a private one belongs into tls_ca_file".to_owned()
         }
         E::BadSignature => "its signature is not that of the authority it names".to_owned(),
+        E::Other(other) if other.to_string() == AUTHORITY_AS_SERVER => {
+            "it is an authority's own certificate; one that is signed by itself belongs into tls_ca_file"
+                .to_owned()
+        }
         E::Expired => "expired".to_owned(),
         E::ExpiredContext { not_after, .. } => format!("expired on {}", date(*not_after)),
         E::NotValidYet => "not valid yet".to_owned(),

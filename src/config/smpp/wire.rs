@@ -2,7 +2,9 @@
 
 use super::super::raw::{Placed, Reader, Section, Value};
 use super::Bind;
-use crate::domain::wire::{Concatenation, CustomTlv, Version, WireRules};
+use crate::domain::wire::{
+    Concatenation, CustomTlv, Numbering, SourceNumbering, Version, WireRules,
+};
 
 /// Longest value of a TLV of the account's.
 const MAX_VALUE: usize = 255;
@@ -52,6 +54,7 @@ pub(super) fn read<'a>(
         }
         four
     });
+    let source = source(reader, s);
     let section = reader.table(s, "tlvs");
     let tlvs_at = (section.line, section.path.clone());
     let tlvs = tlvs(reader, section);
@@ -86,9 +89,36 @@ pub(super) fn read<'a>(
         protocol_id: protocol_id.map_or(defaults.protocol_id, |id| id.value),
         registered_delivery: registered_delivery
             .map_or(defaults.registered_delivery, |asked| asked.value),
+        source,
         priority_flags: flags.unwrap_or(flags_by_version),
         tlvs,
     }
+}
+
+/// `[smpp.NAME.numbering]`: type of number and numbering plan of senders, by their form.
+fn source<'a>(reader: &mut Reader<'a>, account: &mut Section<'a>) -> SourceNumbering {
+    let mut section = reader.table(account, "numbering");
+    let mut source = SourceNumbering::default();
+    for (key, numbering) in [
+        ("alphanumeric", &mut source.alphanumeric),
+        ("short", &mut source.short),
+        ("international", &mut source.international),
+    ] {
+        if let Some(given) = reader.take(&mut section, key, |v| numbers(&v.text()?)) {
+            *numbering = given.value;
+        }
+    }
+    reader.close(section);
+    source
+}
+
+/// `5/0`: type of number 0 to 6, numbering plan 0 to 18 (SMPP 3.4 §5.2.5, §5.2.6).
+fn numbers(text: &str) -> Result<Numbering, String> {
+    text.split_once('/')
+        .and_then(|(ton, npi)| Some((ton.parse().ok()?, npi.parse().ok()?)))
+        .filter(|(ton, npi)| *ton <= 6 && *npi <= 18)
+        .map(|(ton, npi)| Numbering { ton, npi })
+        .ok_or_else(|| format!("{text:?} is no ton/npi; write it like \"5/0\", at most \"6/18\""))
 }
 
 /// `[smpp.NAME.tlvs]`: what this carrier wants in every `submit_sm`.

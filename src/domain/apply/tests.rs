@@ -79,6 +79,7 @@ fn told(attempt: u16, segment: u16, state: ReceiptState) -> Event {
     Event::Receipt {
         attempt,
         segment,
+        reference: String::new(),
         receipt: receipt(state),
     }
 }

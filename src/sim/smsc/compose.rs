@@ -89,6 +89,14 @@ impl Outgoing {
         }
     }
 
+    /// The number of the handset that it comes from.
+    pub(super) fn handset(&self) -> &str {
+        match self {
+            Self::Receipt(receipt) => &receipt.handset.text,
+            Self::Part(part) => &part.body.from.text,
+        }
+    }
+
     /// What it says, for the ledger.
     pub(super) fn says(&self) -> &str {
         match self {

@@ -91,6 +91,8 @@ pub struct DeliveredEntry {
     pub session: u64,
     /// The id that it reports on, as written; `None`: a message from a handset.
     pub id: Option<String>,
+    /// The handset: where it comes from.
+    pub handset: String,
     /// The `stat` word of a receipt, or the text of a message.
     pub says: String,
     /// The status that it was answered with, if it was.

@@ -226,6 +226,7 @@ impl<S: Stream> Session<S> {
                     at: wall,
                     session: self.number,
                     id: outgoing.id().map(str::to_owned),
+                    handset: outgoing.handset().to_owned(),
                     says: outgoing.says().to_owned(),
                     answer: None,
                     took: None,

@@ -289,6 +289,7 @@ async fn a_receipt_may_come_before_the_response_and_is_answered_only_after_the_a
         account,
         channel,
         reference,
+        other: None,
         handset,
         receipt,
         ack,

@@ -10,7 +10,8 @@ use super::*;
 use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{at, batch_id, in_parts, lease, message_id, number, policy, random};
 use crate::domain::id::InboundId;
-use crate::domain::inbound::Part;
+use crate::domain::inbound::{Numbering, Part};
+use crate::domain::optout::{Keyword, Source, Wish};
 use crate::domain::policy::OnDoubt;
 use crate::domain::receipt::{Receipt, ReceiptState};
 use crate::domain::sender::Sender;
@@ -43,8 +44,9 @@ fn accepted(segment: u16, claim: u32) -> Event {
 
 fn receipt(state: ReceiptState) -> Receipt {
     Receipt {
-        state,
+        word: Some(state.stat().to_owned()),
         error: Some("011".to_owned()),
+        ..Receipt::of(state)
     }
 }
 
@@ -86,6 +88,7 @@ fn every_record_of_version_1_is_read_for_ever() {
     let told = |segment, state| Event::Receipt {
         attempt: 0,
         segment,
+        reference: format!("5FA{segment}"),
         receipt: receipt(state),
     };
     let sent = [claimed.clone(), accepted(0, 1), accepted(1, 1)];
@@ -119,13 +122,31 @@ fn every_record_of_version_1_is_read_for_ever() {
         to: "36100".to_owned(),
         text: "STOP \u{20ac} \u{1f600}".to_owned(),
         part: Some(Part {
+            numbering: Numbering::Header16,
             reference: 300,
             total: 3,
             index: 2,
         }),
         received_at: at(3),
+        keyword: Some(Keyword {
+            word: "STOP".to_owned(),
+            wish: Wish::Stop,
+        }),
+        incomplete: true,
     };
     golden("inbound", &inbound);
+    golden(
+        "optout",
+        &OptOut {
+            tenant: "shop".into(),
+            number: number(1),
+            since: at(3),
+            source: Source::Keyword {
+                inbound: inbound.id,
+                wording: "Stop.".to_owned(),
+            },
+        },
+    );
     golden(
         "bound",
         &Bound {
@@ -133,16 +154,25 @@ fn every_record_of_version_1_is_read_for_ever() {
             attempt: 1,
             segment: 300,
             to: number(1),
+            before: vec![Earlier {
+                id: message_id(3),
+                attempt: 0,
+                segment: 2,
+                to: number(3),
+            }],
         },
     );
     golden(
         "orphans",
         &Orphans {
             receipts: vec![ReceiptReport {
-                account: "a".into(),
-                reference: "0005FA8".to_owned(),
+                other: Some("24488".to_owned()),
                 handset: Some(number(1)),
-                receipt: receipt(ReceiptState::Expired),
+                ..ReceiptReport::new(
+                    "a".into(),
+                    "0005FA8".to_owned(),
+                    receipt(ReceiptState::Expired),
+                )
             }],
             since: at(4),
         },

@@ -9,7 +9,7 @@ use crate::domain::event::Rejection;
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, message, message_id};
 use crate::domain::message::{Cause, Doubt, Progress, State, WaitReason};
 use crate::domain::status::Status;
-use crate::store::{Accepted, Report, StoreError, Submission};
+use crate::store::{Accepted, Claimant, Pause, Reach, Report, Store, StoreError, Submission};
 
 on_every_engine! {
     accept_stores_all_or_nothing,
@@ -33,6 +33,11 @@ on_every_engine! {
     time_out_is_bounded_and_goes_on,
     a_claimed_message_past_its_validity_is_ended_by_the_reaper,
     a_large_submission_is_sealed_and_whole,
+    what_an_account_may_have_a_part_of_is_claimed_for_that_account_alone,
+    what_was_certainly_refused_is_free_for_any_account,
+    one_at_a_time_to_each_recipient_nobody_overtakes_one_that_is_refused,
+    those_in_line_go_on_when_the_one_before_them_is_withdrawn_or_over,
+    a_pause_is_remembered_until_it_is_forgotten,
 }
 
 async fn accept_stores_all_or_nothing(world: World) {
@@ -98,7 +103,7 @@ async fn fifty_at_once_with_one_key_store_one_message(world: World) {
     let mut repeated = HashSet::new();
     while let Some(answer) = calls.join_next().await {
         match answer.unwrap() {
-            Accepted::New(ids) => new.push(ids[0]),
+            Accepted::New(messages) => new.push(messages[0].id),
             Accepted::Repeated { messages, .. } => {
                 repeated.insert(messages[0]);
             }
@@ -449,5 +454,161 @@ async fn a_large_submission_is_sealed_and_whole(world: World) {
         StoreError::NotFound
     );
     assert_eq!(store.claims(2000, at(1)).await.len(), 1000);
+    world.finish(store).await;
+}
+
+/// What an account may claim now, by number of message.
+async fn ids(store: &dyn Store, by: Claimant, seconds: u64) -> Vec<crate::domain::id::MessageId> {
+    let claimed = store.claim(&lane("orange"), by, 10, at(seconds)).await;
+    let messages = claimed.unwrap().messages;
+    messages.into_iter().map(|message| message.id).collect()
+}
+
+async fn what_an_account_may_have_a_part_of_is_claimed_for_that_account_alone(world: World) {
+    let store = world.open(at(0));
+    store
+        .takes(vec![message(1), in_parts(2, 2), message(3)])
+        .await;
+    let taken = store.claims(2, at(1)).await;
+    let doubt = Report::Unknown {
+        token: token(&taken[0]),
+        segment: 0,
+        doubt: Doubt::Disconnected,
+    };
+    let later = Report::GivenBack {
+        token: token(&taken[1]),
+        why: WaitReason::NoChannelUp,
+    };
+    let reports = vec![doubt, accepted(&taken[1], 0, "one"), later];
+    store.report(reports, at(2)).await.unwrap();
+    // It is the same after a start, since it follows from the records.
+    let store = world.reopen(store, at(3)).await;
+    assert_eq!(store.pins(&lane("orange")), ["a".into()]);
+    let b = || claimant("b", at(100));
+    assert_eq!(ids(&*store, b(), 100).await, [message_id(3)]);
+    assert_eq!(
+        store.next_due(&lane("orange"), &Reach::of(&"b".into())),
+        None
+    );
+    let pinned = Claimant {
+        reach: Reach::pinned(&"a".into()),
+        ..claimant("a", at(100))
+    };
+    let due = store.next_due(&lane("orange"), &pinned.reach).unwrap();
+    assert!(due <= at(13), "{due:?}");
+    let mut again = ids(&*store, pinned, 100).await;
+    again.sort_unstable();
+    assert_eq!(again, [1, 2].map(message_id));
+    assert!(store.pins(&lane("orange")).is_empty());
+    world.finish(store).await;
+}
+
+async fn what_was_certainly_refused_is_free_for_any_account(world: World) {
+    let store = world.open(at(0));
+    store.takes((1..=4).map(message).collect()).await;
+    let taken = store.claims(4, at(1)).await;
+    let refused = |n: usize, rejection| Report::Rejected {
+        token: token(&taken[n]),
+        rejection,
+    };
+    let code = || "x".to_owned();
+    let reports = vec![
+        refused(0, Rejection::Temporary(code())),
+        refused(1, Rejection::Throttled(code())),
+        refused(2, Rejection::Account(code())),
+        Report::GivenBack {
+            token: token(&taken[3]),
+            why: WaitReason::NoChannelUp,
+        },
+    ];
+    store.report(reports, at(2)).await.unwrap();
+    assert!(store.pins(&lane("orange")).is_empty());
+    assert_eq!(ids(&*store, claimant("b", at(100)), 100).await.len(), 4);
+    world.finish(store).await;
+}
+
+async fn one_at_a_time_to_each_recipient_nobody_overtakes_one_that_is_refused(world: World) {
+    let store = world.open(at(0));
+    let to = |n, number| {
+        let mut message = message(n);
+        message.to = crate::domain::fixtures::number(number);
+        message
+    };
+    let messages = vec![to(1, 7), to(2, 7), to(3, 8), to(4, 7), to(5, 8)];
+    store.takes(messages).await;
+    let by = || Claimant {
+        in_line: true,
+        ..claimant("a", at(1))
+    };
+    let first = store.claim(&lane("orange"), by(), 10, at(1)).await.unwrap();
+    let taken: Vec<_> = first.messages.iter().map(|message| message.id).collect();
+    assert_eq!(taken, [1, 3].map(message_id));
+    assert_eq!(
+        store.next_due(&lane("orange"), &reach()),
+        None,
+        "all the rest is behind"
+    );
+    let refused = Report::Rejected {
+        token: token(&first.messages[0]),
+        rejection: Rejection::Throttled("x".to_owned()),
+    };
+    store.report(vec![refused], at(2)).await.unwrap();
+    assert_eq!(
+        ids(&*store, by(), 2).await,
+        [message_id(1)],
+        "2 stays behind 1"
+    );
+    let done = accepted(&first.messages[1], 0, "three");
+    store.report(vec![done], at(3)).await.unwrap();
+    assert_eq!(ids(&*store, by(), 3).await, [message_id(5)]);
+    // A claimant that need not wait takes everything, in the old order.
+    assert_eq!(
+        ids(&*store, claimant("a", at(4)), 4).await,
+        [2, 4].map(message_id)
+    );
+    world.finish(store).await;
+}
+
+async fn those_in_line_go_on_when_the_one_before_them_is_withdrawn_or_over(world: World) {
+    let store = world.open(at(0));
+    let mut messages: Vec<_> = (1..=4).map(message).collect();
+    for message in &mut messages {
+        message.to = crate::domain::fixtures::number(7);
+    }
+    messages[2].expires_at = at(60);
+    store.takes(messages).await;
+    let by = || Claimant {
+        in_line: true,
+        ..claimant("a", at(1))
+    };
+    let first = store.claim(&lane("orange"), by(), 10, at(1)).await.unwrap();
+    let back = Report::GivenBack {
+        token: token(&first.messages[0]),
+        why: WaitReason::NoChannelUp,
+    };
+    store.report(vec![back], at(2)).await.unwrap();
+    for n in [1, 2] {
+        let _ = store.cancel(&shop(), message_id(n), at(2)).await.unwrap();
+    }
+    assert_eq!(ids(&*store, by(), 100).await, [message_id(4)], "3 is over");
+    assert_eq!(store.time_out(at(100), 10).await.unwrap().len(), 2);
+    world.finish(store).await;
+}
+
+async fn a_pause_is_remembered_until_it_is_forgotten(world: World) {
+    let store = world.open(at(0));
+    let pause = |name: &str, seconds| Pause {
+        name: name.to_owned(),
+        at: at(seconds),
+    };
+    for one in [pause("a", 1), pause("a#1", 2), pause("b", 3), pause("a", 4)] {
+        store.put_pause(one).await.unwrap();
+    }
+    store.delete_pause("b").await.unwrap();
+    store.delete_pause("never").await.unwrap();
+    let store = world.reopen(store, at(5)).await;
+    let mut known = store.pauses();
+    known.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(known, [pause("a", 4), pause("a#1", 2)]);
     world.finish(store).await;
 }

@@ -194,12 +194,7 @@ pub(in crate::store) fn accepted(message: &Message, segment: u16, reference: &st
 
 /// A receipt on account `a` that names no handset.
 pub(in crate::store) fn receipt(reference: &str, state: ReceiptState) -> ReceiptReport {
-    ReceiptReport {
-        account: "a".into(),
-        reference: reference.to_owned(),
-        handset: None,
-        receipt: Receipt { state, error: None },
-    }
+    ReceiptReport::new("a".into(), reference.to_owned(), Receipt::of(state))
 }
 
 /// Every message of the shop.
@@ -222,7 +217,7 @@ pub(in crate::store) fn all() -> Query {
 impl dyn Store {
     pub(in crate::store) async fn takes(&self, messages: Vec<Message>) -> Vec<MessageId> {
         match self.accept(submission(messages)).await.unwrap() {
-            Accepted::New(ids) => ids,
+            Accepted::New(messages) => messages.iter().map(|message| message.id).collect(),
             repeated @ Accepted::Repeated { .. } => panic!("{repeated:?}"),
         }
     }

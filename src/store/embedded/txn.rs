@@ -4,7 +4,6 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::Shared;
 use crate::domain::apply::{Refused, Transition};
@@ -12,30 +11,28 @@ use crate::domain::event::{Event, Sending};
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::{Message, State};
 use crate::domain::policy::{OnDoubt, Policy};
-use crate::domain::receipt::{canonical_reference, reference_forms};
+use crate::domain::receipt::canonical_reference;
 use crate::domain::time::Timestamp;
-use crate::store::codec::{Bound, Idempotent, Orphans, Outgoing, Record, decode, encode};
+use crate::store::codec::{Bound, Idempotent, Outgoing, Record, decode, encode};
 use crate::store::frontier::{self, AHEAD, Rank};
 use crate::store::index::{Index, Place};
 use crate::store::kv::{Kv, Write};
 use crate::store::outbox::deliveries;
 use crate::store::{
-    Accepted, Batch, Change, Idempotency, OutboxEvent, ReceiptReport, Receiving, Report, Settled,
-    StoreError, Submission, keys,
+    Accepted, Batch, Change, Idempotency, OutboxEvent, Report, Settled, StoreError, Submission,
+    keys,
 };
 
 mod commit;
 mod inbound;
+mod optouts;
+mod receipts;
+
+pub(super) use inbound::read_part_sets;
 
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
 /// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
 const PIECE: usize = 64;
-
-/// How much earlier than the answer to its submission a receipt may come.
-const OVERTAKING: Duration = Duration::from_secs(60);
-
-/// Most receipts kept under one unknown reference.
-const ORPHANS_PER_REFERENCE: usize = 16;
 
 /// A record that the writer has in hand.
 struct Held {
@@ -54,7 +51,7 @@ pub(super) struct Txn<'a, K> {
     positions: HashMap<Vec<u8>, usize>,
     held: HashMap<MessageId, Held>,
     /// Messages of this group that no record existed for.
-    fresh: Vec<Message>,
+    fresh: Vec<Arc<Message>>,
     /// How far claims may come once this is committed.
     reached: BTreeMap<Rank, Place>,
     outgoing: Vec<(u64, Outgoing)>,
@@ -144,13 +141,17 @@ impl<'a, K: Kv> Txn<'a, K> {
         }
     }
 
+    /// True if there is a record under this key.
+    fn is_there(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(match self.positions.get(key) {
+            Some(position) => self.writes[*position].1.is_some(),
+            None => self.read(key)?.is_some(),
+        })
+    }
+
     /// Removes a record; `NotFound` if there is none.
     pub(super) fn remove_record(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
-        let there = match self.positions.get(&key) {
-            Some(position) => self.writes[*position].1.is_some(),
-            None => self.read(&key)?.is_some(),
-        };
-        if !there {
+        if !self.is_there(&key)? {
             return Err(StoreError::NotFound);
         }
         self.write(key, None);
@@ -198,10 +199,11 @@ impl<'a, K: Kv> Txn<'a, K> {
         event: &Event,
         now: Timestamp,
     ) -> Result<Result<Change, Refused>, StoreError> {
-        let policy = self.policy.clone();
+        let (policy, shared) = (self.policy.clone(), self.shared);
         let held = self.hold(id)?;
-        let transition = match Arc::make_mut(&mut held.message).apply(event, &policy, now) {
-            Ok(transition) => transition,
+        let message = Arc::make_mut(&mut held.message);
+        let transition = match message.apply(event, &policy, now) {
+            Ok(transition) => shared.fail_if_opted_out(message, transition, &policy, now),
             Err(refused) => return Ok(Err(refused)),
         };
         held.dirty = true;
@@ -265,16 +267,27 @@ impl<'a, K: Kv> Txn<'a, K> {
             return Err(StoreError::Full);
         }
         let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+        let mut accepted: Vec<_> = messages.into_iter().map(Arc::new).collect();
         // In pieces only where there is a seal to tell a whole submission from a torn one.
-        let large = batch.is_some() && messages.len() > PIECE;
-        let next = self.next_to_leave(&messages, now);
-        for (count, message) in messages.into_iter().enumerate() {
+        let large = batch.is_some() && accepted.len() > PIECE;
+        let next = self.next_to_leave(&accepted, now);
+        for (count, message) in accepted.iter().enumerate() {
             if large && count % PIECE == 0 {
                 self.flush_piece()?;
             }
-            self.put(keys::live(message.id), &message)?;
+            self.put(keys::live(message.id), &**message)?;
             self.write(keys::recipient(message.to, message.id), Some(Vec::new()));
-            self.fresh.push(message);
+        }
+        // Ended together with the seal: of a torn submission only live records are there to go.
+        for message in &mut accepted {
+            if self.shared.is_opted_out(&message.tenant, message.to) {
+                self.in_hand(message.clone());
+                if let Ok(change) = self.apply(message.id, &Event::OptedOut, now)? {
+                    *message = change.message;
+                }
+            } else {
+                self.fresh.push(message.clone());
+            }
         }
         // The seal: written last, so that recovery can tell a whole batch from a torn one.
         if let Some(id) = batch {
@@ -292,18 +305,18 @@ impl<'a, K: Kv> Txn<'a, K> {
             let record = Idempotent {
                 body,
                 batch,
-                messages: ids.clone(),
+                messages: ids,
                 at: now,
             };
             self.put(keys::idempotency(&key), &record)?;
         }
         self.reach(next)?;
-        Ok(Accepted::New(ids))
+        Ok(Accepted::New(accepted))
     }
 
     /// Where those of `messages` stand that are due at once with no backlog before them: they are
     /// claimed next, and their claim shall not need a commit of its own.
-    fn next_to_leave(&self, messages: &[Message], now: Timestamp) -> BTreeMap<Rank, Place> {
+    fn next_to_leave(&self, messages: &[Arc<Message>], now: Timestamp) -> BTreeMap<Rank, Place> {
         let mut next: BTreeMap<Rank, Place> = BTreeMap::new();
         if self.fresh.len() + messages.len() > AHEAD {
             return next;
@@ -410,130 +423,6 @@ impl<'a, K: Kv> Txn<'a, K> {
         Ok(change)
     }
 
-    fn bind(
-        &mut self,
-        reference: &str,
-        id: MessageId,
-        by: Sending,
-        segment: u16,
-        now: Timestamp,
-    ) -> Result<Option<Change>, StoreError> {
-        let message = &self.hold(id)?.message;
-        let Some(attempt) = message.attempts.get(usize::from(by.attempt)) else {
-            return Ok(None);
-        };
-        // Some carriers take a message and give it no id; nothing can ever be joined to that.
-        if reference.trim().is_empty() {
-            return Ok(None);
-        }
-        let (to, account) = (message.to, &attempt.account.clone());
-        let canonical = canonical_reference(reference);
-        let bound = Bound {
-            id,
-            attempt: by.attempt,
-            segment,
-            to,
-        };
-        self.put(keys::reference(account, &canonical), &bound)?;
-        if self.shared.orphans.load(Ordering::Relaxed) + self.orphans <= 0 {
-            return Ok(None);
-        }
-        let mut merged = None::<Change>;
-        for form in reference_forms(reference) {
-            let key = keys::orphan(account, &form);
-            let Some(orphans) = self.get::<Orphans>(&key)? else {
-                continue;
-            };
-            // The recipient decides, because carriers begin their ids anew; where a carrier rewrites
-            // numbers on the way back, only a receipt that overtook its answer can be this one's.
-            let overtook = form == canonical && now.since(orphans.since) < OVERTAKING;
-            let (mine, others): (Vec<_>, Vec<_>) = orphans
-                .receipts
-                .into_iter()
-                .partition(|report| report.handset.is_none_or(|handset| handset == to) || overtook);
-            if mine.is_empty() {
-                continue;
-            }
-            if others.is_empty() {
-                self.write(key, None);
-                self.orphans -= 1;
-            } else {
-                self.put(
-                    key,
-                    &Orphans {
-                        receipts: others,
-                        since: orphans.since,
-                    },
-                )?;
-            }
-            for report in mine {
-                let event = Event::Receipt {
-                    attempt: by.attempt,
-                    segment,
-                    receipt: report.receipt,
-                };
-                if let Ok(change) = self.apply(id, &event, now)? {
-                    merged = Some(change);
-                }
-            }
-        }
-        Ok(merged)
-    }
-
-    pub(super) fn receive(
-        &mut self,
-        report: ReceiptReport,
-        now: Timestamp,
-    ) -> Result<Receiving, StoreError> {
-        let Some(bound) = self.lookup(&report)? else {
-            let key = keys::orphan(&report.account, &canonical_reference(&report.reference));
-            let known = self.get::<Orphans>(&key)?;
-            if known.is_none() {
-                self.orphans += 1;
-            }
-            let mut orphans = known.unwrap_or(Orphans {
-                receipts: Vec::new(),
-                since: now,
-            });
-            if orphans.receipts.contains(&report) || orphans.receipts.len() >= ORPHANS_PER_REFERENCE
-            {
-                return Ok(Receiving::Duplicate);
-            }
-            orphans.receipts.push(report);
-            self.put(key, &orphans)?;
-            return Ok(Receiving::Parked);
-        };
-        let event = Event::Receipt {
-            attempt: bound.attempt,
-            segment: bound.segment,
-            receipt: report.receipt,
-        };
-        match self.apply(bound.id, &event, now) {
-            Ok(Ok(change)) => Ok(Receiving::Matched(change)),
-            Ok(Err(_)) | Err(StoreError::NotFound) => Ok(Receiving::Duplicate),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The segment that a receipt is for. Carriers report in another writing than they answered in,
-    /// so every form is looked up; among several the recipient's number decides.
-    fn lookup(&self, report: &ReceiptReport) -> Result<Option<Bound>, StoreError> {
-        let mut second_choice = None;
-        for (position, form) in reference_forms(&report.reference).iter().enumerate() {
-            let Some(bound) = self.get::<Bound>(&keys::reference(&report.account, form))? else {
-                continue;
-            };
-            if report.handset.is_none_or(|handset| handset == bound.to) {
-                return Ok(Some(bound));
-            }
-            // The same writing with another number: some carriers rewrite numbers on the way back.
-            if position == 0 {
-                second_choice = Some(bound);
-            }
-        }
-        Ok(second_choice)
-    }
-
     pub(super) fn time_out(
         &mut self,
         now: Timestamp,
@@ -599,12 +488,13 @@ impl<'a, K: Kv> Txn<'a, K> {
                 .flat_map(|segment| &segment.references)
             {
                 let key = keys::reference(&attempt.account, &canonical_reference(reference));
-                // Carriers use their ids again (a modem counts to 255): it may be another's now.
-                if self
-                    .get::<Bound>(&key)?
-                    .is_some_and(|bound| bound.id == message.id)
-                {
-                    self.write(key, None);
+                // Carriers use their ids again (a modem counts to 255): it may be another's too.
+                let Some(bound) = self.get::<Bound>(&key)? else {
+                    continue;
+                };
+                match bound.without(message.id) {
+                    Some(others) => self.put(key, &others)?,
+                    None => self.write(key, None),
                 }
             }
         }

@@ -86,6 +86,27 @@ fn the_form_of_the_sender_decides_ton_and_npi() {
 }
 
 #[test]
+fn the_account_may_number_each_form_of_sender_in_its_own_way() {
+    let mut config = SmppConfig::new("a", "localhost", 2775, "id", "pw");
+    config.wire.source.short = Numbering { ton: 0, npi: 1 };
+    config.wire.source.international = Numbering { ton: 2, npi: 8 };
+    let mut numbered = |sender: &Sender, npi: Option<u8>| {
+        config.source_npi = npi;
+        let request = request(Some(sender.clone()), Alphabet::Gsm7, 1);
+        let pdu = submit_sm(&config, &request, VALIDITY).unwrap();
+        (u8::from(pdu.source_addr_ton), u8::from(pdu.source_addr_npi))
+    };
+    for (sender, expected) in [
+        (Sender::Alphanumeric("CCAS".into()), (5, 0)),
+        (Sender::International("33700000000".into()), (2, 8)),
+        (Sender::Short("36111".into()), (0, 1)),
+    ] {
+        assert_eq!(numbered(&sender, None), expected);
+        assert_eq!(numbered(&sender, Some(9)), (expected.0, 9), "one for all");
+    }
+}
+
+#[test]
 fn the_account_gives_sender_and_numbering_where_it_says_so() {
     let mut config = SmppConfig::new("a", "localhost", 2775, "id", "pw");
     config.sender = Some(Sender::Short("38000".into()));

@@ -1,0 +1,139 @@
+//! What operators see of the carriers' connections, and what they can do to them.
+//!
+//! A name is that of an account, for all of its binds, or of one bind. A pause is durable: an account
+//! that was stopped for a reason is not started again by a process that restarts at night. What a
+//! message has already begun goes on: a pause holds up what is not yet claimed.
+
+use super::Engine;
+use super::accounts::AccountView;
+use crate::channel::{ChannelHandle, ChannelStatus, PeerWord};
+use crate::domain::receipt::IdWriting;
+use crate::domain::time::Timestamp;
+use crate::store::{Pause, StoreError};
+
+/// One connection as operators see it.
+#[derive(Clone, Debug)]
+pub struct ChannelView {
+    /// Its name, for example `orange#1`.
+    pub name: String,
+    /// Its account, for example `orange`.
+    pub account: String,
+    /// `smpp`.
+    pub kind: &'static str,
+    /// What state it is in.
+    pub status: ChannelStatus,
+    /// Since when it is up, or not up.
+    pub since: Timestamp,
+    /// Since when it is paused, by its own name or by its account's.
+    pub paused_at: Option<Timestamp>,
+    /// Messages under way.
+    pub window_used: usize,
+    /// Messages that may be under way at once.
+    pub window: usize,
+    /// What the carrier has said about itself.
+    pub peer: PeerWord,
+    /// How the carrier writes its ids in receipts, once that is learnt.
+    pub receipt_ids: Option<IdWriting>,
+    /// What is known of its account now.
+    pub state: AccountView,
+}
+
+impl Engine {
+    /// The connections, in the order of the configuration.
+    #[must_use]
+    pub fn channel_views(&self) -> Vec<ChannelView> {
+        self.channels
+            .iter()
+            .map(|handle| self.look(handle))
+            .collect()
+    }
+
+    /// The connections of an account, or one connection; none if there is none of this name.
+    #[must_use]
+    pub fn channel_views_of(&self, name: &str) -> Vec<ChannelView> {
+        self.named(name).map(|handle| self.look(handle)).collect()
+    }
+
+    /// Stops an account or one of its binds from taking messages, until it is resumed.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name; the store's own.
+    pub async fn pause(&self, name: &str) -> Result<(), StoreError> {
+        self.check_named(name)?;
+        let at = self.clock.now();
+        let pause = Pause {
+            name: name.to_owned(),
+            at,
+        };
+        self.store.put_pause(pause).await?;
+        self.accounts.set_paused(name, Some(at));
+        // Another step of a route may take over at once.
+        self.bells.dispatcher.notify_one();
+        tracing::info!(name, "paused");
+        Ok(())
+    }
+
+    /// Lets an account or one of its binds take messages again.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name; the store's own.
+    pub async fn resume(&self, name: &str) -> Result<(), StoreError> {
+        self.check_named(name)?;
+        self.store.delete_pause(name).await?;
+        self.accounts.set_paused(name, None);
+        self.bells.dispatcher.notify_one();
+        tracing::info!(name, "resumed");
+        Ok(())
+    }
+
+    /// Forgets what the carrier's refusals have taught about the account, and binds anew at once:
+    /// after what is under way, where a connection is bound. A pause stays.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name.
+    pub fn reset(&self, name: &str) -> Result<(), StoreError> {
+        self.check_named(name)?;
+        for handle in self.named(name) {
+            self.accounts.forget(&handle.account);
+            handle.reset.send_replace(());
+        }
+        self.bells.dispatcher.notify_one();
+        tracing::info!(name, "reset");
+        Ok(())
+    }
+
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ChannelHandle> {
+        let is_named = move |handle: &&ChannelHandle| {
+            handle.account.as_str() == name || handle.id.as_str() == name
+        };
+        self.channels.iter().filter(is_named)
+    }
+
+    fn check_named(&self, name: &str) -> Result<(), StoreError> {
+        self.named(name)
+            .next()
+            .map(|_| ())
+            .ok_or(StoreError::NotFound)
+    }
+
+    fn look(&self, handle: &ChannelHandle) -> ChannelView {
+        let configured = self.rules().rates.get(&handle.account).copied();
+        let state = self.accounts.view(&handle.account, configured.unwrap_or(0));
+        let (since, paused_at) = self.accounts.bind(handle);
+        ChannelView {
+            name: handle.id.to_string(),
+            account: handle.account.to_string(),
+            kind: "smpp",
+            status: handle.status.borrow().clone(),
+            since,
+            paused_at: state.paused_at.or(paused_at),
+            window_used: handle
+                .window_size
+                .saturating_sub(handle.window.available_permits()),
+            window: handle.window_size,
+            peer: *handle.peer.borrow(),
+            receipt_ids: self.writings.learnt(&handle.account),
+            state,
+        }
+    }
+}
