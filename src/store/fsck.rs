@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::codec::{Bound, Idempotent, Layout, Orphans, Outgoing, Record, decode, encode, hex};
+use super::codec::{
+    Bound, Idempotent, Layout, Orphans, Outgoing, Reached, Record, decode, encode, hex,
+};
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
 use super::{ApiKey, Batch, Pause, Webhook};
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
+use crate::domain::optout::OptOut;
 use crate::domain::receipt::canonical_reference;
 
 /// Most problems that are listed; the rest are counted.
@@ -77,10 +80,12 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Parts => readable::<Parts>(&key, &octets, &mut findings),
             KeySpace::Idempotency => readable::<Idempotent>(&key, &octets, &mut findings),
             KeySpace::Outbox => readable::<Outgoing>(&key, &octets, &mut findings),
+            KeySpace::Frontier => readable::<Reached>(&key, &octets, &mut findings),
             KeySpace::Version => readable::<Layout>(&key, &octets, &mut findings),
             KeySpace::Webhook => readable::<Webhook>(&key, &octets, &mut findings),
             KeySpace::Pause => readable::<Pause>(&key, &octets, &mut findings),
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
+            KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }
     }
     Ok(findings)
@@ -97,6 +102,16 @@ fn readable<R: Record>(key: &[u8], octets: &[u8], findings: &mut Findings) {
             }
         }
         Err(error) => findings.problem(error.to_string()),
+    }
+}
+
+fn optout(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    readable::<OptOut>(key, octets, findings);
+    if decode::<OptOut>(key, octets).is_ok_and(|it| keys::optout(&it.tenant, it.number) != key) {
+        findings.problem(format!(
+            "{}: an opt-out stands under another's key",
+            hex(key)
+        ));
     }
 }
 

@@ -4,7 +4,7 @@
 //! again, and must still hold the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +16,17 @@ use crate::clock::Random;
 use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, lease, message, number, policy};
 use crate::domain::id::{Account, MessageId};
-use crate::domain::message::{Attempt, Doubt, Message, Progress, State, Token, WaitReason};
+use crate::domain::message::{
+    Attempt, Doubt, Happening, Message, Progress, State, Token, WaitReason, What,
+};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::{Known, Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
+
+mod optouts;
+/// Message, attempt and segment that a reference stands for.
+type Bound = (MessageId, u16, u16);
 
 /// What the model remembers: no index, no order, no second record of anything.
 struct Model {
@@ -28,17 +34,22 @@ struct Model {
     messages: BTreeMap<MessageId, Message>,
     /// Accepted submissions by key: body and ids.
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
-    /// Newest binding of each reference.
-    /// Newest first, one for each recipient.
-    bound: BTreeMap<(Account, String), Vec<(MessageId, u16, u16)>>,
+    /// The bindings of each reference of an account: newest first, one for each recipient.
+    bound: BTreeMap<(Account, String), Vec<Bound>>,
     /// With the time since when something is parked under its reference.
     parked: Vec<(ReceiptReport, Timestamp)>,
     /// Claims so far in the lane, for the fair tenth.
     taken: u64,
     /// Past their validity when it was their turn: out of the lane until the reaper ends them.
     over: Vec<MessageId>,
+    /// What was due when a life ended with claims in force: any of it may have left.
+    suspects: BTreeSet<MessageId>,
+    /// Those of it whose claim only memory held: they must say so when they leave again.
+    doubtful: BTreeSet<MessageId>,
     /// Told and not yet taken by the receiver: message and revision.
     outbox: Vec<(MessageId, u32)>,
+    /// Numbers that have opted out.
+    opted_out: BTreeSet<Msisdn>,
 }
 
 impl Model {
@@ -48,7 +59,11 @@ impl Model {
             // Whoever takes a record up puts it back where it belongs.
             self.over.retain(|other| *other != id);
         }
-        let transition = message.apply(event, &self.rules, now).ok()?;
+        let mut transition = message.apply(event, &self.rules, now).ok()?;
+        if matches!(message.state, State::Waiting { .. }) && self.opted_out.contains(&message.to) {
+            let end = message.apply(&Event::OptedOut, &self.rules, now).unwrap();
+            transition.to = end.to;
+        }
         if transition.status_changed()
             && message.webhook_url.is_some()
             && message.status().is_final()
@@ -58,7 +73,13 @@ impl Model {
         Some(message.clone())
     }
 
-    fn accept(&mut self, messages: &[Message], key: u8, body: u8) -> Result<Accepted, StoreError> {
+    fn accept(
+        &mut self,
+        messages: &[Message],
+        key: u8,
+        body: u8,
+        now: Timestamp,
+    ) -> Result<Accepted, StoreError> {
         if let Some((known, ids)) = self.keys.get(&key) {
             return if *known == body {
                 let batch = self.messages[&ids[0]].batch;
@@ -72,7 +93,13 @@ impl Model {
         self.keys.insert(key, (body, ids.clone()));
         self.messages
             .extend(messages.iter().map(|message| (message.id, message.clone())));
-        Ok(Accepted::New(ids))
+        for id in &ids {
+            if self.opted_out.contains(&self.messages[id].to) {
+                self.apply(*id, &Event::OptedOut, now).unwrap();
+            }
+        }
+        let stored = ids.iter().map(|id| Arc::new(self.messages[id].clone()));
+        Ok(Accepted::New(stored.collect()))
     }
 
     /// Whether somebody may take a message, as far as accounts and recipients go.
@@ -93,7 +120,15 @@ impl Model {
         }
     }
 
-    fn claim(&mut self, by: &Claimant, limit: usize, now: Timestamp) -> Vec<Message> {
+    /// Claims as a store did. The model knows what must be marked as a possible duplicate, and what
+    /// may be; in between, `marked` says how the store has drawn the line.
+    fn claim(
+        &mut self,
+        by: &Claimant,
+        limit: usize,
+        marked: &BTreeSet<MessageId>,
+        now: Timestamp,
+    ) -> Vec<Message> {
         let mut claimed = Vec::new();
         while claimed.len() < limit {
             let due = self.messages.values().filter_map(|m| match &m.state {
@@ -113,9 +148,16 @@ impl Model {
                 break;
             };
             self.taken += 1;
+            if marked.contains(&id) && self.suspects.contains(&id) {
+                self.apply(id, &Event::MayHaveLeft, now);
+            }
             let lease = lease(by.account.as_str(), due_at, now);
             match self.apply(id, &Event::Claimed(lease), now) {
-                Some(message) => claimed.push(message),
+                Some(message) => {
+                    let must = self.doubtful.contains(&id);
+                    assert!(message.maybe_duplicate || !must, "{id} is not marked");
+                    claimed.push(message);
+                }
                 None => self.over.push(id),
             }
         }
@@ -168,7 +210,7 @@ impl Model {
 
     fn tell(
         &mut self,
-        (id, attempt, segment): (MessageId, u16, u16),
+        (id, attempt, segment): Bound,
         report: ReceiptReport,
         now: Timestamp,
     ) -> Option<Message> {
@@ -188,7 +230,7 @@ impl Model {
             .bound
             .get(&(report.account.clone(), forms[0].clone()))
             .map(|places| places[0]);
-        let fits = |place: &&(MessageId, u16, u16)| {
+        let fits = |place: &&Bound| {
             report
                 .handset
                 .is_none_or(|handset| handset == self.messages[&place.0].to)
@@ -276,10 +318,26 @@ impl Model {
             .filter(|message| matches!(message.state, State::Leased(_)))
             .map(|message| message.id)
             .collect();
+        if !leased.is_empty() {
+            let due = self
+                .messages
+                .values()
+                .filter(|message| match message.state {
+                    State::Waiting { due_at, .. } => due_at <= now,
+                    _ => false,
+                });
+            let due: Vec<_> = due.map(|message| message.id).collect();
+            self.suspects.extend(due);
+        }
         for id in leased {
             match before_claim.get(&id) {
                 Some(stored) => {
                     self.messages.insert(id, stored.clone());
+                    self.suspects.insert(id);
+                    self.doubtful.insert(id);
+                    if self.opted_out.contains(&stored.to) {
+                        self.apply(id, &Event::OptedOut, now).unwrap();
+                    }
                 }
                 None => {
                     self.apply(id, &Event::LeaseLost, now);
@@ -381,6 +439,16 @@ impl Run {
                     _ => Rejection::Throttled("s".to_owned()),
                 },
             },
+            1 if self.pick(4) == 0 => Report::RefusedLate {
+                token,
+                segment: next.min(parts - 1),
+                rejection: match self.pick(4) {
+                    0 => Rejection::Permanent("p".to_owned()),
+                    1 => Rejection::Temporary("t".to_owned()),
+                    2 => Rejection::Account("a".to_owned()),
+                    _ => Rejection::Throttled("s".to_owned()),
+                },
+            },
             1 => Report::Unknown {
                 token,
                 segment: next.min(parts - 1),
@@ -457,7 +525,7 @@ impl Run {
     async fn step(&mut self, stores: &[Arc<dyn Store>]) {
         self.now += self.pick(30_000);
         let now = self.instant();
-        match self.pick(12) {
+        match self.pick(14) {
             0..=2 => {
                 let count = 1 + self.pick(4);
                 let mut messages: Vec<_> = (0..count).map(|_| self.fresh()).collect();
@@ -467,7 +535,7 @@ impl Run {
                 }
                 let key = u8::try_from(self.pick(256)).unwrap();
                 let body = u8::try_from(self.pick(2)).unwrap();
-                let expected = self.model.accept(&messages, key, body);
+                let expected = self.model.accept(&messages, key, body, now);
                 for store in stores {
                     let answer = store.accept(keyed(messages.clone(), key, body)).await;
                     assert_eq!(answer, expected);
@@ -477,10 +545,20 @@ impl Run {
                 let before = self.model.messages.clone();
                 let limit = usize::try_from(1 + self.pick(5)).unwrap();
                 let by = self.claimant(now);
-                let expected = self.model.claim(&by, limit, now);
+                let mut answers = Vec::new();
                 for store in stores {
                     let by = by.clone();
-                    let answer = store.claim(&lane("orange"), by, limit, now).await.unwrap();
+                    answers.push(store.claim(&lane("orange"), by, limit, now).await.unwrap());
+                }
+                let doubt = Happening {
+                    at: now,
+                    what: What::Doubt(Doubt::LeaseLost),
+                };
+                let marked = answers[0].messages.iter();
+                let marked = marked.filter(|message| message.events.contains(&doubt));
+                let marked = marked.map(|message| message.id).collect();
+                let expected = self.model.claim(&by, limit, &marked, now);
+                for answer in answers {
                     let ids = |some: &[Message]| some.iter().map(|m| m.id).collect::<Vec<_>>();
                     assert_eq!(ids(&answer.messages), ids(&expected));
                     assert_eq!(answer.messages, expected);
@@ -542,6 +620,8 @@ impl Run {
                     assert_eq!(changed(answer.as_ref().ok()), expected);
                 }
             }
+            11 => self.opt_out(stores, now).await,
+            12 => self.opt_in(stores).await,
             _ => {
                 let expected = self.model.due();
                 for store in stores {
@@ -603,7 +683,10 @@ async fn play(seed: u64, worlds: &[World]) {
             parked: Vec::new(),
             taken: 0,
             over: Vec::new(),
+            suspects: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             outbox: Vec::new(),
+            opted_out: BTreeSet::new(),
         },
         before_claim: BTreeMap::new(),
         tokens: Vec::new(),

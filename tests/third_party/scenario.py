@@ -1,4 +1,4 @@
-"""The gateway's release binary against software that is not ours: smpp34 (an SMSC) and tshark (a dissector).
+"""The gateway's release binary against software that is not ours: smpp34 and node-smpp (SMSCs), and tshark (a dissector).
 
     python scenario.py --binary target/release/relais [--only WORD] [--keep]
 
@@ -26,6 +26,7 @@ import traceback
 import goals
 import hostile
 import kills
+import second
 import smsc_self_test
 from capture import Capture
 from harness import ADMIN_KEY, PASSWORD, Daemon, Events, Failure, Hook, Ports, Smsc, check, equal, tail, texts, verify_signature, wait_for
@@ -289,6 +290,7 @@ CASES = [
     *goals.CASES,
     *kills.CASES,
     *hostile.CASES,
+    *second.CASES,
 ]
 
 

@@ -3,7 +3,7 @@
 use super::deliver::{Address, Deliver, tag};
 use super::receipt::handset;
 use super::text::Reading;
-use crate::domain::inbound::Part;
+use crate::domain::inbound::{Numbering, Part};
 use crate::pdu::udh::{self, Reference};
 
 /// A message from a handset, or a part of one.
@@ -19,8 +19,8 @@ pub struct Received {
     pub part: Option<Part>,
 }
 
-/// Reads a message from a handset; its text as `reading` says. Total: a damaged user data header is shown as text rather than
-/// lost.
+/// Reads a message from a handset; its text as `reading` says. Total: a damaged user data header is
+/// shown as text rather than lost, and one that numbers impossibly makes no part of the message.
 #[must_use]
 pub fn read(deliver: &Deliver, reading: Reading) -> Received {
     let mut part = sar(deliver);
@@ -30,11 +30,12 @@ pub fn read(deliver: &Deliver, reading: Reading) -> Received {
     {
         octets = rest;
         if let Some(concat) = header.concat {
-            let reference = match concat.reference {
-                Reference::Eight(reference) => u16::from(reference),
-                Reference::Sixteen(reference) => reference,
+            let (numbering, reference) = match concat.reference {
+                Reference::Eight(reference) => (Numbering::Header8, u16::from(reference)),
+                Reference::Sixteen(reference) => (Numbering::Header16, reference),
             };
             part = Some(Part {
+                numbering,
                 reference,
                 total: concat.total,
                 index: concat.index,
@@ -57,6 +58,7 @@ fn sar(deliver: &Deliver) -> Option<Part> {
     let index = u8::try_from(number(tag::SAR_SEGMENT_SEQNUM)?).ok()?;
     let reference = number(tag::SAR_MSG_REF_NUM)?;
     (1..=total).contains(&index).then_some(Part {
+        numbering: Numbering::Sar,
         reference,
         total,
         index,
@@ -69,6 +71,7 @@ fn written(address: &Address) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use bytes::Bytes;
 
     use super::*;
@@ -117,6 +120,7 @@ mod tests {
         assert_eq!(
             received.part,
             Some(Part {
+                numbering: Numbering::Header16,
                 reference: 0x1234,
                 total: 2,
                 index: 1
@@ -133,6 +137,7 @@ mod tests {
         assert_eq!(
             received.part,
             Some(Part {
+                numbering: Numbering::Sar,
                 reference: 9,
                 total: 3,
                 index: 2
@@ -145,5 +150,38 @@ mod tests {
     #[test]
     fn a_damaged_header_is_shown_and_not_lost() {
         assert_eq!(read(&deliver(3, 0x40, b"\x50abc")).text, "Pabc");
+    }
+
+    #[test]
+    fn a_header_stands_in_the_payload_as_well_as_in_the_short_message() {
+        let mut message = deliver(0, 0x40, b"");
+        message.message = Bytes::from_static(b"\x05\x00\x03\x07\x02\x02STOP");
+        message.tlvs = vec![(tag::MESSAGE_PAYLOAD, message.message.clone())];
+        let received = read(&message);
+        assert_eq!(received.text, "STOP");
+        let part = received.part.unwrap();
+        assert_eq!((part.numbering, part.index), (Numbering::Header8, 2));
+    }
+
+    #[test]
+    fn references_of_8_bits_of_16_and_of_the_carrier_are_told_apart() {
+        let eight = read(&deliver(0, 0x40, b"\x05\x00\x03\x07\x02\x01a"));
+        let sixteen = read(&deliver(0, 0x40, b"\x06\x08\x04\x00\x07\x02\x01a"));
+        let (eight, sixteen) = (eight.part.unwrap(), sixteen.part.unwrap());
+        assert_eq!((eight.reference, sixteen.reference), (7, 7));
+        assert_ne!(eight.numbering, sixteen.numbering);
+    }
+
+    #[test]
+    fn impossible_numbers_make_a_text_of_its_own_without_its_header() {
+        for header in [
+            b"\x05\x00\x03\x07\x02\x00STOP",
+            b"\x05\x00\x03\x07\x02\x03STOP",
+            b"\x05\x00\x03\x07\x00\x01STOP",
+            b"\x05\x00\x03\x07\x01\x01STOP",
+        ] {
+            let received = read(&deliver(0, 0x40, header));
+            assert_eq!((received.text.as_str(), received.part), ("STOP", None));
+        }
     }
 }

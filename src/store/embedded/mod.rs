@@ -1,6 +1,6 @@
 //! The store over an embedded engine: one writer, group commit, an index in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -8,19 +8,25 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::codec::decode;
-use super::index::Index;
+use super::codec::{decode, encode};
+use super::frontier::{self, AHEAD, Frontier, Rank};
+use super::index::{Index, Place};
 use super::keys::KeySpace;
-use super::kv::{Kv, KvError};
+use super::kv::{Kv, KvError, Write};
+use super::opted_out::OptedOut;
 use super::outbox::Outbox;
+use super::part_sets::PartSets;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
     Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission,
+    TakenIn,
     Webhook, keys,
 };
 use crate::domain::event::Event;
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::message::{Lease, Message, State};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::time::Timestamp;
 
@@ -41,6 +47,7 @@ const QUEUE: usize = 2048;
 pub(super) struct Shared {
     pub(super) policy: watch::Receiver<Arc<Policy>>,
     pub(super) index: Mutex<Index>,
+    pub(super) frontier: Mutex<Frontier>,
     pub(super) outbox: Mutex<Outbox>,
     pub(super) outbox_seq: AtomicU64,
     pub(super) webhooks: RwLock<Vec<Webhook>>,
@@ -48,6 +55,8 @@ pub(super) struct Shared {
     pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.
     pub(super) orphans: AtomicI64,
+    pub(super) opted_out: RwLock<OptedOut>,
+    pub(super) part_sets: Mutex<PartSets>,
     pub(super) retention: Duration,
     /// Where pruning goes on in the key spaces that do not sort by age.
     pub(super) prune_cursors: Mutex<HashMap<KeySpace, Vec<u8>>>,
@@ -82,6 +91,21 @@ impl Shared {
 
     fn pauses(&self) -> MutexGuard<'_, Vec<Pause>> {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a close writes of claims: nothing that a start would have to doubt, if nothing is under
+    /// way.
+    fn farewell(&self) -> Result<Write, StoreError> {
+        let (index, frontier) = (self.index(), self.frontier());
+        let left = frontier.left(index.has_leases(), |(lane, priority)| {
+            index.first(lane, *priority)
+        });
+        let octets = left.as_ref().map(encode).transpose()?;
+        Ok((keys::frontier(), octets))
+    }
+
+    fn frontier(&self) -> MutexGuard<'_, Frontier> {
+        self.frontier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -201,18 +225,22 @@ impl<K: Kv> Store for Embedded<K> {
             return Err(StoreError::Unavailable(problem));
         }
         let policy = self.shared.policy.borrow().clone();
-        let claimed = self.claim_now(lane, &by, limit, now, &policy);
+        let (mut claimed, opted_out, beyond) = self.claim_now(lane, &by, limit, now, &policy);
+        if !opted_out.is_empty() {
+            claimed.failed = self
+                .write(true, move |txn| txn.fail_opted_out(opted_out, now))
+                .await?;
+        }
         let careful: Vec<Message> = claimed
             .messages
             .iter()
-            .filter(|message| {
-                let rule = policy.operator(&message.lane.operator).on_doubt;
-                message.on_doubt.unwrap_or(rule) == OnDoubt::Fail
-            })
+            .filter(|message| message.doubt_rule(&policy) == OnDoubt::Fail)
             .cloned()
             .collect();
-        if !careful.is_empty() {
+        // Nothing is handed out before what says that it may have left is durable.
+        if !careful.is_empty() || !beyond.is_empty() {
             self.write(true, move |txn| {
+                txn.reach(beyond)?;
                 careful.iter().try_for_each(|message| txn.persist(message))
             })
             .await?;
@@ -258,11 +286,52 @@ impl<K: Kv> Store for Embedded<K> {
             .await
     }
 
-    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<(), StoreError> {
+    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<TakenIn, StoreError> {
         self.write(true, move |txn| {
-            inbound.iter().try_for_each(|one| txn.take_in(one))
+            let mut taken = TakenIn::default();
+            for one in inbound {
+                txn.take_in(one, &mut taken)?;
+            }
+            Ok(taken)
         })
         .await
+    }
+
+    async fn give_up_parts(&self, now: Timestamp, limit: usize) -> Result<TakenIn, StoreError> {
+        self.write(true, move |txn| txn.give_up_parts(now, limit))
+            .await
+    }
+
+    fn next_parts_deadline(&self) -> Option<Timestamp> {
+        let sets = self.shared.part_sets.lock();
+        sets.unwrap_or_else(PoisonError::into_inner).next()
+    }
+
+    async fn opt_out(&self, optout: OptOut) -> Result<Vec<Change>, StoreError> {
+        self.write(true, move |txn| txn.opt_out(&optout)).await
+    }
+
+    async fn opt_in(&self, tenant: &Tenant, number: Msisdn) -> Result<(), StoreError> {
+        let tenant = tenant.clone();
+        self.write(true, move |txn| txn.opt_in(&tenant, number))
+            .await
+    }
+
+    async fn optout(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError> {
+        self.check_open()?;
+        let key = keys::optout(tenant, number);
+        decode(&key, &self.kv.get(&key)?.ok_or(StoreError::NotFound)?)
+    }
+
+    async fn optouts(
+        &self,
+        tenant: &Tenant,
+        after: Option<Msisdn>,
+        limit: usize,
+    ) -> Result<Page<OptOut>, StoreError> {
+        self.check_open()?;
+        let (kv, tenant) = (self.kv.clone(), tenant.clone());
+        self.blocking(move || read::optouts(&*kv, &tenant, after, limit)).await
     }
 
     async fn outbox_due(
@@ -509,8 +578,13 @@ impl<K: Kv> Store for Embedded<K> {
         if let Some(writer) = writer {
             let _ = writer.await;
         }
-        let kv = self.kv.clone();
-        let synced = self.blocking(move || kv.sync().map_err(StoreError::from));
+        let (kv, shared) = (self.kv.clone(), self.shared.clone());
+        let synced = self.blocking(move || {
+            if shared.broken().is_none() {
+                kv.apply(&[shared.farewell()?])?;
+            }
+            Ok(kv.sync()?)
+        });
         if let Err(error) = synced.await {
             tracing::error!(%error, "store_last_sync_failed");
         }
@@ -534,7 +608,9 @@ impl<K: Kv> Embedded<K> {
         })
     }
 
-    /// Leases what is due, in memory: a crash forgets it, and the messages are due again.
+    /// Leases what is due, in memory: a crash forgets it, and the messages are due again. Names also
+    /// those that are out of the lane's order now because their recipients have opted out, and to
+    /// where the marks have to be moved before the messages may be handed out.
     fn claim_now(
         &self,
         lane: &Lane,
@@ -542,12 +618,15 @@ impl<K: Kv> Embedded<K> {
         limit: usize,
         now: Timestamp,
         policy: &Policy,
-    ) -> Claimed {
+    ) -> (Claimed, Vec<MessageId>, BTreeMap<Rank, Place>) {
         let mut index = self.shared.index();
         if !by.in_line {
             index.dissolve_lines(lane);
         }
+        let frontier = self.shared.frontier();
         let mut messages = Vec::new();
+        let mut opted_out = Vec::new();
+        let mut beyond: BTreeMap<Rank, Place> = BTreeMap::new();
         while messages.len() < limit {
             let Some(id) = index.pop(lane, &by.reach, now) else {
                 break;
@@ -563,6 +642,11 @@ impl<K: Kv> Embedded<K> {
             let State::Waiting { due_at, .. } = message.state else {
                 continue;
             };
+            if self.shared.is_opted_out(&message.tenant, message.to) {
+                opted_out.push(id);
+                index.pass_over(&message);
+                continue;
+            }
             // One that has left in part goes on: it was before whatever is leased.
             let first = message.pinned_to().is_some();
             if by.in_line && !first && index.stand_in_line(&message, due_at) {
@@ -575,17 +659,36 @@ impl<K: Kv> Embedded<K> {
                 due_at,
             };
             let waiting = message.clone();
+            let (rank, place) = (frontier::rank(&message), (due_at, id));
+            // A claim of what must not be sent twice is on the disk: this one was not claimed.
+            let claimed_unseen = message.on_doubt != Some(OnDoubt::Fail);
+            if claimed_unseen && frontier.is_doubtful(&rank, place) {
+                // Refused if that is known of it already.
+                let _ = message.apply(&Event::MayHaveLeft, policy, now);
+            }
             // One that is past its validity stays out of the order; the reaper ends it.
             if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
                 index.lease(&waiting, &message);
+                let resend = message.doubt_rule(policy) == OnDoubt::Resend;
+                if resend && !frontier.covers(&rank, place) {
+                    let mark = beyond.entry(rank).or_insert(place);
+                    *mark = (*mark).max(place);
+                }
                 messages.push(message);
             } else {
                 index.pass_over(&waiting);
             }
         }
-        Claimed {
+        // Further than needed, so that not every claim needs a commit.
+        for ((lane, priority), mark) in &mut beyond {
+            let ahead = index.ahead(lane, *priority, now, AHEAD);
+            *mark = ahead.map_or(*mark, |ahead| ahead.max(*mark));
+        }
+        let claimed = Claimed {
             messages,
             next_due: index.next_due(lane, &by.reach),
-        }
+            failed: Vec::new(),
+        };
+        (claimed, opted_out, beyond)
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A message whose batch has no seal was never promised and goes. A message whose lease was
 //! durable when the process died may or may not have left: it is doubtful, by the rule of its
-//! operator. Everything else is as it was; leases that only memory held are forgotten, and their
-//! messages are due again.
+//! operator. One whose recipient has opted out while it was leaving fails. Everything else is as it
+//! was; leases that only memory held are forgotten, and their messages are due again, marked as
+//! possible duplicates as far as claims may have come.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
@@ -14,15 +15,19 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::Shared;
+use super::txn::read_part_sets;
 use crate::domain::event::Event;
 use crate::domain::id::BatchId;
 use crate::domain::message::{Message, State};
+use crate::domain::optout::OptOut;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::store::codec::{LAYOUT, Layout, Outgoing, decode, encode};
+use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, decode, encode};
+use crate::store::frontier::Frontier;
 use crate::store::index::Index;
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Write};
+use crate::store::opted_out::OptedOut;
 use crate::store::outbox::{Outbox, deliveries};
 use crate::store::{OutboxEvent, StoreError, Webhook};
 
@@ -56,6 +61,10 @@ pub(super) fn recover<K: Kv>(
     let rules = policy.borrow().clone();
     let webhooks: Vec<Webhook> = read_all(kv, KeySpace::Webhook)?;
     let (mut outbox, mut next_seq) = read_outbox(kv)?;
+    let mut opted_out = OptedOut::default();
+    for OptOut { tenant, number, .. } in read_all(kv, KeySpace::OptOut)? {
+        opted_out.insert(&tenant, number);
+    }
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
     let mut sealed: HashSet<BatchId> = HashSet::new();
@@ -82,8 +91,17 @@ pub(super) fn recover<K: Kv>(
             }
             sealed.insert(batch);
         }
+        let mut changed = false;
         if matches!(message.state, State::Leased(_)) {
-            let _ = message.apply(&Event::LeaseLost, &rules, now);
+            changed = message.apply(&Event::LeaseLost, &rules, now).is_ok();
+        }
+        // It was leaving when its recipient opted out, and has not left.
+        if matches!(message.state, State::Waiting { .. })
+            && opted_out.contains(&message.tenant, message.to)
+        {
+            changed |= message.apply(&Event::OptedOut, &rules, now).is_ok();
+        }
+        if changed {
             let record = encode(&message)?;
             if message.status().is_final() {
                 repairs.push((key, None));
@@ -110,11 +128,14 @@ pub(super) fn recover<K: Kv>(
         pair?;
         orphans += 1;
     }
+    let part_sets = read_part_sets(kv, rules.inbound.parts_timeout)?;
+    let frontier = read_frontier(kv)?;
     let live = index.live();
     tracing::info!(live, webhooks = outbox.len(), unreadable, "store_ready");
     Ok(Shared {
         policy,
         index: Mutex::new(index),
+        frontier: Mutex::new(frontier),
         outbox: Mutex::new(outbox),
         outbox_seq: AtomicU64::new(next_seq),
         webhooks: RwLock::new(webhooks),
@@ -126,6 +147,8 @@ pub(super) fn recover<K: Kv>(
         ),
         pauses: Mutex::new(read_all(kv, KeySpace::Pause)?),
         orphans: AtomicI64::new(orphans),
+        opted_out: RwLock::new(opted_out),
+        part_sets: Mutex::new(part_sets),
         retention,
         prune_cursors: Mutex::default(),
         live_bytes: AtomicU64::new(0),
@@ -147,6 +170,29 @@ fn check_layout<K: Kv>(kv: &K) -> Result<(), RecoverError> {
         None => kv.apply(&[(key, Some(encode(&LAYOUT)?))])?,
     }
     Ok(())
+}
+
+/// How far the last life came, if it did not end with nothing under way.
+fn read_frontier<K: Kv>(kv: &K) -> Result<Frontier, RecoverError> {
+    let key = keys::frontier();
+    let Some(octets) = kv.get(&key)? else {
+        return Ok(Frontier::default());
+    };
+    match decode::<Reached>(&key, &octets) {
+        Ok(left) => {
+            if !left.claimed.is_empty() {
+                tracing::warn!(
+                    "the last run did not end cleanly: what it was sending is marked as possible duplicates"
+                );
+            }
+            Ok(Frontier::after(left))
+        }
+        Err(error) => {
+            // Messages are worth more than their marks.
+            tracing::error!(%error, "frontier_unreadable");
+            Ok(Frontier::default())
+        }
+    }
 }
 
 /// Applies repairs once there are `at_least` of them.

@@ -1,7 +1,7 @@
 //! The writer's unit of work: the verbs, over the engine as it is plus what this group has written.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -9,12 +9,13 @@ use super::Shared;
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::event::{Event, Sending};
 use crate::domain::id::{MessageId, Tenant};
-use crate::domain::message::Message;
-use crate::domain::policy::Policy;
+use crate::domain::message::{Message, State};
+use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::canonical_reference;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{Bound, Idempotent, Outgoing, Record, decode, encode};
-use crate::store::index::Index;
+use crate::store::frontier::{self, AHEAD, Rank};
+use crate::store::index::{Index, Place};
 use crate::store::kv::{Kv, Write};
 use crate::store::outbox::deliveries;
 use crate::store::{
@@ -24,7 +25,10 @@ use crate::store::{
 
 mod commit;
 mod inbound;
+mod optouts;
 mod receipts;
+
+pub(super) use inbound::read_part_sets;
 
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
 /// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
@@ -47,7 +51,9 @@ pub(super) struct Txn<'a, K> {
     positions: HashMap<Vec<u8>, usize>,
     held: HashMap<MessageId, Held>,
     /// Messages of this group that no record existed for.
-    fresh: Vec<Message>,
+    fresh: Vec<Arc<Message>>,
+    /// How far claims may come once this is committed.
+    reached: BTreeMap<Rank, Place>,
     outgoing: Vec<(u64, Outgoing)>,
     settled: Vec<(u64, Settled)>,
     /// How many of `outgoing` the engine has.
@@ -67,6 +73,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             positions: HashMap::new(),
             held: HashMap::new(),
             fresh: Vec::new(),
+            reached: BTreeMap::new(),
             outgoing: Vec::new(),
             settled: Vec::new(),
             outgoing_written: 0,
@@ -134,13 +141,17 @@ impl<'a, K: Kv> Txn<'a, K> {
         }
     }
 
+    /// True if there is a record under this key.
+    fn is_there(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(match self.positions.get(key) {
+            Some(position) => self.writes[*position].1.is_some(),
+            None => self.read(key)?.is_some(),
+        })
+    }
+
     /// Removes a record; `NotFound` if there is none.
     pub(super) fn remove_record(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
-        let there = match self.positions.get(&key) {
-            Some(position) => self.writes[*position].1.is_some(),
-            None => self.read(&key)?.is_some(),
-        };
-        if !there {
+        if !self.is_there(&key)? {
             return Err(StoreError::NotFound);
         }
         self.write(key, None);
@@ -188,10 +199,11 @@ impl<'a, K: Kv> Txn<'a, K> {
         event: &Event,
         now: Timestamp,
     ) -> Result<Result<Change, Refused>, StoreError> {
-        let policy = self.policy.clone();
+        let (policy, shared) = (self.policy.clone(), self.shared);
         let held = self.hold(id)?;
-        let transition = match Arc::make_mut(&mut held.message).apply(event, &policy, now) {
-            Ok(transition) => transition,
+        let message = Arc::make_mut(&mut held.message);
+        let transition = match message.apply(event, &policy, now) {
+            Ok(transition) => shared.fail_if_opted_out(message, transition, &policy, now),
             Err(refused) => return Ok(Err(refused)),
         };
         held.dirty = true;
@@ -255,15 +267,27 @@ impl<'a, K: Kv> Txn<'a, K> {
             return Err(StoreError::Full);
         }
         let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+        let mut accepted: Vec<_> = messages.into_iter().map(Arc::new).collect();
         // In pieces only where there is a seal to tell a whole submission from a torn one.
-        let large = batch.is_some() && messages.len() > PIECE;
-        for (count, message) in messages.into_iter().enumerate() {
+        let large = batch.is_some() && accepted.len() > PIECE;
+        let next = self.next_to_leave(&accepted, now);
+        for (count, message) in accepted.iter().enumerate() {
             if large && count % PIECE == 0 {
                 self.flush_piece()?;
             }
-            self.put(keys::live(message.id), &message)?;
+            self.put(keys::live(message.id), &**message)?;
             self.write(keys::recipient(message.to, message.id), Some(Vec::new()));
-            self.fresh.push(message);
+        }
+        // Ended together with the seal: of a torn submission only live records are there to go.
+        for message in &mut accepted {
+            if self.shared.is_opted_out(&message.tenant, message.to) {
+                self.in_hand(message.clone());
+                if let Ok(change) = self.apply(message.id, &Event::OptedOut, now)? {
+                    *message = change.message;
+                }
+            } else {
+                self.fresh.push(message.clone());
+            }
         }
         // The seal: written last, so that recovery can tell a whole batch from a torn one.
         if let Some(id) = batch {
@@ -281,12 +305,48 @@ impl<'a, K: Kv> Txn<'a, K> {
             let record = Idempotent {
                 body,
                 batch,
-                messages: ids.clone(),
+                messages: ids,
                 at: now,
             };
             self.put(keys::idempotency(&key), &record)?;
         }
-        Ok(Accepted::New(ids))
+        self.reach(next)?;
+        Ok(Accepted::New(accepted))
+    }
+
+    /// Where those of `messages` stand that are due at once with no backlog before them: they are
+    /// claimed next, and their claim shall not need a commit of its own.
+    fn next_to_leave(&self, messages: &[Arc<Message>], now: Timestamp) -> BTreeMap<Rank, Place> {
+        let mut next: BTreeMap<Rank, Place> = BTreeMap::new();
+        if self.fresh.len() + messages.len() > AHEAD {
+            return next;
+        }
+        let index = self.index();
+        for message in messages {
+            let State::Waiting { due_at, .. } = message.state else {
+                continue;
+            };
+            let rank = frontier::rank(message);
+            let marked = message.doubt_rule(&self.policy) == OnDoubt::Resend;
+            if marked && due_at <= now && index.waiting(&rank.0, rank.1) < AHEAD {
+                let place = next.entry(rank).or_insert((due_at, message.id));
+                *place = (*place).max((due_at, message.id));
+            }
+        }
+        next
+    }
+
+    /// Moves the marks up to which messages may be claimed.
+    pub(super) fn reach(&mut self, places: BTreeMap<Rank, Place>) -> Result<(), StoreError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        for (rank, place) in places {
+            let mark = self.reached.entry(rank).or_insert(place);
+            *mark = (*mark).max(place);
+        }
+        let record = self.shared.frontier().with(&self.reached);
+        self.put(keys::frontier(), &record)
     }
 
     pub(super) fn persist(&mut self, message: &Message) -> Result<(), StoreError> {
