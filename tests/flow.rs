@@ -305,7 +305,7 @@ async fn a_carrier_of_20_a_second_gets_few_too_many_and_nearly_all_that_it_takes
         };
         let mut policy = rules(routed("default", &["one", "two"]));
         policy.rates.insert("one".into(), configured);
-        let count = 1500;
+        let count = 1000;
         let flood = flood(script, policy, count, "bonjour").await;
         let over = flood.submits as f64 / count as f64;
         let share = count as f64 / flood.seconds / 20.0;
@@ -445,5 +445,278 @@ async fn a_carrier_that_is_slowed_for_a_while_is_used_in_full_again() {
     // At five a second it would take twenty minutes.
     let took = world.clock.now().since(from);
     assert!(took < Duration::from_mins(3), "{took:?}");
+    world.stop().await;
+}
+
+// Circuit breakers.
+
+/// A carrier that refuses everything with this status.
+fn refusing_with(status: u32) -> SmscScript {
+    SmscScript {
+        rules: vec![Rule {
+            status: Some(status),
+            ..Rule::default()
+        }],
+        ..SmscScript::default()
+    }
+}
+
+fn circuit(world: &World) -> &'static str {
+    world.engine.channel_views()[0].state.circuit
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_cannot_send_is_asked_with_one_message_now_and_then() {
+    // The carrier says that the account is suspended (a vendor's status for it).
+    let world = two(
+        refusing_with(0x403),
+        SmscScript::default(),
+        rules(routed("default", &["one"])),
+    )
+    .await;
+    let one = &world.carriers[0];
+    let ids = send(&world, 0..50).await;
+    one.wait_for(|ledger| ledger.submitted_total >= 1).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let at_first = submits(one);
+    assert!(
+        at_first <= 10,
+        "{at_first}: what was under way when it said so"
+    );
+    let message = world.message(ids[49]).await;
+    let (why, until) = world.engine.why(&message).unwrap();
+    assert_eq!((why, circuit(&world)), ("circuit_open", "open"));
+    assert!(until.unwrap() > world.clock.now());
+    // 5, 10, 20, 40, 80, 160, 300, 300 s … in an hour: not one more than these.
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    let asked = submits(one) - at_first;
+    assert!((14..=18).contains(&asked), "{asked} in an hour");
+    one.change_script(|script| script.rules.clear());
+    all_delivered(&world, &ids).await;
+    assert_eq!(circuit(&world), "closed");
+    for id in ids {
+        assert_eq!(world.message(id).await.tries, 1);
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_cannot_send_hands_its_work_to_the_next_step_at_once_and_gets_it_back() {
+    let policy = rules(routed("default", &["one", "two"]));
+    let world = two(refusing_with(0x403), SmscScript::default(), policy).await;
+    for carrier in &world.carriers {
+        carrier.wait_for(|ledger| ledger.bound == 1).await;
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let from = world.clock.now();
+    let ids = send(&world, 0..50).await;
+    all_delivered(&world, &ids).await;
+    let took = world.clock.now().since(from);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(taken(&world.carriers[1]), 50);
+    world.carriers[0].change_script(|script| script.rules.clear());
+    tokio::time::sleep(Duration::from_mins(6)).await;
+    let ids = send(&world, 50..100).await;
+    all_delivered(&world, &ids).await;
+    // The first one is the one that tries it; nobody waits for what becomes of it.
+    assert!(taken(&world.carriers[0]) >= 1);
+    let ids = send(&world, 100..150).await;
+    all_delivered(&world, &ids).await;
+    assert!(
+        taken(&world.carriers[0]) >= 51,
+        "{}",
+        taken(&world.carriers[0])
+    );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_failures_in_a_row_open_the_circuit_and_a_success_closes_it() {
+    // ESME_RSYSERR for everything.
+    let world = two(
+        refusing_with(0x08),
+        SmscScript::default(),
+        rules(routed("default", &["one"])),
+    )
+    .await;
+    let one = &world.carriers[0];
+    let ids = send(&world, 0..100).await;
+    one.wait_for(|ledger| ledger.submitted_total >= 10).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let at_first = submits(one);
+    assert!((10..20).contains(&at_first), "{at_first}");
+    assert_eq!(circuit(&world), "open");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(submits(one), at_first + 1, "half open lets one through");
+    one.change_script(|script| script.rules.clear());
+    all_delivered(&world, &ids).await;
+    assert_eq!(circuit(&world), "closed");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_of_some_messages_do_not_open_the_circuit_while_others_are_taken() {
+    let script = SmscScript {
+        rules: vec![Rule {
+            suffix: "1".to_owned(),
+            status: Some(0x08),
+            ..Rule::default()
+        }],
+        ..SmscScript::default()
+    };
+    let world = two(
+        script,
+        SmscScript::default(),
+        rules(routed("default", &["one"])),
+    )
+    .await;
+    let ids = send(&world, 0..500).await;
+    for (n, id) in ids.iter().enumerate().filter(|(n, _)| n % 10 != 1) {
+        let took = world.until(*id, Status::Delivered).await;
+        assert!(took < Duration::from_secs(1), "message {n} took {took:?}");
+    }
+    assert_eq!(circuit(&world), "closed");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn losing_the_link_with_a_full_window_opens_no_circuit() {
+    let silent = SmscScript {
+        rules: vec![Rule {
+            unanswered: true,
+            ..Rule::default()
+        }],
+        ..SmscScript::default()
+    };
+    let world = two(
+        silent,
+        SmscScript::default(),
+        rules(routed("default", &["one"])),
+    )
+    .await;
+    let ids = send(&world, 0..30).await;
+    let one = &world.carriers[0];
+    one.wait_for(|ledger| ledger.submitted_total == 10).await;
+    one.change_script(|script| script.rules.clear());
+    one.disconnect_all();
+    one.wait_for(|ledger| ledger.binds == 2).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(circuit(&world), "closed");
+    all_delivered(&world, &ids).await;
+    world.stop().await;
+}
+
+// What operators do.
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_account_takes_nothing_until_it_is_resumed_even_by_another_process() {
+    let clock = relais::clock::Clock::starting_at(START);
+    let (policy, rules) =
+        tokio::sync::watch::channel(std::sync::Arc::new(rules(routed("default", &["one"]))));
+    let store = relais::store::memory(rules, clock.now()).unwrap();
+    let line = || vec![Line::new("one", SmscScript::default())];
+    let world = World::around(store.clone(), line(), policy.clone(), clock.clone()).await;
+    world.engine.pause("one").await.unwrap();
+    let id = world.send("+33600000001", "bonjour").await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    let message = world.message(id).await;
+    assert_eq!(why(&world, &message), "paused");
+    assert!(world.engine.channel_views()[0].paused_at.is_some());
+    // Another process over the same store: the first one is only left alone here.
+    let again = World::around(store, line(), policy, clock).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(submits(&again.carrier) + submits(&world.carrier), 0);
+    again.engine.resume("one").await.unwrap();
+    again.until(id, Status::Delivered).await;
+    assert_eq!(submits(&again.carrier), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_bind_leaves_the_others_their_work_and_a_paused_account_the_next_step() {
+    let lines = vec![
+        Line::new("one", SmscScript::default()).with(|config| config.binds = 2),
+        Line::new("two", SmscScript::default()),
+    ];
+    let world = World::over(lines, rules(routed("default", &["one", "two"]))).await;
+    world.carriers[0].wait_for(|ledger| ledger.bound == 2).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    world.engine.pause("one#1").await.unwrap();
+    let ids = send(&world, 0..40).await;
+    all_delivered(&world, &ids).await;
+    for id in ids {
+        assert_eq!(world.message(id).await.channel().unwrap().as_str(), "one#2");
+    }
+    world.engine.pause("one").await.unwrap();
+    let id = world.send("+33600000001", "bonjour").await;
+    assert!(world.until(id, Status::Delivered).await < Duration::from_secs(1));
+    assert_eq!(submits(&world.carriers[1]), 1);
+    world.engine.resume("one").await.unwrap();
+    world.engine.resume("one#1").await.unwrap();
+    let paused = world
+        .engine
+        .channel_views()
+        .iter()
+        .any(|view| view.paused_at.is_some());
+    assert!(!paused);
+    let unknown = world.engine.pause("three").await;
+    assert_eq!(unknown, Err(relais::store::StoreError::NotFound));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_ends_the_wait_to_reconnect_and_closes_the_circuit() {
+    let mut script = refusing();
+    script.rules = refusing_with(0x403).rules;
+    let lines = vec![Line::new("one", script).with(|config| {
+        config.reconnect_min = Duration::from_hours(1);
+        config.reconnect_max = Duration::from_hours(1);
+    })];
+    let world = World::over(lines, rules(routed("default", &["one"]))).await;
+    let id = world.send("+33600000001", "bonjour").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world
+        .carrier
+        .change_script(|script| script.refuse_connections = false);
+    world.engine.reset("one").unwrap();
+    world
+        .carrier
+        .wait_for(|ledger| ledger.submitted_total == 1)
+        .await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(world.clock.now().since(START) < Duration::from_secs(11));
+    assert_eq!(circuit(&world), "open");
+    world.carrier.change_script(|script| script.rules.clear());
+    world.engine.reset("one#1").unwrap();
+    let took = world.until(id, Status::Delivered).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(circuit(&world), "closed");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_of_a_bound_connection_waits_for_what_is_under_way_and_binds_anew() {
+    let script = SmscScript {
+        response_delay_ms: 500,
+        ..SmscScript::default()
+    };
+    let world = two(
+        script,
+        SmscScript::default(),
+        rules(routed("default", &["one"])),
+    )
+    .await;
+    let ids = send(&world, 0..30).await;
+    let one = &world.carriers[0];
+    one.wait_for(|ledger| ledger.submitted_total == 10).await;
+    world.engine.reset("one").unwrap();
+    all_delivered(&world, &ids).await;
+    assert_eq!(
+        one.ledger(|l| (l.submitted_total, l.binds, l.unbinds)),
+        (30, 2, 1)
+    );
+    assert!(world.clock.now().since(START) < Duration::from_secs(5));
+    for id in ids {
+        assert!(!world.message(id).await.maybe_duplicate);
+    }
     world.stop().await;
 }

@@ -176,3 +176,99 @@ impl Throttle {
         self.limit.is_some() || self.wished_at.is_some_and(lately)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp(0) + Duration::from_millis(millis)
+    }
+
+    /// So many parts a second are taken for so long, from `from` on; answers when that is over.
+    fn takes(throttle: &mut Throttle, from: u64, rate: u64, seconds: u64) -> u64 {
+        let end = from + seconds * 1000;
+        for millis in (from..end).step_by(usize::try_from(1000 / rate).unwrap_or(1)) {
+            throttle.took(None, at(millis), at(millis));
+        }
+        end
+    }
+
+    #[test]
+    fn one_burst_of_refusals_is_one_wish() {
+        let mut throttle = Throttle::default();
+        let now = takes(&mut throttle, 0, 20, 2);
+        let paused = throttle.wish(None, at(now - 10), at(now), 0.0);
+        assert_eq!(paused, Some(PAUSE.0));
+        for sent in 1..10 {
+            let late = throttle.wish(None, at(now - sent), at(now + 900), 0.0);
+            assert_eq!(late, None, "sent before the carrier said so");
+        }
+        let limit = throttle.limit().unwrap_or_default();
+        assert!((17.0..20.0).contains(&limit), "{limit} of 20 a second");
+        assert_eq!(
+            throttle.paused(at(now + 499)),
+            Some((at(now + 500), at(now)))
+        );
+        assert_eq!(throttle.paused(at(now + 500)), None);
+    }
+
+    #[test]
+    fn while_the_carrier_takes_nothing_it_is_left_alone_longer_and_tried_more_slowly() {
+        let mut throttle = Throttle::default();
+        let mut now = takes(&mut throttle, 0, 100, 2);
+        let mut pauses = Vec::new();
+        let mut limits = Vec::new();
+        for _ in 0..9 {
+            let pause = throttle
+                .wish(None, at(now), at(now), 0.0)
+                .unwrap_or_default();
+            pauses.push(pause.as_millis());
+            limits.push(throttle.limit().unwrap_or_default());
+            now += 30_001;
+        }
+        assert_eq!(
+            pauses,
+            [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]
+        );
+        assert!(limits[8] < 1.0 && limits[8] >= SLOWEST, "{limits:?}");
+        // It takes again: most of the old pace is back in less than a minute.
+        for _ in 0..50 {
+            let rate = throttle.limit().map_or(100, |limit| limit.max(1.0) as u64);
+            now = takes(&mut throttle, now, rate.min(100), 1);
+        }
+        let limit = throttle.limit().unwrap_or(100.0);
+        assert!(limit > 60.0, "{limit}");
+    }
+
+    #[test]
+    fn the_pace_never_climbs_above_the_configured_one_and_the_account_counts_as_slowed_for_a_while()
+    {
+        let mut throttle = Throttle::default();
+        let configured = Some(20.0);
+        let mut now = takes(&mut throttle, 0, 20, 2);
+        let _ = throttle.wish(configured, at(now), at(now), 0.0);
+        let wished = now;
+        while let Some(limit) = throttle.limit() {
+            assert!(limit < 20.0);
+            now += 50;
+            throttle.took(configured, at(now), at(now));
+        }
+        let took = now - wished;
+        assert!((5_000..60_000).contains(&took), "{took} ms");
+        assert!(throttle.is_slowed(at(now)));
+        assert!(!throttle.is_slowed(at(wished + 300_000)));
+    }
+
+    #[test]
+    fn a_pace_of_our_own_finding_is_dropped_when_it_is_well_above_what_is_used() {
+        let mut throttle = Throttle::default();
+        let now = takes(&mut throttle, 0, 20, 2);
+        let _ = throttle.wish(None, at(now), at(now), 0.0);
+        let now = takes(&mut throttle, now + 1000, 1, 240);
+        assert!(throttle.limit().is_some());
+        takes(&mut throttle, now, 1, 120);
+        assert_eq!(throttle.limit(), None);
+    }
+}

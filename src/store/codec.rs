@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, StoreError, Webhook};
-use crate::domain::id::{BatchId, MessageId, Tenant};
+use crate::domain::id::{BatchId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
@@ -43,6 +43,7 @@ records! {
     ApiKey = 1,
     Pause = 1,
     Layout = 1,
+    Reached = 1,
 }
 
 /// What a carrier reference belongs to.
@@ -170,6 +171,28 @@ pub struct Outgoing {
     pub due_at: Timestamp,
     /// Tries so far.
     pub tries: u32,
+}
+
+/// How far claims have come in each lane and priority: what waits up to there may have left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// By this life.
+    pub claimed: Vec<Mark>,
+    /// By past lives that ended in a crash.
+    pub doubtful: Vec<Mark>,
+}
+
+/// A place in the due order of one lane and priority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The lane.
+    pub lane: Lane,
+    /// The priority.
+    pub priority: u8,
+    /// When the message there is due.
+    pub due_at: Timestamp,
+    /// Which message it is.
+    pub id: MessageId,
 }
 
 /// The layout of the whole store.

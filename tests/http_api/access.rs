@@ -69,6 +69,9 @@ async fn each_endpoint_asks_for_its_scope() {
         ("POST", "/v1/admin/keys", "admin"),
         ("GET", "/v1/admin/keys", "admin"),
         ("DELETE", "/v1/admin/keys/x", "admin"),
+        ("POST", "/v1/admin/channels/x/pause", "admin"),
+        ("POST", "/v1/admin/channels/x/resume", "admin"),
+        ("POST", "/v1/admin/channels/x/reset", "admin"),
     ] {
         for given in ["send", "read", "admin"] {
             let client = gateway.client("t", &[given]).await;

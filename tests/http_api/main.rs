@@ -10,11 +10,13 @@ mod document;
 mod input;
 mod messages;
 mod optouts;
+mod operations;
 mod preview;
 
 use std::sync::Arc;
 
 use client::Client;
+use relais::channel::ChannelHandle;
 use relais::clock::{Clock, Random};
 use relais::domain::policy::{Limits, Operator, Policy};
 use relais::domain::time::Timestamp;
@@ -44,6 +46,10 @@ async fn gateway() -> Gateway {
 }
 
 async fn gateway_with(settle: impl FnOnce(&mut Settings)) -> Gateway {
+    gateway_over(Vec::new(), settle).await
+}
+
+async fn gateway_over(channels: Vec<ChannelHandle>, settle: impl FnOnce(&mut Settings)) -> Gateway {
     let clock = Clock::starting_at(Timestamp(1_790_000_000_000));
     let operator = |name: &str| Operator::named(name, vec![vec!["orange".into()]]);
     let rules = Policy::new(operator("default"), Vec::new(), "FR", Limits::default());
@@ -54,7 +60,7 @@ async fn gateway_with(settle: impl FnOnce(&mut Settings)) -> Gateway {
         clock,
         random: Random::system(),
         metrics: Arc::new(Metrics::new()),
-        channels: Vec::new(),
+        channels,
         signing_key: [7; 32],
     }));
     let mut settings = Settings::new(ADMIN.into());
