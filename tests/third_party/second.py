@@ -23,6 +23,8 @@ GSM = ("@£$¥èéùìòÇØøÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-.
        "ÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà^{}\\[~]|€")
 FRENCH = "Ça va ? J'ai reçu à Noël l'œuvre « Où êtes-vous » : 5 €, déjà payés. Naïf, bœuf, çà et là…"
 LATIN = "Reçu à Noël : où êtes-vous ? Déjà payés, ç'est naïf. Âme, île, forêt, dû, maïs, £ 5"
+# In Latin-1 and in the GSM alphabet, so that an SMSC which re-codes one to the other loses nothing.
+BOTH = "Déjà payé à Zürich ? Où, à 8 h : ÅSE & Ñandu, £ 5, ¿qué?"
 EMOJI = "🎂 Joyeux anniversaire Zoë 👩‍👩‍👧 ! "
 LONG_FRENCH = (FRENCH + " ") * 3
 
@@ -152,8 +154,9 @@ def latin_1_is_sent_where_the_account_wants_it(bench) -> None:
 
 def an_alphabet_of_the_account_is_what_data_coding_0_means(bench) -> None:
     with running(bench, account='alphabet = "latin1"', alphabet="latin1") as (smsc, daemon):
-        _arrives(smsc, daemon, 1, LATIN, data_coding=0, parts=1)
+        _arrives(smsc, daemon, 1, BOTH, data_coding=0, parts=1)
         _arrives(smsc, daemon, 2, "Prix : 5 €", data_coding=8)
+        _arrives(smsc, daemon, 3, LATIN, data_coding=8)
         smsc.inbound(LATIN, "LATIN1", data_coding=0)
         found = wait_for("the message is listed", lambda: daemon.get("/v1/inbound")["data"])
         equal(found[0]["text"], LATIN, "a message in data_coding 0")
@@ -169,7 +172,7 @@ def divided(way: str, udh: bool, sar: bool, payload: bool):
                 found = smsc.message(f"33612{number:06d}")
                 equal((bool(found["udh"]), bool(found["sar"]), found["payload"]), (udh, sar, payload), f"the way of {way}")
                 check(payload == (found["parts"] == 1), f"{found['parts']} parts by {way}")
-            _arrives(smsc, daemon, 99, "Une seule pièce", parts=1, udh=[], sar=None, payload=False)
+            _arrives(smsc, daemon, 99, "Une seule pièce", parts=1, udh=[], sar=None, payload=payload)
 
     case.__name__ = f"long_texts_divided_by_{way}_are_joined_by_a_second_library"
     return case
