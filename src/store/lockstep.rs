@@ -24,6 +24,9 @@ use crate::domain::time::Timestamp;
 
 mod optouts;
 
+/// Message, attempt, segment.
+type Place = (MessageId, u16, u16);
+
 /// What the model remembers: no index, no order, no second record of anything.
 struct Model {
     rules: Policy,
@@ -32,7 +35,7 @@ struct Model {
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
     /// Newest binding of each reference.
     /// Newest first, one for each recipient.
-    bound: BTreeMap<(Account, String), Vec<(MessageId, u16, u16)>>,
+    bound: BTreeMap<(Account, String), Vec<Place>>,
     /// With the time since when something is parked under its reference.
     parked: Vec<(ReceiptReport, Timestamp)>,
     /// Claims so far in the lane, for the fair tenth.
