@@ -33,8 +33,7 @@ struct Model {
     messages: BTreeMap<MessageId, Message>,
     /// Accepted submissions by key: body and ids.
     keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
-    /// Newest binding of each reference.
-    /// Newest first, one for each recipient.
+    /// The bindings of each reference, newest first, one for each recipient.
     bound: BTreeMap<(Account, String), Vec<Place>>,
     /// With the time since when something is parked under its reference.
     parked: Vec<(ReceiptReport, Timestamp)>,
