@@ -25,11 +25,9 @@ use crate::domain::receipt::{Known, Receipt, ReceiptState, canonical_reference, 
 use crate::domain::time::Timestamp;
 
 mod optouts;
+
 /// Message, attempt and segment that a reference stands for.
 type Bound = (MessageId, u16, u16);
-
-/// Message, attempt, segment.
-type Place = (MessageId, u16, u16);
 
 /// What the model remembers: no index, no order, no second record of anything.
 struct Model {
