@@ -244,9 +244,10 @@ impl Model {
             .copied()
             .or(exact);
         // In another number base it may be the early receipt of what is unanswered.
-        let doubtful = |place: &(MessageId, u16, u16)| {
+        let exactly = self.bound.get(&(report.account.clone(), forms[0].clone()));
+        let doubtful = |place: &Bound| {
             let attempt = &self.messages[&place.0].attempts[usize::from(place.1)];
-            Some(*place) != exact
+            exactly.is_none_or(|places| !places.contains(place))
                 && attempt.segments[usize::from(place.2)].known != Known::Awaiting
                 && report
                     .handset
