@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
+use crate::domain::inbound::InboundRules;
+use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
@@ -74,6 +76,7 @@ impl Config {
                 format!(", and {}", allow.join(", "))
             }
         )?;
+        write_inbound(out, &self.policy.inbound)?;
         for account in &self.smpp {
             writeln!(out)?;
             write_account(out, account)?;
@@ -145,6 +148,7 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         "  types       system_type {:?}, service_type {:?}, data_coding {}",
         account.system_type, account.service_type, account.data_coding_gsm
     )?;
+    writeln!(out, "  inbound     to tenant {}", account.tenant)?;
     let wire = &account.wire;
     let flags = wire.priority_flags.map(|flag| flag.to_string()).join(" ");
     writeln!(
@@ -185,6 +189,24 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {
+    let words = |wish| {
+        let words: Vec<_> = rules.keywords.of(wish).collect();
+        if words.is_empty() {
+            "nothing".to_owned()
+        } else {
+            words.join(" ")
+        }
+    };
+    writeln!(
+        out,
+        "inbound       out by {}, in again by {}, missing parts awaited {}",
+        words(Wish::Stop),
+        words(Wish::Start),
+        duration::write(rules.parts_timeout)
+    )
 }
 
 fn write_texts(out: &mut String, account: &SmppAccount) -> std::fmt::Result {

@@ -18,6 +18,7 @@ use raw::{Reader, Section};
 
 pub mod duration;
 mod effective;
+mod inbound;
 mod operators;
 mod raw;
 mod smpp;
@@ -248,6 +249,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let log = log(reader, &mut root);
     let limits = limits(reader, &mut root);
     let webhook_allow = webhooks(reader, &mut root);
+    let mut inbound = inbound::read(reader, &mut root);
 
     let mut delivery = reader.table(&mut root, "delivery");
     let hour = Duration::from_hours(1);
@@ -282,6 +284,11 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
     policy.webhook_allow = webhook_allow;
+    inbound.tenants = smpp
+        .iter()
+        .map(|account| (account.name.clone(), account.tenant.clone()))
+        .collect();
+    policy.inbound = inbound;
     policy.rates = smpp
         .iter()
         .map(|account| (account.name.clone(), account.rate))

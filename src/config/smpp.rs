@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::raw::{Reader, Section, Value};
-use crate::domain::id::Account;
+use crate::domain::id::{Account, Tenant};
 use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
 use crate::domain::text::{DefaultAlphabet, TextRules};
@@ -63,6 +63,8 @@ pub struct SmppAccount {
     pub dest_npi: u8,
     /// `data_coding` of texts in the GSM alphabet (SMPP 3.4 §5.2.19).
     pub data_coding_gsm: u8,
+    /// Whose the messages from handsets are that come in on it.
+    pub tenant: Tenant,
     /// How messages are put into PDUs.
     pub wire: WireRules,
     /// How texts travel.
@@ -189,6 +191,10 @@ pub(super) fn read<'a>(
     let dest_ton = reader.take(s, "dest_ton", |v| v.integer(0..=6_u8));
     let dest_npi = reader.take(s, "dest_npi", |v| v.integer(0..=18_u8));
     let data_coding_gsm = reader.take(s, "data_coding_gsm", |v| v.integer(0..=u8::MAX));
+    let tenant = reader.take(s, "tenant", |v| {
+        let name = v.text()?;
+        Tenant::named(&name).ok_or_else(|| format!("{name:?} is no tenant: {}", Tenant::RULE))
+    });
     let wire = wire::read(reader, s, bind.as_ref().map(|bind| bind.value));
     let alphabet = reader.take(s, "alphabet", |v| v.word(&ALPHABETS));
     let latin1 = reader.take(s, "latin1", |v| v.boolean());
@@ -221,6 +227,7 @@ pub(super) fn read<'a>(
         dest_ton: dest_ton.map_or(1, |ton| ton.value),
         dest_npi: dest_npi.map_or(1, |npi| npi.value),
         data_coding_gsm: data_coding_gsm.map_or(0, |coding| coding.value),
+        tenant: tenant.map_or_else(|| Tenant::DEFAULT.into(), |tenant| tenant.value),
         text: TextRules {
             alphabet: alphabet.map_or(DefaultAlphabet::Gsm, |alphabet| alphabet.value),
             latin1: latin1.is_some_and(|latin1| latin1.value),

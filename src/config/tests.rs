@@ -565,6 +565,7 @@ log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
 delivery      receipts awaited 1h past validity, doubtful submissions rest 10s
 webhooks      public addresses over https
+inbound       out by STOP ARRET, in again by START, missing parts awaited 1h
 
 account a
   smsc        127.0.0.1:2775 as me, password ****
@@ -574,6 +575,7 @@ account a
   sender      the carrier's own, ton by form, npi by form
   recipients  ton 1, npi 1
   types       system_type \"\", service_type \"\", data_coding 0
+  inbound     to tenant default
   wire        SMPP 3.4, concatenation udh, registered_delivery 1, protocol_id 0, priority_flag 0 1 2 3
   texts       GSM 03.38, then Unicode
 
@@ -592,6 +594,52 @@ operator x
   on doubt    fail (at most once)
 ";
     assert_eq!(read_text(&text).unwrap().effective(), expected);
+}
+
+#[test]
+fn keywords_are_configured_checked_and_told_apart() {
+    let read = |inbound: &str| {
+        read_text(&format!(
+            "{ACCOUNT}tenant = \"mairie\"\n[inbound]\n{inbound}"
+        ))
+    };
+    let config = read("stop = [\"STOP\", \"Désabo\"]\nparts_timeout = \"10m\"\n").unwrap();
+    let rules = &config.policy.inbound;
+    assert_eq!(rules.tenant(&"a".into()).as_str(), "mairie");
+    assert_eq!(rules.tenant(&"other".into()).as_str(), "default");
+    assert_eq!(rules.parts_timeout, Duration::from_mins(10));
+    assert!(rules.keywords.find("DESABO").is_some());
+    assert!(rules.keywords.find("ARRET").is_none());
+    assert!(rules.keywords.find("START").is_some(), "a default remains");
+    let silent = read("stop = []\nstart = []\n").unwrap().policy.inbound;
+    assert!(silent.keywords.find("STOP").is_none());
+    for (wrong, key, problem) in [
+        ("stop = [\"!\"]", "inbound.stop[0]", "\"!\" is no keyword"),
+        (
+            "stop = [\"STOP\", \"stop.\"]",
+            "inbound.stop[1]",
+            "\"stop.\" is the same keyword as \"STOP\"",
+        ),
+        (
+            "stop = [\"Start\"]",
+            "inbound.start",
+            "by default, \"START\" is the same keyword as \"Start\"",
+        ),
+        (
+            "parts_timeout = \"5s\"",
+            "inbound.parts_timeout",
+            "5s is outside",
+        ),
+    ] {
+        let errors = read(&format!("{wrong}\n")).unwrap_err().0;
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].key, key);
+        assert!(errors[0].problem.starts_with(problem), "{}", errors[0]);
+    }
+    let bad = read_text(&format!("{ACCOUNT}tenant = \"La Mairie\"\n"))
+        .unwrap_err()
+        .0;
+    assert_eq!(bad[0].key, "smpp.a.tenant");
 }
 
 #[test]

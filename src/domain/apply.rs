@@ -107,6 +107,14 @@ impl Message {
                 }
                 _ => return Err(Refused::TooLate),
             },
+            // A part of it may have left; what has not must not. What is leaving is not recalled.
+            Event::OptedOut => match self.state {
+                State::Waiting { .. } => {
+                    self.note(now, What::OptedOut);
+                    self.state = State::Final(Outcome::Failed(Cause::OptedOut));
+                }
+                _ => return Err(Refused::TooLate),
+            },
         }
         self.updated_at = now;
         let to = self.status();
@@ -215,12 +223,12 @@ impl Message {
             .segments
             .iter()
             .all(|s| s.progress == Progress::Accepted);
-        // Given up as doubtful, and the carrier answers after all: the truth is better.
+        // Given up while in doubt, and the carrier answers after all: the truth is better.
         let unsettled = matches!(
             self.state,
             State::Waiting { .. }
                 | State::Leased(_)
-                | State::Final(Outcome::Failed(Cause::InDoubt))
+                | State::Final(Outcome::Failed(Cause::InDoubt | Cause::OptedOut))
         );
         let channel = attempt.channel.clone();
         self.note(

@@ -57,6 +57,8 @@ pub enum Event {
     LeaseLost,
     /// The client withdrew it.
     Cancelled,
+    /// Its recipient wants nothing more from its tenant.
+    OptedOut,
 }
 
 /// Which claim of a message an event speaks for.

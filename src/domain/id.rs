@@ -101,6 +101,23 @@ name!(
     /// The organisation or application that a key, a message or a webhook belongs to.
     Tenant
 );
+impl Tenant {
+    /// The tenant of the admin key, and of accounts for which the configuration names none.
+    pub const DEFAULT: &'static str = "default";
+
+    /// What a tenant's name is made of.
+    pub const RULE: &'static str = "use 1 to 64 lower-case letters, digits, '.', '_' and '-'";
+
+    /// The tenant of this name; `None` if it breaks [`RULE`](Self::RULE).
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let sign = |octet: u8| {
+            octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"._-".contains(&octet)
+        };
+        ((1..=64).contains(&name.len()) && name.bytes().all(sign)).then(|| name.into())
+    }
+}
+
 name!(
     /// The id space of carrier references: one SMSC `system_id`, shared by its binds.
     Account

@@ -279,6 +279,8 @@ pub enum What {
     TimedOut(Cause),
     /// Withdrawn by the client.
     Cancelled,
+    /// Ended because its recipient has opted out.
+    OptedOut,
 }
 
 /// Why nobody can tell whether a carrier took a segment.

@@ -225,6 +225,22 @@ pub fn parse(input: &str, default_country: &str) -> Result<Msisdn, NumberError> 
     national(&digits, default_country, input.starts_with(' '))
 }
 
+/// The number of a sender as carriers write one: any usual writing, and also with its country code
+/// but without plus, and as a national number without its leading zero. A landline is one too: it
+/// has sent something. `None` for short codes and names.
+#[must_use]
+pub fn of_sender(text: &str, default_country: &str) -> Option<Msisdn> {
+    let text = text.trim();
+    let bare = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let known = parse(text, default_country).ok();
+    let zero_left_out = || parse(&format!("0{text}"), default_country).ok();
+    let plus_left_out = || international(text).ok();
+    known
+        .or_else(|| zero_left_out().filter(|_| bare && text.len() >= MIN_DIGITS))
+        .or_else(|| plus_left_out().filter(|_| bare))
+        .or_else(|| Msisdn::from_e164_digits(text.strip_prefix('+')?))
+}
+
 /// What is left of the input without its separators.
 struct Written {
     digits: String,

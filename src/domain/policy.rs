@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Account, OperatorName};
+use super::inbound::InboundRules;
 use super::msisdn::Msisdn;
 use super::retry::RetrySchedule;
 use super::text::TextRules;
@@ -34,6 +35,8 @@ pub struct Policy {
     pub limits: Limits,
     /// Networks that webhooks may reach although they are private, and without TLS.
     pub webhook_allow: Vec<ipnet::IpNet>,
+    /// What is done with messages from handsets.
+    pub inbound: InboundRules,
 }
 
 /// Limits on input, each refused with a typed error.
@@ -121,6 +124,7 @@ impl Policy {
             text_rules: HashMap::new(),
             limits,
             webhook_allow: Vec::new(),
+            inbound: InboundRules::default(),
         }
     }
 

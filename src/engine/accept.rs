@@ -136,7 +136,6 @@ impl Engine {
             .map(|checked| self.message(tenant, checked, batch, now))
             .collect();
         let max_live = self.rules().limits.max_live_messages;
-        let stored: Vec<_> = messages.iter().cloned().map(Arc::new).collect();
         let submission = Submission {
             tenant: tenant.clone(),
             idempotency,
@@ -146,14 +145,14 @@ impl Engine {
             now,
         };
         match self.store.accept(submission).await? {
-            Accepted::New(_) => {
-                for message in &stored {
-                    self.metrics.message(message);
+            Accepted::New(messages) => {
+                for message in &messages {
+                    self.accepted(message);
                 }
                 self.bells.dispatcher.notify_one();
                 Ok(Submitted {
                     batch,
-                    messages: stored,
+                    messages,
                     repeated: false,
                 })
             }

@@ -23,7 +23,7 @@ use crate::domain::id::{Account, Lane};
 use crate::domain::message::WaitReason;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::store::{Claimant, Reach, Report, StoreError};
+use crate::store::{Claimant, Claimed, Reach, Report, StoreError};
 
 /// Most messages claimed at once for one channel, so that lanes take turns.
 const BURST: usize = 16;
@@ -223,12 +223,12 @@ impl Dispatcher {
             in_line,
         };
         let claimed = engine.store.claim(lane, by, permits.len(), now).await;
-        let messages = claimed
-            .map(|claimed| claimed.messages)
-            .unwrap_or_else(|error| {
-                tracing::warn!(?lane, %error, "claim_failed");
-                Vec::new()
-            });
+        let claimed = claimed.unwrap_or_else(|error| {
+            tracing::warn!(?lane, %error, "claim_failed");
+            Claimed::default()
+        });
+        claimed.failed.iter().for_each(|c| engine.publish(c));
+        let messages = claimed.messages;
         let count = messages.len();
         let mut parts = 0;
         let mut returned = Vec::new();

@@ -18,12 +18,17 @@ use self::flights::Flights;
 use self::writings::Writings;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
+use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
+use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, State};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::{OptOut, Source};
 use crate::domain::policy::Policy;
+use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Store, StoreError, TakenIn};
 
 pub mod accept;
 mod accounts;
@@ -54,6 +59,8 @@ pub struct Engine {
     pub channels: Vec<ChannelHandle>,
     /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
     changes: broadcast::Sender<Change>,
+    /// Messages from handsets, likewise.
+    received: broadcast::Sender<Arc<Inbound>>,
     /// Wakes the dispatcher and the outbox.
     bells: Bells,
     /// Messages under way.
@@ -84,8 +91,9 @@ pub struct Parts {
     pub signing_key: [u8; 32],
 }
 
-/// Number of changes that a live listener may fall behind.
+/// Number of changes, and of messages from handsets, that a live listener may fall behind.
 const CHANGES_KEPT: usize = 4096;
+const RECEIVED_KEPT: usize = 1024;
 
 /// What wakes the engine's tasks: they never poll.
 #[derive(Debug, Default)]
@@ -111,6 +119,7 @@ impl Engine {
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let accounts = Accounts::new(&channels, &store.pauses(), &clock);
+        let (received, _) = broadcast::channel(RECEIVED_KEPT);
         Self {
             store,
             policy,
@@ -119,6 +128,7 @@ impl Engine {
             metrics,
             channels,
             changes,
+            received,
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
@@ -137,6 +147,28 @@ impl Engine {
     #[must_use]
     pub fn listen(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    /// Messages from handsets from now on.
+    #[must_use]
+    pub fn listen_to_handsets(&self) -> broadcast::Receiver<Arc<Inbound>> {
+        self.received.subscribe()
+    }
+
+    /// Opts a number out of a tenant's messages, and fails those that wait for it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn opt_out(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError> {
+        let optout = OptOut {
+            tenant: tenant.clone(),
+            number,
+            since: self.clock.now(),
+            source: Source::Api,
+        };
+        let failed = self.store.opt_out(optout).await?;
+        failed.iter().for_each(|change| self.publish(change));
+        self.store.optout(tenant, number).await
     }
 
     /// Withdraws a waiting message.
@@ -217,6 +249,29 @@ impl Engine {
             self.bells.outbox.notify_one();
             // Nobody listening is no error.
             let _ = self.changes.send(change.clone());
+        }
+    }
+
+    /// Counts a message that was accepted; one whose recipient has opted out is over already.
+    fn accepted(&self, message: &Arc<Message>) {
+        let to = message.status();
+        if to == Status::Pending {
+            self.metrics.message(message);
+            return;
+        }
+        let from = Status::Pending;
+        self.publish(&Change {
+            message: message.clone(),
+            transition: Transition { from, to },
+        });
+    }
+
+    /// Tells the world about what handsets sent.
+    fn publish_received(&self, taken: TakenIn) {
+        taken.failed.iter().for_each(|change| self.publish(change));
+        for inbound in taken.received {
+            self.bells.outbox.notify_one();
+            let _ = self.received.send(inbound);
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
             .store
             .next_deadline()
             .unwrap_or(Timestamp::NEVER)
+            .min(engine.store.next_parts_deadline().unwrap_or(prune_at))
             .min(prune_at);
         let sleep = engine.clock.sleep_until(wake_at);
         tokio::select! {
@@ -33,6 +34,7 @@ pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
             () = tokio::time::sleep(sleep) => {}
         }
         engine.act_on_deadlines().await;
+        engine.give_up_parts().await;
         if engine.clock.now() >= prune_at {
             engine.prune().await;
             prune_at = engine.clock.now() + PRUNE_EVERY;
@@ -58,6 +60,21 @@ impl Engine {
                 }
                 Err(error) => {
                     tracing::error!(%error, "deadlines_not_stored");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells texts from handsets as far as they came, once the rest of them is not awaited longer.
+    async fn give_up_parts(&self) {
+        let is_over = |at: Timestamp| at <= self.clock.now();
+        while self.store.next_parts_deadline().is_some_and(is_over) {
+            match self.store.give_up_parts(self.clock.now(), GROUP).await {
+                Ok(taken) => self.publish_received(taken),
+                Err(error) => {
+                    tracing::error!(%error, "parts_not_given_up");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     return;
                 }

@@ -14,17 +14,15 @@ use super::accounts::Answer;
 use super::flights::Onward;
 use crate::channel::{Ack, ChannelEvent, SegmentOutcome};
 use crate::domain::event::Rejection;
-use crate::domain::id::{Account, ChannelId, InboundId, Tenant};
+use crate::domain::id::{Account, ChannelId, InboundId};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Doubt, Token, WaitReason};
+use crate::domain::msisdn;
 use crate::domain::time::Timestamp;
-use crate::store::{Change, ReceiptReport, Receiving, Report};
+use crate::store::{Change, ReceiptReport, Receiving, Report, TakenIn};
 
 /// Most events of one commit.
 const GROUP: usize = 128;
-
-/// Whose inbound messages are, until an account can name its tenant.
-const INBOUND_TENANT: &str = "default";
 
 /// One group of events, sorted by what the store does with them.
 #[derive(Default)]
@@ -99,10 +97,13 @@ impl Engine {
                 receipt,
                 ack,
             } => {
-                let now = self.clock.now();
+                let (now, rules) = (self.clock.now(), self.rules());
+                // Opt-outs go by number: written one way, whichever way the carrier has.
+                let number = msisdn::of_sender(&from, &rules.default_country);
+                let from = number.map_or(from, |number| number.to_string());
                 let inbound = Inbound {
                     id: InboundId::new(now, self.random.bytes()),
-                    tenant: Tenant::from(INBOUND_TENANT),
+                    tenant: rules.inbound.tenant(&account),
                     account,
                     channel,
                     from,
@@ -110,6 +111,8 @@ impl Engine {
                     text,
                     part,
                     received_at: now,
+                    keyword: None,
+                    incomplete: false,
                 };
                 let Some(reported) = receipt else {
                     self.metrics.inbound.increment(1);
@@ -223,7 +226,7 @@ impl Engine {
         };
         let taken_in = async {
             if inbound.is_empty() {
-                Ok(())
+                Ok(TakenIn::default())
             } else {
                 self.store.take_in(inbound).await
             }
@@ -249,9 +252,9 @@ impl Engine {
                         Receiving::Parked | Receiving::Nameless => {
                             self.metrics.unmatched(channel.as_str());
                         }
-                        Receiving::TakenIn => {
+                        Receiving::TakenIn(taken) => {
                             self.metrics.inbound.increment(1);
-                            self.bells.outbox.notify_one();
+                            self.publish_received(taken);
                         }
                     }
                     ack.taken();
@@ -263,8 +266,8 @@ impl Engine {
             }
         }
         match taken_in {
-            Ok(()) => {
-                self.bells.outbox.notify_one();
+            Ok(taken) => {
+                self.publish_received(taken);
                 inbound_acks.into_iter().for_each(Ack::taken);
             }
             Err(error) => {

@@ -12,6 +12,7 @@ use super::{AccountView, ChannelView, Engine};
 use crate::channel::ChannelStatus;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
+use crate::domain::optout::Wish;
 use crate::domain::receipt::{IdWriting, NetworkError, ReceiptState};
 use crate::domain::status::Language;
 use crate::domain::text::Replacement;
@@ -128,8 +129,8 @@ pub struct Replaced<'a> {
 pub struct EventView<'a> {
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     at: Rfc3339,
-    /// `accepted`, `submitted`, `refused`, `given_back`, `in_doubt`, `receipt`, `timed_out` or
-    /// `cancelled`.
+    /// `accepted`, `submitted`, `refused`, `given_back`, `in_doubt`, `receipt`, `timed_out`,
+    /// `cancelled` or `opted_out`.
     event: &'static str,
     /// The channel, the state that a receipt reports, or the reason, by `event`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,21 +179,15 @@ pub struct InboundView<'a> {
     channel: &'a str,
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     received_at: Rfc3339,
-    /// Its place, if it is a part of a longer text.
+    /// The keyword that it is, as the configuration writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<PartView>,
-}
-
-/// Which part of a longer text.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = InboundPart)]
-pub struct PartView {
-    /// Common to all parts.
-    reference: u16,
-    /// Number of parts.
-    total: u8,
-    /// This part's number, from 1.
-    index: u8,
+    keyword: Option<&'a str>,
+    /// What the keyword has changed: true, its sender gets nothing more; false, it does again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opted_out: Option<bool>,
+    /// True if parts of it never came; `[…]` stands in their place.
+    #[serde(skip_serializing_if = "is_false")]
+    incomplete: bool,
 }
 
 /// A connection to a carrier, as operators read it.
@@ -448,6 +443,10 @@ impl<'a> From<&'a Happening> for EventView<'a> {
                 event: "cancelled",
                 ..line
             },
+            What::OptedOut => Self {
+                event: "opted_out",
+                ..line
+            },
         }
     }
 }
@@ -461,11 +460,12 @@ impl<'a> From<&'a Inbound> for InboundView<'a> {
             text: &inbound.text,
             channel: inbound.channel.as_str(),
             received_at: Rfc3339(inbound.received_at),
-            part: inbound.part.map(|part| PartView {
-                reference: part.reference,
-                total: part.total,
-                index: part.index,
-            }),
+            keyword: inbound
+                .keyword
+                .as_ref()
+                .map(|keyword| keyword.word.as_str()),
+            opted_out: inbound.effect().map(|wish| wish == Wish::Stop),
+            incomplete: inbound.incomplete,
         }
     }
 }

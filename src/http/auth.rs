@@ -27,8 +27,6 @@ use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
 use crate::store::{ApiKey, Scope, Store};
 
-/// The tenant of the admin key.
-pub(crate) const DEFAULT_TENANT: &str = "default";
 /// Wrong keys that one address may try in [`WINDOW`].
 const WRONG_KEYS_MAX: u32 = 20;
 /// Length of the count.
@@ -114,7 +112,7 @@ impl Gate {
     pub(crate) fn new(admin: &SecretString) -> Self {
         Self {
             admin: digest(admin.expose_secret()),
-            default: DEFAULT_TENANT.into(),
+            default: Tenant::DEFAULT.into(),
             wrong: Mutex::default(),
         }
     }

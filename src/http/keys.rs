@@ -21,8 +21,6 @@ use crate::store::{ApiKey, Scope};
 
 /// Longest name of a key, in characters.
 const NAME_MAX: usize = 100;
-/// Longest name of a tenant, in octets.
-const TENANT_MAX: usize = 64;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -102,14 +100,9 @@ async fn create(
         mut scopes,
     } = incoming.read()?;
     let mut errors = Vec::new();
-    let named =
-        |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"._-".contains(&octet);
-    if tenant.is_empty() || tenant.len() > TENANT_MAX || !tenant.bytes().all(named) {
-        errors.push(InputError::at(
-            "/tenant",
-            "tenant_invalid",
-            format!("use 1 to {TENANT_MAX} lower-case letters, digits, '.', '_' and '-'"),
-        ));
+    let tenant = Tenant::named(&tenant);
+    if tenant.is_none() {
+        errors.push(InputError::at("/tenant", "tenant_invalid", Tenant::RULE));
     }
     if name.trim().is_empty()
         || name.chars().count() > NAME_MAX
@@ -129,10 +122,9 @@ async fn create(
             "name one to three of send, read and admin",
         ));
     }
-    if !errors.is_empty() {
+    let (Some(tenant), true) = (tenant, errors.is_empty()) else {
         return Err(Problem::invalid_fields(errors));
-    }
-    let tenant = Tenant::from(tenant.as_str());
+    };
     let (record, key) = new_key(&engine.random, tenant, name, scopes, engine.clock.now());
     if engine.store.key(&record.prefix).is_some() {
         // Forty random bits met twice: nothing was changed, and the next try draws again.

@@ -7,7 +7,8 @@
 //!
 //! - `server` accepts connections; `auth` knows callers; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `webhooks`, `keys`, `events`, `operations` are the endpoints.
+//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `events`,
+//!   `operations` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -39,6 +40,7 @@ mod inbound;
 mod keys;
 mod messages;
 mod operations;
+mod optouts;
 mod preview;
 mod problem;
 mod server;
@@ -161,6 +163,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())
+        .merge(optouts::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
@@ -174,7 +177,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "webhooks"),
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "webhooks"),
         (name = "events"), (name = "operations"), (name = "admin")
     )
 )]

@@ -9,6 +9,7 @@ use crate::domain::id::{BatchId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
 use crate::domain::time::Timestamp;
 
 /// A kind of record that the store keeps.
@@ -38,6 +39,7 @@ records! {
     Idempotent = 1,
     Outgoing = 1,
     Webhook = 1,
+    OptOut = 1,
     ApiKey = 1,
     Pause = 1,
     Layout = 1,

@@ -11,6 +11,7 @@ use super::{ApiKey, Batch, Pause, Webhook};
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
+use crate::domain::optout::OptOut;
 use crate::domain::receipt::canonical_reference;
 
 /// Most problems that are listed; the rest are counted.
@@ -81,6 +82,7 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Webhook => readable::<Webhook>(&key, &octets, &mut findings),
             KeySpace::Pause => readable::<Pause>(&key, &octets, &mut findings),
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
+            KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }
     }
     Ok(findings)
@@ -97,6 +99,16 @@ fn readable<R: Record>(key: &[u8], octets: &[u8], findings: &mut Findings) {
             }
         }
         Err(error) => findings.problem(error.to_string()),
+    }
+}
+
+fn optout(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    readable::<OptOut>(key, octets, findings);
+    if decode::<OptOut>(key, octets).is_ok_and(|it| keys::optout(&it.tenant, it.number) != key) {
+        findings.problem(format!(
+            "{}: an opt-out stands under another's key",
+            hex(key)
+        ));
     }
 }
 

@@ -2,7 +2,7 @@
 //! UUIDv7, so that key order is creation order. An octet once assigned is never reused.
 
 use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
-use crate::domain::inbound::{Inbound, Part};
+use crate::domain::inbound::{Inbound, Numbering, Part};
 use crate::domain::msisdn::Msisdn;
 
 /// The key spaces.
@@ -37,11 +37,13 @@ pub enum KeySpace {
     Version = b'v',
     /// Webhook subscriptions, by tenant.
     Webhook = b'w',
+    /// Numbers that have opted out, by tenant.
+    OptOut = b'x',
 }
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
@@ -56,6 +58,7 @@ impl KeySpace {
         Self::Parts,
         Self::Version,
         Self::Webhook,
+        Self::OptOut,
     ];
 
     /// The key space of a key.
@@ -165,12 +168,53 @@ pub fn inbound(tenant: &Tenant, id: InboundId) -> Vec<u8> {
     )
 }
 
-/// The parts of one longer text: sender, recipient, reference and number of parts name it.
+/// The parts of one longer text: account, sender, recipient, way of numbering, reference and number
+/// of parts name it.
 #[must_use]
 pub fn parts(inbound: &Inbound, part: Part) -> Vec<u8> {
-    let names = [inbound.account.as_str(), &inbound.from, &inbound.to].join("\0");
-    let numbers = [&part.reference.to_be_bytes()[..], &[part.total]].concat();
-    key(KeySpace::Parts, &[names.as_bytes(), &[0], &numbers])
+    let numbering = match part.numbering {
+        Numbering::Header8 => 1,
+        Numbering::Header16 => 2,
+        Numbering::Sar => 3,
+    };
+    let [high, low] = part.reference.to_be_bytes();
+    let mut key = parts_of(&inbound.account, &inbound.from);
+    key.extend_from_slice(inbound.to.as_bytes());
+    key.extend_from_slice(&[0, numbering, high, low, part.total]);
+    key
+}
+
+/// How the keys of the parts that a sender sent over an account begin.
+#[must_use]
+pub fn parts_of(account: &Account, from: &str) -> Vec<u8> {
+    key(
+        KeySpace::Parts,
+        &[account.as_str().as_bytes(), &[0], from.as_bytes(), &[0]],
+    )
+}
+
+/// A tenant's opt-out of a number.
+#[must_use]
+pub fn optout(tenant: &Tenant, number: Msisdn) -> Vec<u8> {
+    key(
+        KeySpace::OptOut,
+        &[
+            tenant.as_str().as_bytes(),
+            &[0],
+            &number.as_u64().to_be_bytes(),
+        ],
+    )
+}
+
+/// Range of a tenant's opt-outs, from behind `after`.
+#[must_use]
+pub fn optout_range(tenant: &Tenant, after: Option<Msisdn>) -> (Vec<u8>, Vec<u8>) {
+    let name = tenant.as_str().as_bytes();
+    let from = after.map_or(0, |number| number.as_u64() + 1);
+    (
+        key(KeySpace::OptOut, &[name, &[0], &from.to_be_bytes()]),
+        key(KeySpace::OptOut, &[name, &[1]]),
+    )
 }
 
 /// Range of a tenant's inbound messages, up to but without `before`.

@@ -4,7 +4,7 @@
 //! again, and must still hold the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +17,12 @@ use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, lease, message, number, policy};
 use crate::domain::id::{Account, MessageId};
 use crate::domain::message::{Attempt, Doubt, Message, Progress, State, Token, WaitReason};
+use crate::domain::msisdn::Msisdn;
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
+
+mod optouts;
 
 /// Message, attempt and segment that a reference stands for.
 type Bound = (MessageId, u16, u16);
@@ -40,6 +43,8 @@ struct Model {
     over: Vec<MessageId>,
     /// Told and not yet taken by the receiver: message and revision.
     outbox: Vec<(MessageId, u32)>,
+    /// Numbers that have opted out.
+    opted_out: BTreeSet<Msisdn>,
 }
 
 impl Model {
@@ -49,7 +54,11 @@ impl Model {
             // Whoever takes a record up puts it back where it belongs.
             self.over.retain(|other| *other != id);
         }
-        let transition = message.apply(event, &self.rules, now).ok()?;
+        let mut transition = message.apply(event, &self.rules, now).ok()?;
+        if matches!(message.state, State::Waiting { .. }) && self.opted_out.contains(&message.to) {
+            let end = message.apply(&Event::OptedOut, &self.rules, now).unwrap();
+            transition.to = end.to;
+        }
         if transition.status_changed()
             && message.webhook_url.is_some()
             && message.status().is_final()
@@ -59,7 +68,13 @@ impl Model {
         Some(message.clone())
     }
 
-    fn accept(&mut self, messages: &[Message], key: u8, body: u8) -> Result<Accepted, StoreError> {
+    fn accept(
+        &mut self,
+        messages: &[Message],
+        key: u8,
+        body: u8,
+        now: Timestamp,
+    ) -> Result<Accepted, StoreError> {
         if let Some((known, ids)) = self.keys.get(&key) {
             return if *known == body {
                 let batch = self.messages[&ids[0]].batch;
@@ -73,7 +88,13 @@ impl Model {
         self.keys.insert(key, (body, ids.clone()));
         self.messages
             .extend(messages.iter().map(|message| (message.id, message.clone())));
-        Ok(Accepted::New(ids))
+        for id in &ids {
+            if self.opted_out.contains(&self.messages[id].to) {
+                self.apply(*id, &Event::OptedOut, now).unwrap();
+            }
+        }
+        let stored = ids.iter().map(|id| Arc::new(self.messages[id].clone()));
+        Ok(Accepted::New(stored.collect()))
     }
 
     /// Whether somebody may take a message, as far as accounts and recipients go.
@@ -249,6 +270,9 @@ impl Model {
             match before_claim.get(&id) {
                 Some(stored) => {
                     self.messages.insert(id, stored.clone());
+                    if self.opted_out.contains(&stored.to) {
+                        self.apply(id, &Event::OptedOut, now).unwrap();
+                    }
                 }
                 None => {
                     self.apply(id, &Event::LeaseLost, now);
@@ -426,7 +450,7 @@ impl Run {
     async fn step(&mut self, stores: &[Arc<dyn Store>]) {
         self.now += self.pick(30_000);
         let now = self.instant();
-        match self.pick(12) {
+        match self.pick(14) {
             0..=2 => {
                 let count = 1 + self.pick(4);
                 let mut messages: Vec<_> = (0..count).map(|_| self.fresh()).collect();
@@ -436,7 +460,7 @@ impl Run {
                 }
                 let key = u8::try_from(self.pick(256)).unwrap();
                 let body = u8::try_from(self.pick(2)).unwrap();
-                let expected = self.model.accept(&messages, key, body);
+                let expected = self.model.accept(&messages, key, body, now);
                 for store in stores {
                     let answer = store.accept(keyed(messages.clone(), key, body)).await;
                     assert_eq!(answer, expected);
@@ -511,6 +535,8 @@ impl Run {
                     assert_eq!(changed(answer.as_ref().ok()), expected);
                 }
             }
+            11 => self.opt_out(stores, now).await,
+            12 => self.opt_in(stores).await,
             _ => {
                 let expected = self.model.due();
                 for store in stores {
@@ -573,6 +599,7 @@ async fn play(seed: u64, worlds: &[World]) {
             taken: 0,
             over: Vec::new(),
             outbox: Vec::new(),
+            opted_out: BTreeSet::new(),
         },
         before_claim: BTreeMap::new(),
         tokens: Vec::new(),

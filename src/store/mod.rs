@@ -13,6 +13,7 @@ use thiserror::Error;
 
 pub use self::embedded::RecoverError;
 pub use self::opening::{Options, check, memory, open};
+pub use self::records::{ApiKey, Batch, FINAL_EVENTS, Scope, Webhook};
 pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
@@ -23,6 +24,7 @@ use crate::domain::id::{
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, Token, WaitReason};
 use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
 use crate::domain::receipt::{IdWriting, Receipt};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
@@ -40,7 +42,10 @@ pub mod kv;
 mod lockstep;
 pub mod memory;
 mod opening;
+mod opted_out;
 mod outbox;
+mod part_sets;
+mod records;
 pub mod sled;
 
 /// Durable state of the gateway.
@@ -49,10 +54,12 @@ pub trait Store: Send + Sync + 'static {
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
-    /// ids again, another body is `Conflict`.
+    /// ids again, another body is `Conflict`. A message to a number that has opted out is stored as
+    /// failed.
     async fn accept(&self, submission: Submission) -> Result<Accepted, StoreError>;
 
-    /// Takes up to `limit` messages of `lane` that are due at `now` and within reach, for sending.
+    /// Takes up to `limit` messages of `lane` that are due at `now` and within reach, for sending. One
+    /// whose recipient has opted out in the meantime is not among them: it fails.
     ///
     /// Where the message is to be sent at most once, its claim is durable before this returns;
     /// elsewhere a crash forgets it, and the message is sent again: the same as if it were known.
@@ -90,8 +97,29 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Change, StoreError>;
 
-    /// Stores what a handset sent; a repetition of the same id changes nothing.
-    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<(), StoreError>;
+    /// Stores what handsets sent; a repetition of the same id changes nothing. Parts become a
+    /// message when the last one comes. A keyword opts its sender out, or in again, in the same
+    /// commit, and opting out fails what waits for it.
+    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<TakenIn, StoreError>;
+    /// Makes messages of at most `limit` texts whose missing parts are no longer awaited.
+    async fn give_up_parts(&self, now: Timestamp, limit: usize) -> Result<TakenIn, StoreError>;
+    /// When missing parts are next given up.
+    fn next_parts_deadline(&self) -> Option<Timestamp>;
+
+    /// Opts a number out, and fails what waits for it in the same commit. A number that is opted
+    /// out already stays so since when it is.
+    async fn opt_out(&self, optout: OptOut) -> Result<Vec<Change>, StoreError>;
+    /// Ends an opt-out; `NotFound` if there is none.
+    async fn opt_in(&self, tenant: &Tenant, number: Msisdn) -> Result<(), StoreError>;
+    /// The opt-out of a number; `NotFound` if there is none.
+    async fn optout(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError>;
+    /// A page of a tenant's opt-outs by number, those after `after`.
+    async fn optouts(
+        &self,
+        tenant: &Tenant,
+        after: Option<Msisdn>,
+        limit: usize,
+    ) -> Result<Page<OptOut>, StoreError>;
 
     /// Up to `limit` webhook deliveries that are due, no two of one message to one target, none for
     /// an origin of `busy`. A delivery handed out is not handed out again until it is settled.
@@ -225,8 +253,8 @@ pub struct Idempotency {
 /// The answer to a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// Stored now.
-    New(Vec<MessageId>),
+    /// Stored now: the records, in the order of submission.
+    New(Vec<Arc<Message>>),
     /// Stored before, under the same idempotency key and body.
     Repeated {
         /// The first answer's batch.
@@ -288,6 +316,17 @@ pub struct Claimed {
     pub messages: Vec<Message>,
     /// When the lane has work again within the same reach.
     pub next_due: Option<Timestamp>,
+    /// Messages that failed instead, because their recipients have opted out.
+    pub failed: Vec<Change>,
+}
+
+/// What became of messages from handsets.
+#[derive(Clone, Debug, Default)]
+pub struct TakenIn {
+    /// Messages that are now there to be read; a part of several is not, until it is one of them.
+    pub received: Vec<Arc<Inbound>>,
+    /// Messages that failed because their recipients opted out.
+    pub failed: Vec<Change>,
 }
 
 /// What a channel reports about one claim.
@@ -386,7 +425,7 @@ pub enum Receiving {
     /// It names no message, and its handset does not tell which one is meant either.
     Nameless,
     /// It only looked like a receipt, and was taken in as a message from the handset.
-    TakenIn,
+    TakenIn(TakenIn),
 }
 
 /// A webhook delivery that is due.
@@ -457,62 +496,6 @@ pub enum Settled {
     GivenUp,
 }
 
-/// A tenant's subscription to events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Webhook {
-    /// Its id.
-    pub id: String,
-    /// Whose.
-    pub tenant: Tenant,
-    /// Where to post.
-    pub url: String,
-    /// Event types wanted; empty means the final ones of messages.
-    pub types: Vec<String>,
-    /// Signing secret, `whsec_…` as Standard Webhooks writes it.
-    pub secret: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-impl Webhook {
-    /// True if it wants events of this type.
-    #[must_use]
-    pub fn wants(&self, kind: &str) -> bool {
-        if self.types.is_empty() {
-            FINAL_EVENTS.contains(&kind)
-        } else {
-            self.types.iter().any(|wanted| wanted == kind)
-        }
-    }
-}
-
-/// The event types that a subscription without a word gets.
-pub const FINAL_EVENTS: [&str; 4] = [
-    "message.delivered",
-    "message.expired",
-    "message.failed",
-    "message.cancelled",
-];
-
-/// An API key, without its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApiKey {
-    /// Public part, by which it is found and shown.
-    pub prefix: String,
-    /// SHA-256 of the whole key.
-    pub hash: [u8; 32],
-    /// What it is for, in the administrator's words.
-    pub name: String,
-    /// Whose.
-    pub tenant: Tenant,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
-}
-
 /// An account, or one of its binds, that an operator has paused: it takes no messages until it is
 /// resumed, whatever happens to the process meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -521,18 +504,6 @@ pub struct Pause {
     pub name: String,
     /// Since when.
     pub at: Timestamp,
-}
-
-/// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Send and cancel messages.
-    Send,
-    /// Read messages, events, channels.
-    Read,
-    /// Everything, keys included.
-    Admin,
 }
 
 /// Which messages to list.
@@ -567,19 +538,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where to go on, if there may be more: the id of the last record looked at.
     pub next: Option<uuid::Uuid>,
-}
-
-/// One submission of several messages.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
-    /// Its id.
-    pub id: BatchId,
-    /// Whose.
-    pub tenant: Tenant,
-    /// Its messages, in the order of submission.
-    pub messages: Vec<MessageId>,
-    /// When it was accepted.
-    pub created_at: Timestamp,
 }
 
 /// Figures that the store knows without looking.

@@ -8,7 +8,7 @@ use crate::client::send;
 use crate::{gateway, hello};
 
 /// Every endpoint; a new one is added here and found in the document.
-const ENDPOINTS: [(&str, &str); 24] = [
+const ENDPOINTS: [(&str, &str); 28] = [
     ("post", "/v1/messages"),
     ("get", "/v1/messages"),
     ("get", "/v1/messages/{id}"),
@@ -17,6 +17,10 @@ const ENDPOINTS: [(&str, &str); 24] = [
     ("post", "/v1/batches"),
     ("get", "/v1/batches/{id}"),
     ("get", "/v1/inbound"),
+    ("get", "/v1/optouts"),
+    ("get", "/v1/optouts/{number}"),
+    ("put", "/v1/optouts/{number}"),
+    ("delete", "/v1/optouts/{number}"),
     ("post", "/v1/webhooks"),
     ("get", "/v1/webhooks"),
     ("get", "/v1/webhooks/secret"),

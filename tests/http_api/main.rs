@@ -10,6 +10,7 @@ mod document;
 mod input;
 mod messages;
 mod operations;
+mod optouts;
 mod preview;
 
 use std::sync::Arc;

@@ -68,7 +68,7 @@ impl Tally {
                 match happening.what {
                     What::Doubt(_) => self.add("doubt", 1),
                     What::Refused(_) => self.add("refused", 1),
-                    What::Submitted(_) => submitted = true,
+                    What::Submitted { .. } => submitted = true,
                     What::Receipt { .. } => early |= !submitted,
                     _ => {}
                 }

@@ -3,7 +3,7 @@
 use super::deliver::{Address, Deliver, tag};
 use super::receipt::handset;
 use super::text::Reading;
-use crate::domain::inbound::Part;
+use crate::domain::inbound::{Numbering, Part};
 use crate::pdu::udh::{self, Reference};
 
 /// A message from a handset, or a part of one.
@@ -30,11 +30,12 @@ pub fn read(deliver: &Deliver, reading: Reading) -> Received {
     {
         octets = rest;
         if let Some(concat) = header.concat {
-            let reference = match concat.reference {
-                Reference::Eight(reference) => u16::from(reference),
-                Reference::Sixteen(reference) => reference,
+            let (numbering, reference) = match concat.reference {
+                Reference::Eight(reference) => (Numbering::Header8, u16::from(reference)),
+                Reference::Sixteen(reference) => (Numbering::Header16, reference),
             };
             part = Some(Part {
+                numbering,
                 reference,
                 total: concat.total,
                 index: concat.index,
@@ -57,6 +58,7 @@ fn sar(deliver: &Deliver) -> Option<Part> {
     let index = u8::try_from(number(tag::SAR_SEGMENT_SEQNUM)?).ok()?;
     let reference = number(tag::SAR_MSG_REF_NUM)?;
     (1..=total).contains(&index).then_some(Part {
+        numbering: Numbering::Sar,
         reference,
         total,
         index,
@@ -117,6 +119,7 @@ mod tests {
         assert_eq!(
             received.part,
             Some(Part {
+                numbering: Numbering::Header16,
                 reference: 0x1234,
                 total: 2,
                 index: 1
@@ -133,6 +136,7 @@ mod tests {
         assert_eq!(
             received.part,
             Some(Part {
+                numbering: Numbering::Sar,
                 reference: 9,
                 total: 3,
                 index: 2

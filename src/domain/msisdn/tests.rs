@@ -341,3 +341,31 @@ proptest! {
         prop_assert!(masked.chars().filter(|&c| c == '•').count() * 3 >= national);
     }
 }
+
+#[test]
+fn senders_are_known_however_the_carrier_writes_them() {
+    for text in [
+        "+33612345678",
+        "33612345678",
+        "0033612345678",
+        "0612345678",
+        "612345678",
+        " 06 12 34 56 78 ",
+    ] {
+        let number = of_sender(text, "FR").unwrap();
+        assert_eq!(number.digits(), "33612345678", "{text:?}");
+    }
+    for (text, digits) in [
+        ("447700900123", "447700900123"),
+        ("+447700900123", "447700900123"),
+        // Guadeloupe, dialled from France.
+        ("+33690123456", "590690123456"),
+        // A landline.
+        ("+33123456789", "33123456789"),
+    ] {
+        assert_eq!(of_sender(text, "FR").unwrap().digits(), digits, "{text:?}");
+    }
+    for text in ["", "36111", "3611", "AMELI", "SNCF 2026", "+", "0"] {
+        assert_eq!(of_sender(text, "FR"), None, "{text:?}");
+    }
+}

@@ -10,7 +10,8 @@ use super::*;
 use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{at, batch_id, in_parts, lease, message_id, number, policy, random};
 use crate::domain::id::InboundId;
-use crate::domain::inbound::Part;
+use crate::domain::inbound::{Numbering, Part};
+use crate::domain::optout::{Keyword, Source, Wish};
 use crate::domain::policy::OnDoubt;
 use crate::domain::receipt::{Receipt, ReceiptState};
 use crate::domain::sender::Sender;
@@ -121,13 +122,31 @@ fn every_record_of_version_1_is_read_for_ever() {
         to: "36100".to_owned(),
         text: "STOP \u{20ac} \u{1f600}".to_owned(),
         part: Some(Part {
+            numbering: Numbering::Header16,
             reference: 300,
             total: 3,
             index: 2,
         }),
         received_at: at(3),
+        keyword: Some(Keyword {
+            word: "STOP".to_owned(),
+            wish: Wish::Stop,
+        }),
+        incomplete: true,
     };
     golden("inbound", &inbound);
+    golden(
+        "optout",
+        &OptOut {
+            tenant: "shop".into(),
+            number: number(1),
+            since: at(3),
+            source: Source::Keyword {
+                inbound: inbound.id,
+                wording: "Stop.".to_owned(),
+            },
+        },
+    );
     golden(
         "bound",
         &Bound {

@@ -260,9 +260,11 @@ async fn what_a_handset_sent_is_told_once(world: World) {
         channel: "a#1".into(),
         from: "+33612345678".to_owned(),
         to: "36100".to_owned(),
-        text: "STOP".to_owned(),
+        text: "Bonjour".to_owned(),
         part: None,
         received_at: at(1),
+        keyword: None,
+        incomplete: false,
     };
     for _ in 0..2 {
         store.take_in(vec![inbound.clone()]).await.unwrap();

@@ -175,6 +175,8 @@ fn inbound(n: u64, tenant: &str) -> Inbound {
         text: format!("text {n}"),
         part: None,
         received_at,
+        keyword: None,
+        incomplete: false,
     }
 }
 

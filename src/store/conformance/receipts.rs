@@ -437,6 +437,8 @@ async fn a_text_that_looks_like_a_receipt_is_one_only_under_an_id_of_ours(world:
             text: format!("id:{reference} stat:DELIVRD dlvrd:001"),
             part: None,
             received_at: at(2),
+            keyword: None,
+            incomplete: false,
         };
         ReceiptReport {
             handset: Some(number(from)),
@@ -447,7 +449,7 @@ async fn a_text_that_looks_like_a_receipt_is_one_only_under_an_id_of_ours(world:
     // Under no id of ours, and under one of ours from somebody else's handset.
     for unknown in [looks_like("other", 1), looks_like("abc", 555)] {
         let outcome = store.receives(unknown, at(2)).await;
-        assert!(matches!(outcome, Receiving::TakenIn), "{outcome:?}");
+        assert!(matches!(outcome, Receiving::TakenIn(_)), "{outcome:?}");
     }
     let taken = store.inbound(&shop(), None, 10).await.unwrap().items;
     assert_eq!((taken.len(), store.gauges(at(2)).orphans), (1, 0));

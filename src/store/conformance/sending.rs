@@ -103,7 +103,7 @@ async fn fifty_at_once_with_one_key_store_one_message(world: World) {
     let mut repeated = HashSet::new();
     while let Some(answer) = calls.join_next().await {
         match answer.unwrap() {
-            Accepted::New(ids) => new.push(ids[0]),
+            Accepted::New(messages) => new.push(messages[0].id),
             Accepted::Repeated { messages, .. } => {
                 repeated.insert(messages[0]);
             }

@@ -217,7 +217,7 @@ pub(in crate::store) fn all() -> Query {
 impl dyn Store {
     pub(in crate::store) async fn takes(&self, messages: Vec<Message>) -> Vec<MessageId> {
         match self.accept(submission(messages)).await.unwrap() {
-            Accepted::New(ids) => ids,
+            Accepted::New(messages) => messages.iter().map(|message| message.id).collect(),
             repeated @ Accepted::Repeated { .. } => panic!("{repeated:?}"),
         }
     }

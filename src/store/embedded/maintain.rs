@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Embedded, Shared};
-use crate::domain::inbound::Parts;
 use crate::domain::message::Message;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{Idempotent, Orphans, decode};
@@ -21,8 +20,6 @@ const TURN: usize = 64;
 const LOOKED_AT: usize = 500;
 /// How long receipts wait for a message that they belong to.
 const ORPHAN_KEPT: Duration = Duration::from_hours(7 * 24);
-/// How long the missing parts of a text from a handset are awaited.
-const PARTS_AWAITED: Duration = Duration::from_hours(24);
 /// How long an idempotency key protects.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(7 * 24);
 
@@ -46,10 +43,7 @@ impl<K: Kv> Embedded<K> {
             for key in found.others {
                 txn.write(key, None);
             }
-            found
-                .parts
-                .into_iter()
-                .try_for_each(|key| txn.give_up_parts(key))
+            Ok(())
         })
         .await?;
         Ok(more)
@@ -86,13 +80,12 @@ impl<K: Kv> Embedded<K> {
 struct Old {
     messages: Vec<Message>,
     orphans: Vec<Vec<u8>>,
-    parts: Vec<Vec<u8>>,
     others: Vec<Vec<u8>>,
 }
 
 impl Old {
     fn is_empty(&self) -> bool {
-        let lists = [&self.orphans, &self.parts, &self.others];
+        let lists = [&self.orphans, &self.others];
         self.messages.is_empty() && lists.iter().all(|list| list.is_empty())
     }
 }
@@ -130,16 +123,6 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     for (key, octets) in go_on(kv, shared, KeySpace::Orphan)? {
         if now.since(decode::<Orphans>(&key, &octets)?.since) >= ORPHAN_KEPT {
             old.orphans.push(key);
-        }
-    }
-    for (key, octets) in go_on(kv, shared, KeySpace::Parts)? {
-        let parts: Parts = decode(&key, &octets)?;
-        let since = parts
-            .came
-            .first()
-            .map_or(now, |inbound| inbound.received_at);
-        if now.since(since) >= PARTS_AWAITED {
-            old.parts.push(key);
         }
     }
     for (key, octets) in go_on(kv, shared, KeySpace::Idempotency)? {

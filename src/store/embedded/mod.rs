@@ -12,15 +12,20 @@ use super::codec::decode;
 use super::index::Index;
 use super::keys::KeySpace;
 use super::kv::{Kv, KvError};
+use super::opted_out::OptedOut;
 use super::outbox::Outbox;
+use super::part_sets::PartSets;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
     Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission,
+    TakenIn,
     Webhook, keys,
 };
 use crate::domain::event::Event;
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::message::{Lease, Message, State};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::time::Timestamp;
 
@@ -48,6 +53,8 @@ pub(super) struct Shared {
     pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.
     pub(super) orphans: AtomicI64,
+    pub(super) opted_out: RwLock<OptedOut>,
+    pub(super) part_sets: Mutex<PartSets>,
     pub(super) retention: Duration,
     /// Where pruning goes on in the key spaces that do not sort by age.
     pub(super) prune_cursors: Mutex<HashMap<KeySpace, Vec<u8>>>,
@@ -201,7 +208,12 @@ impl<K: Kv> Store for Embedded<K> {
             return Err(StoreError::Unavailable(problem));
         }
         let policy = self.shared.policy.borrow().clone();
-        let claimed = self.claim_now(lane, &by, limit, now, &policy);
+        let (mut claimed, opted_out) = self.claim_now(lane, &by, limit, now, &policy);
+        if !opted_out.is_empty() {
+            claimed.failed = self
+                .write(true, move |txn| txn.fail_opted_out(opted_out, now))
+                .await?;
+        }
         let careful: Vec<Message> = claimed
             .messages
             .iter()
@@ -258,11 +270,52 @@ impl<K: Kv> Store for Embedded<K> {
             .await
     }
 
-    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<(), StoreError> {
+    async fn take_in(&self, inbound: Vec<Inbound>) -> Result<TakenIn, StoreError> {
         self.write(true, move |txn| {
-            inbound.iter().try_for_each(|one| txn.take_in(one))
+            let mut taken = TakenIn::default();
+            for one in inbound {
+                txn.take_in(one, &mut taken)?;
+            }
+            Ok(taken)
         })
         .await
+    }
+
+    async fn give_up_parts(&self, now: Timestamp, limit: usize) -> Result<TakenIn, StoreError> {
+        self.write(true, move |txn| txn.give_up_parts(now, limit))
+            .await
+    }
+
+    fn next_parts_deadline(&self) -> Option<Timestamp> {
+        let sets = self.shared.part_sets.lock();
+        sets.unwrap_or_else(PoisonError::into_inner).next()
+    }
+
+    async fn opt_out(&self, optout: OptOut) -> Result<Vec<Change>, StoreError> {
+        self.write(true, move |txn| txn.opt_out(&optout)).await
+    }
+
+    async fn opt_in(&self, tenant: &Tenant, number: Msisdn) -> Result<(), StoreError> {
+        let tenant = tenant.clone();
+        self.write(true, move |txn| txn.opt_in(&tenant, number))
+            .await
+    }
+
+    async fn optout(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError> {
+        self.check_open()?;
+        let key = keys::optout(tenant, number);
+        decode(&key, &self.kv.get(&key)?.ok_or(StoreError::NotFound)?)
+    }
+
+    async fn optouts(
+        &self,
+        tenant: &Tenant,
+        after: Option<Msisdn>,
+        limit: usize,
+    ) -> Result<Page<OptOut>, StoreError> {
+        self.check_open()?;
+        let (kv, tenant) = (self.kv.clone(), tenant.clone());
+        self.blocking(move || read::optouts(&*kv, &tenant, after, limit)).await
     }
 
     async fn outbox_due(
@@ -534,7 +587,8 @@ impl<K: Kv> Embedded<K> {
         })
     }
 
-    /// Leases what is due, in memory: a crash forgets it, and the messages are due again.
+    /// Leases what is due, in memory: a crash forgets it, and the messages are due again. Names also
+    /// those that are out of the lane's order now because their recipients have opted out.
     fn claim_now(
         &self,
         lane: &Lane,
@@ -542,12 +596,13 @@ impl<K: Kv> Embedded<K> {
         limit: usize,
         now: Timestamp,
         policy: &Policy,
-    ) -> Claimed {
+    ) -> (Claimed, Vec<MessageId>) {
         let mut index = self.shared.index();
         if !by.in_line {
             index.dissolve_lines(lane);
         }
         let mut messages = Vec::new();
+        let mut opted_out = Vec::new();
         while messages.len() < limit {
             let Some(id) = index.pop(lane, &by.reach, now) else {
                 break;
@@ -563,6 +618,11 @@ impl<K: Kv> Embedded<K> {
             let State::Waiting { due_at, .. } = message.state else {
                 continue;
             };
+            if self.shared.is_opted_out(&message.tenant, message.to) {
+                opted_out.push(id);
+                index.pass_over(&message);
+                continue;
+            }
             // One that has left in part goes on: it was before whatever is leased.
             let first = message.pinned_to().is_some();
             if by.in_line && !first && index.stand_in_line(&message, due_at) {
@@ -583,9 +643,11 @@ impl<K: Kv> Embedded<K> {
                 index.pass_over(&waiting);
             }
         }
-        Claimed {
+        let claimed = Claimed {
             messages,
             next_due: index.next_due(lane, &by.reach),
-        }
+            failed: Vec::new(),
+        };
+        (claimed, opted_out)
     }
 }

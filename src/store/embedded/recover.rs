@@ -2,7 +2,7 @@
 //!
 //! A message whose batch has no seal was never promised and goes. A message whose lease was
 //! durable when the process died may or may not have left: it is doubtful, by the rule of its
-//! operator. Everything else is as it was; leases that only memory held are forgotten, and their
+//! operator. One whose recipient has opted out while it was leaving fails. Everything else is as it was; leases that only memory held are forgotten, and their
 //! messages are due again.
 
 use std::collections::HashSet;
@@ -14,15 +14,18 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::Shared;
+use super::txn::read_part_sets;
 use crate::domain::event::Event;
 use crate::domain::id::BatchId;
 use crate::domain::message::{Message, State};
+use crate::domain::optout::OptOut;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{LAYOUT, Layout, Outgoing, decode, encode};
 use crate::store::index::Index;
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Write};
+use crate::store::opted_out::OptedOut;
 use crate::store::outbox::{Outbox, deliveries};
 use crate::store::{OutboxEvent, StoreError, Webhook};
 
@@ -56,6 +59,10 @@ pub(super) fn recover<K: Kv>(
     let rules = policy.borrow().clone();
     let webhooks: Vec<Webhook> = read_all(kv, KeySpace::Webhook)?;
     let (mut outbox, mut next_seq) = read_outbox(kv)?;
+    let mut opted_out = OptedOut::default();
+    for OptOut { tenant, number, .. } in read_all(kv, KeySpace::OptOut)? {
+        opted_out.insert(&tenant, number);
+    }
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
     let mut sealed: HashSet<BatchId> = HashSet::new();
@@ -82,8 +89,17 @@ pub(super) fn recover<K: Kv>(
             }
             sealed.insert(batch);
         }
+        let mut changed = false;
         if matches!(message.state, State::Leased(_)) {
-            let _ = message.apply(&Event::LeaseLost, &rules, now);
+            changed = message.apply(&Event::LeaseLost, &rules, now).is_ok();
+        }
+        // It was leaving when its recipient opted out, and has not left.
+        if matches!(message.state, State::Waiting { .. })
+            && opted_out.contains(&message.tenant, message.to)
+        {
+            changed |= message.apply(&Event::OptedOut, &rules, now).is_ok();
+        }
+        if changed {
             let record = encode(&message)?;
             if message.status().is_final() {
                 repairs.push((key, None));
@@ -110,6 +126,7 @@ pub(super) fn recover<K: Kv>(
         pair?;
         orphans += 1;
     }
+    let part_sets = read_part_sets(kv, rules.inbound.parts_timeout)?;
     let live = index.live();
     tracing::info!(live, webhooks = outbox.len(), unreadable, "store_ready");
     Ok(Shared {
@@ -126,6 +143,8 @@ pub(super) fn recover<K: Kv>(
         ),
         pauses: Mutex::new(read_all(kv, KeySpace::Pause)?),
         orphans: AtomicI64::new(orphans),
+        opted_out: RwLock::new(opted_out),
+        part_sets: Mutex::new(part_sets),
         retention,
         prune_cursors: Mutex::default(),
         live_bytes: AtomicU64::new(0),

@@ -24,7 +24,10 @@ use crate::store::{
 
 mod commit;
 mod inbound;
+mod optouts;
 mod receipts;
+
+pub(super) use inbound::read_part_sets;
 
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
 /// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
@@ -47,7 +50,7 @@ pub(super) struct Txn<'a, K> {
     positions: HashMap<Vec<u8>, usize>,
     held: HashMap<MessageId, Held>,
     /// Messages of this group that no record existed for.
-    fresh: Vec<Message>,
+    fresh: Vec<Arc<Message>>,
     outgoing: Vec<(u64, Outgoing)>,
     settled: Vec<(u64, Settled)>,
     /// How many of `outgoing` the engine has.
@@ -134,13 +137,17 @@ impl<'a, K: Kv> Txn<'a, K> {
         }
     }
 
+    /// True if there is a record under this key.
+    fn is_there(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(match self.positions.get(key) {
+            Some(position) => self.writes[*position].1.is_some(),
+            None => self.read(key)?.is_some(),
+        })
+    }
+
     /// Removes a record; `NotFound` if there is none.
     pub(super) fn remove_record(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
-        let there = match self.positions.get(&key) {
-            Some(position) => self.writes[*position].1.is_some(),
-            None => self.read(&key)?.is_some(),
-        };
-        if !there {
+        if !self.is_there(&key)? {
             return Err(StoreError::NotFound);
         }
         self.write(key, None);
@@ -188,10 +195,11 @@ impl<'a, K: Kv> Txn<'a, K> {
         event: &Event,
         now: Timestamp,
     ) -> Result<Result<Change, Refused>, StoreError> {
-        let policy = self.policy.clone();
+        let (policy, shared) = (self.policy.clone(), self.shared);
         let held = self.hold(id)?;
-        let transition = match Arc::make_mut(&mut held.message).apply(event, &policy, now) {
-            Ok(transition) => transition,
+        let message = Arc::make_mut(&mut held.message);
+        let transition = match message.apply(event, &policy, now) {
+            Ok(transition) => shared.fail_if_opted_out(message, transition, &policy, now),
             Err(refused) => return Ok(Err(refused)),
         };
         held.dirty = true;
@@ -255,15 +263,26 @@ impl<'a, K: Kv> Txn<'a, K> {
             return Err(StoreError::Full);
         }
         let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+        let mut accepted: Vec<_> = messages.into_iter().map(Arc::new).collect();
         // In pieces only where there is a seal to tell a whole submission from a torn one.
-        let large = batch.is_some() && messages.len() > PIECE;
-        for (count, message) in messages.into_iter().enumerate() {
+        let large = batch.is_some() && accepted.len() > PIECE;
+        for (count, message) in accepted.iter().enumerate() {
             if large && count % PIECE == 0 {
                 self.flush_piece()?;
             }
-            self.put(keys::live(message.id), &message)?;
+            self.put(keys::live(message.id), &**message)?;
             self.write(keys::recipient(message.to, message.id), Some(Vec::new()));
-            self.fresh.push(message);
+        }
+        // Ended together with the seal: of a torn submission only live records are there to go.
+        for message in &mut accepted {
+            if self.shared.is_opted_out(&message.tenant, message.to) {
+                self.in_hand(message.clone());
+                if let Ok(change) = self.apply(message.id, &Event::OptedOut, now)? {
+                    *message = change.message;
+                }
+            } else {
+                self.fresh.push(message.clone());
+            }
         }
         // The seal: written last, so that recovery can tell a whole batch from a torn one.
         if let Some(id) = batch {
@@ -281,12 +300,12 @@ impl<'a, K: Kv> Txn<'a, K> {
             let record = Idempotent {
                 body,
                 batch,
-                messages: ids.clone(),
+                messages: ids,
                 at: now,
             };
             self.put(keys::idempotency(&key), &record)?;
         }
-        Ok(Accepted::New(ids))
+        Ok(Accepted::New(accepted))
     }
 
     pub(super) fn persist(&mut self, message: &Message) -> Result<(), StoreError> {

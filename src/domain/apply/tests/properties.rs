@@ -49,6 +49,7 @@ fn event_of(message: &Message, (kind, a, b, c): (u8, u8, u8, u8)) -> Event {
         _ => match a % 4 {
             0 => Event::LeaseLost,
             1 => Event::Cancelled,
+            2 if b % 2 == 0 => Event::OptedOut,
             _ => Event::DeadlinePassed,
         },
     }
@@ -89,14 +90,17 @@ fn check_step(before: &Message, after: &Message, event: &Event, step: Result<Tra
     if let State::Final(old) = before.state {
         match after.state {
             State::Final(new) => {
-                let resolved = old == Outcome::Failed(Cause::InDoubt);
+                let resolved = matches!(old, Outcome::Failed(Cause::InDoubt | Cause::OptedOut));
                 assert!(rank(new) >= rank(old) || resolved, "{old:?} → {new:?}");
                 if old == Outcome::Cancelled && new != Outcome::Cancelled {
                     assert!(after.has_left());
                 }
             }
             State::Submitted { .. } => {
-                assert_eq!(old, Outcome::Failed(Cause::InDoubt), "{event:?}");
+                assert!(
+                    matches!(old, Outcome::Failed(Cause::InDoubt | Cause::OptedOut)),
+                    "{event:?}"
+                );
                 assert!(matches!(event, Event::SegmentAccepted { .. }));
             }
             _ => panic!("{old:?} was left for {:?} by {event:?}", after.state),

@@ -19,7 +19,7 @@ use crate::domain::receipt::{
 use crate::domain::time::Timestamp;
 use crate::store::codec::{Bound, Orphans};
 use crate::store::kv::Kv;
-use crate::store::{Change, ReceiptReport, Receiving, StoreError, keys};
+use crate::store::{Change, ReceiptReport, Receiving, StoreError, TakenIn, keys};
 
 /// How much earlier than the answer to its submission a receipt may come.
 const OVERTAKING: Duration = Duration::from_secs(60);
@@ -130,9 +130,10 @@ impl<K: Kv> Txn<'_, K> {
             self.lookup(&report, now)?
         };
         let Some((bound, writing)) = found else {
-            if let Some(inbound) = &report.otherwise {
-                self.take_in(inbound)?;
-                return Ok(Receiving::TakenIn);
+            if let Some(inbound) = report.otherwise {
+                let mut taken = TakenIn::default();
+                self.take_in(*inbound, &mut taken)?;
+                return Ok(Receiving::TakenIn(taken));
             }
             if report.reference.is_empty() {
                 return Ok(Receiving::Nameless);

@@ -1,0 +1,165 @@
+//! Opting out and in. From the commit of an opt-out on nothing waits for its number: what waited
+//! has failed in that commit, what is accepted later is failed by its own, and what was leaving then
+//! fails when it would wait again.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use super::{Held, Shared, Txn};
+use crate::domain::apply::Transition;
+use crate::domain::event::Event;
+use crate::domain::id::{MessageId, Tenant};
+use crate::domain::message::{Message, State};
+use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
+use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
+use crate::store::kv::Kv;
+use crate::store::{Change, StoreError, keys};
+
+impl<K: Kv> Txn<'_, K> {
+    /// Opts a number out and fails what waits for it. One that is out already stays as it is.
+    pub(in crate::store::embedded) fn opt_out(
+        &mut self,
+        optout: &OptOut,
+    ) -> Result<Vec<Change>, StoreError> {
+        let OptOut {
+            tenant,
+            number,
+            since,
+            ..
+        } = optout;
+        if self.shared.is_opted_out(tenant, *number) {
+            return Ok(Vec::new());
+        }
+        let waiting = self.waiting_for(tenant, *number)?;
+        self.put(keys::optout(tenant, *number), optout)?;
+        self.shared
+            .opted_out
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tenant, *number);
+        let mut failed = Vec::with_capacity(waiting.len());
+        for id in waiting {
+            failed.extend(self.apply(id, &Event::OptedOut, *since)?.ok());
+        }
+        Ok(failed)
+    }
+
+    /// Ends an opt-out; `NotFound` if there is none.
+    pub(in crate::store::embedded) fn opt_in(
+        &mut self,
+        tenant: &Tenant,
+        number: Msisdn,
+    ) -> Result<(), StoreError> {
+        self.remove_record(keys::optout(tenant, number))?;
+        self.shared
+            .opted_out
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(tenant, number);
+        Ok(())
+    }
+
+    /// The messages of a tenant that wait for a number, found by the index of recipients.
+    fn waiting_for(
+        &mut self,
+        tenant: &Tenant,
+        number: Msisdn,
+    ) -> Result<BTreeSet<MessageId>, StoreError> {
+        let waits = |message: &Message| {
+            message.tenant == *tenant
+                && message.to == number
+                && matches!(message.state, State::Waiting { .. })
+        };
+        // Those that this group has accepted are taken in hand: no claim can see them yet.
+        let fresh = std::mem::take(&mut self.fresh);
+        let (mine, others): (Vec<_>, _) = fresh.into_iter().partition(|message| waits(message));
+        self.fresh = others;
+        let mut found: BTreeSet<_> = mine.iter().map(|message| message.id).collect();
+        mine.into_iter().for_each(|message| self.in_hand(message));
+        let ids: Vec<_> = self
+            .kv
+            .scan(keys::recipient_range(number, None), false)
+            .map(|pair| pair.map(|(key, _)| keys::trailing_id(&key)))
+            .collect::<Result<_, _>>()
+            .map_err(|error| self.fail(error.into()))?;
+        for id in ids.into_iter().flatten() {
+            let id = MessageId(uuid::Uuid::from_bytes(id));
+            let mine = match self.held.get(&id) {
+                Some(held) => waits(&held.message),
+                // What is leaving is not recalled; it is looked at again if it comes back.
+                None if self.index().leased(id).is_some() => false,
+                None => match self.get::<Message>(&keys::live(id)) {
+                    Ok(message) => message.is_some_and(|message| waits(&message)),
+                    // It can never be sent either.
+                    Err(StoreError::Corrupt { .. }) => false,
+                    Err(error) => return Err(error),
+                },
+            };
+            if mine {
+                found.insert(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes a message in hand that this group has accepted.
+    pub(super) fn in_hand(&mut self, message: Arc<Message>) {
+        let held = Held {
+            stored_final: false,
+            dirty: false,
+            message,
+        };
+        self.held.insert(held.message.id, held);
+    }
+
+    /// Fails messages whose turn came after their recipients had opted out.
+    pub(in crate::store::embedded) fn fail_opted_out(
+        &mut self,
+        ids: Vec<MessageId>,
+        now: Timestamp,
+    ) -> Result<Vec<Change>, StoreError> {
+        let mut failed = Vec::with_capacity(ids.len());
+        for id in ids {
+            let message = &self.hold(id)?.message;
+            let (tenant, to) = (message.tenant.clone(), message.to);
+            // A start may have come between the look and this.
+            if self.shared.is_opted_out(&tenant, to) {
+                failed.extend(self.apply(id, &Event::OptedOut, now)?.ok());
+            }
+        }
+        Ok(failed)
+    }
+}
+
+impl Shared {
+    /// True if the tenant may not write to the number.
+    pub(in crate::store::embedded) fn is_opted_out(&self, tenant: &Tenant, number: Msisdn) -> bool {
+        self.opted_out
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(tenant, number)
+    }
+
+    /// Fails a message that an event has left waiting, if its recipient has opted out.
+    pub(super) fn fail_if_opted_out(
+        &self,
+        message: &mut Message,
+        transition: Transition,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Transition {
+        let waits = matches!(message.state, State::Waiting { .. });
+        if !waits || !self.is_opted_out(&message.tenant, message.to) {
+            return transition;
+        }
+        match message.apply(&Event::OptedOut, policy, now) {
+            Ok(end) => Transition {
+                from: transition.from,
+                to: end.to,
+            },
+            Err(_) => transition,
+        }
+    }
+}

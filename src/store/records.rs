@@ -1,0 +1,87 @@
+//! What the store keeps beside messages: batches, subscriptions, keys.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::{BatchId, MessageId, Tenant};
+use crate::domain::time::Timestamp;
+
+/// One submission of several messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Its id.
+    pub id: BatchId,
+    /// Whose.
+    pub tenant: Tenant,
+    /// Its messages, in the order of submission.
+    pub messages: Vec<MessageId>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+}
+
+/// A tenant's subscription to events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// Its id.
+    pub id: String,
+    /// Whose.
+    pub tenant: Tenant,
+    /// Where to post.
+    pub url: String,
+    /// Event types wanted; empty means the final ones of messages.
+    pub types: Vec<String>,
+    /// Signing secret, `whsec_…` as Standard Webhooks writes it.
+    pub secret: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Webhook {
+    /// True if it wants events of this type.
+    #[must_use]
+    pub fn wants(&self, kind: &str) -> bool {
+        if self.types.is_empty() {
+            FINAL_EVENTS.contains(&kind)
+        } else {
+            self.types.iter().any(|wanted| wanted == kind)
+        }
+    }
+}
+
+/// The event types that a subscription without a word gets.
+pub const FINAL_EVENTS: [&str; 4] = [
+    "message.delivered",
+    "message.expired",
+    "message.failed",
+    "message.cancelled",
+];
+
+/// An API key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Public part, by which it is found and shown.
+    pub prefix: String,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    /// What it is for, in the administrator's words.
+    pub name: String,
+    /// Whose.
+    pub tenant: Tenant,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Send and cancel messages.
+    Send,
+    /// Read messages, events, channels.
+    Read,
+    /// Everything, keys included.
+    Admin,
+}
