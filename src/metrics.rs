@@ -29,8 +29,8 @@ pub struct Metrics {
     binds_refused: Mutex<HashMap<String, Counter>>,
     submit: Mutex<HashMap<String, Histogram>>,
     receipt_delay: Mutex<HashMap<String, Histogram>>,
-    /// Submissions whose outcome nobody can tell.
-    pub in_doubt: Counter,
+    /// Submissions whose outcome nobody can tell, by channel.
+    in_doubt: Mutex<HashMap<String, Counter>>,
     /// Answers with which carriers asked us to slow down.
     pub throttled: Counter,
     /// Webhook deliveries that the receiver took.
@@ -79,7 +79,7 @@ impl Metrics {
             binds_refused: Mutex::default(),
             submit: Mutex::default(),
             receipt_delay: Mutex::default(),
-            in_doubt: counter("relais_attempts_unknown_total"),
+            in_doubt: Mutex::default(),
             throttled: counter("relais_throttled_total"),
             webhooks_delivered: counter("relais_webhook_delivered_total"),
             webhooks_retried: counter("relais_webhook_retried_total"),
@@ -140,14 +140,18 @@ impl Metrics {
         self.count(&self.binds_refused, "relais_binds_refused_total", channel);
     }
 
+    /// Counts a submission of which nobody can tell whether the carrier took it.
+    pub fn in_doubt(&self, channel: &str) {
+        self.count(&self.in_doubt, "relais_submissions_in_doubt_total", channel);
+    }
+
     fn count(&self, known: &Mutex<HashMap<String, Counter>>, name: &'static str, channel: &str) {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         known
             .entry(channel.to_owned())
             .or_insert_with(|| {
-                let labels = labels(&[("channel", channel)]);
-                self.recorder
-                    .register_counter(&Key::from_parts(name, labels), &META)
+                let key = Key::from_parts(name, labels(&[("channel", channel)]));
+                self.recorder.register_counter(&key, &META)
             })
             .increment(1);
     }
@@ -220,7 +224,7 @@ fn describe(recorder: &PrometheusRecorder) {
             "Binds that the SMSC has refused: a password, a system_id, a limit.",
         ),
         (
-            "relais_attempts_unknown_total",
+            "relais_submissions_in_doubt_total",
             "Submissions whose outcome nobody can tell.",
         ),
         (

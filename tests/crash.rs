@@ -2,7 +2,9 @@
 //! the embedded store under load and is killed with SIGKILL, again and again on one folder.
 //! After each kill: every id that the child printed as acknowledged is there, submissions are whole
 //! or absent, idempotency keys answer the first ids, receipts that were taken in have had their
-//! effect, and `fsck` finds nothing.
+//! effect, what left a second time is marked as a possible duplicate, messages from handsets are
+//! there, an acknowledged STOP is in force and nothing waits for its number, and `fsck` finds
+//! nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +12,7 @@
     clippy::print_stdout
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,8 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais::clock::{Clock, Random};
-use relais::domain::id::{BatchId, Lane, MessageId};
-use relais::domain::message::{Class, Message, State, Token, WaitReason};
+use relais::domain::id::{BatchId, InboundId, Lane, MessageId, Tenant};
+use relais::domain::inbound::{Inbound, Numbering, Part};
+use relais::domain::message::{Cause, Class, Message, State, Token, WaitReason};
 use relais::domain::msisdn::Msisdn;
 use relais::domain::policy::{Limits, Operator, Policy};
 use relais::domain::receipt::{Receipt, ReceiptState};
@@ -154,6 +157,10 @@ async fn carrier(store: Arc<dyn Store>) {
             tokio::task::yield_now().await;
             continue;
         }
+        // On the air, whatever becomes of the report.
+        for message in &claimed {
+            say(&format!("left {} {}", message.id, message.maybe_duplicate));
+        }
         let reports = claimed.iter().map(|message| Report::Accepted {
             token: Token {
                 message: message.id,
@@ -181,6 +188,76 @@ async fn carrier(store: Arc<dyn Store>) {
     }
 }
 
+/// Whose handsets write.
+const READERS: &str = "readers";
+
+fn inbound(clock: &Clock, random: &Random, from: &str, text: &str, part: Option<Part>) -> Inbound {
+    let now = clock.now();
+    Inbound {
+        id: InboundId::new(now, random.bytes()),
+        tenant: READERS.into(),
+        account: "a".into(),
+        channel: "a#1".into(),
+        from: from.to_owned(),
+        to: "36111".to_owned(),
+        text: text.to_owned(),
+        part,
+        received_at: now,
+        keyword: None,
+        incomplete: false,
+    }
+}
+
+/// Each number has a message planned, writes a text in two parts and then STOP, and every third one
+/// START.
+async fn handsets(store: Arc<dyn Store>, round: u8) {
+    let (clock, random) = (Clock::system(), Random::system());
+    for number in 0_u32.. {
+        let from = format!("+336{round:02}{number:06}");
+        let to = Msisdn::from_e164_digits(&from[1..]).unwrap();
+        let mut planned = message(&clock, &random, None);
+        planned.tenant = READERS.into();
+        planned.to = to;
+        planned.state = State::Waiting {
+            due_at: planned.created_at + Duration::from_hours(1),
+            why: WaitReason::ScheduledByClient,
+        };
+        let submission = Submission {
+            tenant: READERS.into(),
+            idempotency: None,
+            batch: None,
+            messages: vec![planned],
+            max_live: 10_000_000,
+            now: clock.now(),
+        };
+        store.accept(submission).await.unwrap();
+        for index in [2, 1] {
+            let part = Part {
+                numbering: Numbering::Header8,
+                reference: 7,
+                total: 2,
+                index,
+            };
+            let text = format!("{from} {index} ");
+            let part = inbound(&clock, &random, &from, &text, Some(part));
+            store.take_in(vec![part]).await.unwrap();
+        }
+        say(&format!("wrote {from}"));
+        let stop = inbound(&clock, &random, &from, "Stop.", None);
+        let id = stop.id;
+        let taken = store.take_in(vec![stop]).await.unwrap();
+        assert_eq!(taken.failed.len(), 1);
+        say(&format!("stopped {from} {id}"));
+        if number % 3 == 0 {
+            // Said before it is asked for: from here on it may or may not be in force.
+            say(&format!("starting {from}"));
+            let start = inbound(&clock, &random, &from, "START", None);
+            store.take_in(vec![start]).await.unwrap();
+            say(&format!("started {from}"));
+        }
+    }
+}
+
 /// The child: never returns, it is killed.
 fn child(folder: &Path, round: u8) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -196,6 +273,7 @@ fn child(folder: &Path, round: u8) {
             tasks.spawn(client(store.clone(), round, number));
         }
         tasks.spawn(carrier(store.clone()));
+        tasks.spawn(handsets(store.clone(), round));
         while let Some(ended) = tasks.join_next().await {
             ended.unwrap();
         }
@@ -209,6 +287,12 @@ struct Said {
     submissions: BTreeMap<(u8, u8, u32), (Vec<MessageId>, bool)>,
     /// The least that each message must have come to.
     reached: HashMap<MessageId, Status>,
+    /// Each time that a message left: whether it said that it may be a duplicate.
+    left: HashMap<MessageId, Vec<bool>>,
+    /// Numbers whose two parts were acknowledged.
+    wrote: HashSet<String>,
+    /// By number: the id of its STOP, and how far its START has come.
+    stopped: HashMap<String, (InboundId, Option<bool>)>,
 }
 
 impl Said {
@@ -225,11 +309,25 @@ impl Said {
                 let ids: Vec<_> = ids.split(',').map(id).collect();
                 self.submissions.insert(key, (ids, *verb == "accepted"));
             }
+            ["left", one, marked] => {
+                let marked = marked.parse().unwrap();
+                self.left.entry(id(one)).or_default().push(marked);
+            }
             ["sent", one] => {
                 self.reached.insert(id(one), Status::Sent);
             }
             ["delivered", one] => {
                 self.reached.insert(id(one), Status::Delivered);
+            }
+            ["wrote", from] => {
+                self.wrote.insert((*from).to_owned());
+            }
+            ["stopped", from, id] => {
+                let id = InboundId::parse(id).unwrap();
+                self.stopped.insert((*from).to_owned(), (id, None));
+            }
+            [verb @ ("starting" | "started"), from] => {
+                self.stopped.get_mut(*from).unwrap().1 = Some(*verb == "started");
             }
             // The test harness of the child speaks too.
             _ => {}
@@ -290,6 +388,7 @@ fn run_and_kill(folder: &Path, round: u8, after: Duration, said: &mut Said) {
 async fn check(folder: &Path, said: &Said) -> (usize, usize) {
     let store = open(folder);
     let mut there: HashMap<MessageId, Status> = HashMap::new();
+    let mut marked = HashSet::new();
     let mut before = None;
     loop {
         let page = store
@@ -308,6 +407,8 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
             .await
             .unwrap();
         there.extend(page.items.iter().map(|m| (m.id, m.status())));
+        let duplicates = page.items.iter().filter(|m| m.maybe_duplicate);
+        marked.extend(duplicates.map(|m| m.id));
         match page.next {
             Some(next) => before = Some(MessageId(next)),
             None => break,
@@ -345,9 +446,69 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
             status == Status::Delivered || status == *least,
             "{id} had come to {least:?} and is {status:?}"
         );
+        assert!(said.left[id].len() == 1 || marked.contains(id));
     }
+    check_handsets(&store, said).await;
     store.close().await;
     (known, said.reached.len())
+}
+
+/// Everything that a handset was acknowledged is there and in force.
+async fn check_handsets(store: &Arc<dyn Store>, said: &Said) {
+    let tenant = Tenant::from(READERS);
+    let (mut ids, mut texts) = (HashSet::new(), HashSet::new());
+    let mut before = None;
+    loop {
+        let page = store.inbound(&tenant, before, 10_000).await.unwrap();
+        for one in page.items {
+            assert!(!one.incomplete && one.part.is_none());
+            ids.insert(one.id);
+            assert!(
+                texts.insert(format!("{} {}", one.from, one.text)),
+                "told twice"
+            );
+        }
+        match page.next {
+            Some(next) => before = Some(InboundId(next)),
+            None => break,
+        }
+    }
+    for from in &said.wrote {
+        let whole = format!("{from} {from} 1 {from} 2 ");
+        assert!(texts.contains(&whole), "the parts of {from} are gone");
+    }
+    for (from, (id, start)) in &said.stopped {
+        assert!(ids.contains(id), "the STOP of {from} is gone");
+        let number = Msisdn::from_e164_digits(&from[1..]).unwrap();
+        let in_force = match store.optout(&tenant, number).await {
+            Ok(_) => true,
+            Err(StoreError::NotFound) => false,
+            Err(error) => panic!("{error}"),
+        };
+        let expected = match start {
+            None => true,
+            Some(false) => in_force,
+            Some(true) => false,
+        };
+        assert_eq!(in_force, expected, "{from}");
+        let found = store
+            .find(Query {
+                tenant: tenant.clone(),
+                status: None,
+                to: Some(number),
+                reference: None,
+                kind: None,
+                since: None,
+                until: None,
+                updated_since: None,
+                before: None,
+                limit: 10,
+            })
+            .await
+            .unwrap();
+        assert_eq!(found.items.len(), 1);
+        assert_eq!(found.items[0].reason(), Some(Cause::OptedOut));
+    }
 }
 
 #[test]
@@ -387,8 +548,23 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         }
     }
     println!(
-        "{ROUNDS} kills: {} messages there, {} of them sent or delivered, nothing lost",
-        proven.0, proven.1
+        "{ROUNDS} kills: {} messages there, {} of them sent or delivered, {} numbers stopped, nothing lost",
+        proven.0,
+        proven.1,
+        said.stopped.len()
     );
     assert!(proven.0 > 1000 && proven.1 > 100, "{proven:?}");
+    let twice: Vec<_> = said.left.values().filter(|left| left.len() > 1).collect();
+    for left in &twice {
+        assert!(left[1..].iter().all(|marked| *marked), "{left:?}");
+    }
+    let in_vain = said.left.values().filter(|left| left[0]).count();
+    println!(
+        "{} left more than once, all of them marked; {in_vain} of {} were marked and left once",
+        twice.len(),
+        said.left.len()
+    );
+    // Each kill casts doubt on what was next in line, and not on the whole queue.
+    assert!(in_vain <= usize::from(ROUNDS) * 600);
+    assert!(said.stopped.len() > 20, "{}", said.stopped.len());
 }

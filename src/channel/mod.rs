@@ -122,7 +122,8 @@ pub struct SubmitRequest {
 /// What a driver tells the engine.
 #[derive(Debug)]
 pub enum ChannelEvent {
-    /// How a request ended. A late `Accepted` may follow an `Unknown` of the same segment.
+    /// How a request ended. A late `Accepted`, or `RefusedLate`, may follow an `Unknown` of the same
+    /// segment.
     Segment {
         /// Of which request.
         token: Token,
@@ -197,6 +198,8 @@ pub enum SegmentOutcome {
     Accepted(String),
     /// The carrier refused it.
     Rejected(Rejection),
+    /// The carrier refused it, after its answer had been given up as `Unknown`.
+    RefusedLate(Rejection),
     /// Nobody can tell.
     Unknown(Doubt),
 }

@@ -71,6 +71,11 @@ impl Message {
             Event::SegmentRejected { by, rejection } => {
                 self.rejected(*by, rejection, policy, now)?
             }
+            Event::SegmentRefusedLate {
+                by,
+                segment,
+                rejection,
+            } => self.refused_late(*by, *segment, rejection, policy, now)?,
             Event::SegmentUnknown { by, segment, doubt } => {
                 self.holder(*by)?;
                 self.mark_in_doubt(*by, Some(*segment));
@@ -100,6 +105,13 @@ impl Message {
                 };
                 self.lose_lease(policy, now);
             }
+            Event::MayHaveLeft => match self.state {
+                State::Waiting { .. } if !self.maybe_duplicate => {
+                    self.maybe_duplicate = true;
+                    self.note(now, What::Doubt(Doubt::LeaseLost));
+                }
+                _ => return Err(Refused::Stale),
+            },
             Event::Cancelled => match self.state {
                 State::Waiting { .. } if !self.has_left() => {
                     self.note(now, What::Cancelled);
@@ -131,6 +143,13 @@ impl Message {
             attempt: u16::try_from(self.attempts.len().saturating_sub(1)).unwrap_or(u16::MAX),
             claim: self.claims,
         }
+    }
+
+    /// What becomes of it when nobody can tell whether a carrier took it.
+    #[must_use]
+    pub fn doubt_rule(&self, policy: &Policy) -> OnDoubt {
+        let rule = || policy.operator(&self.lane.operator).on_doubt;
+        self.on_doubt.unwrap_or_else(rule)
     }
 
     fn claimed(&mut self, lease: &Lease, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
@@ -262,6 +281,57 @@ impl Message {
         now: Timestamp,
     ) -> Result<(), Refused> {
         let due_at = self.holder(by)?;
+        self.judged(due_at, rejection, policy, now);
+        Ok(())
+    }
+
+    /// A certain refusal settles the doubt about its submission. If that was the only one and the
+    /// message rests because of it, it is as if the refusal had come in time; a message that was given
+    /// up as doubtful is known to be refused now, and nobody sends it again.
+    fn refused_late(
+        &mut self,
+        by: Sending,
+        index: u16,
+        rejection: &Rejection,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let segment = self
+            .attempts
+            .get_mut(usize::from(by.attempt))
+            .and_then(|attempt| attempt.segments.get_mut(usize::from(index)))
+            .filter(|segment| segment.progress == Progress::InDoubt)
+            .ok_or(Refused::Stale)?;
+        segment.doubts = segment.doubts.saturating_sub(1);
+        let settled = segment.doubts == 0;
+        if settled {
+            segment.progress = Progress::Unsent;
+        }
+        match &self.state {
+            State::Waiting {
+                due_at,
+                why: WaitReason::InDoubt,
+            } if settled && by == self.sending() => {
+                let place = (*due_at).min(now);
+                self.judged(place, rejection, policy, now);
+            }
+            State::Final(Outcome::Failed(Cause::InDoubt)) if settled => {
+                self.note(now, What::Refused(rejection.code().to_owned()));
+                self.state = State::Final(Outcome::Failed(Cause::Rejected));
+            }
+            _ => self.note(now, What::Refused(rejection.code().to_owned())),
+        }
+        Ok(())
+    }
+
+    /// What a refusal makes of a message whose place in the queue was `due_at`.
+    fn judged(
+        &mut self,
+        due_at: Timestamp,
+        rejection: &Rejection,
+        policy: &Policy,
+        now: Timestamp,
+    ) {
         match rejection {
             Rejection::Permanent(code) => {
                 self.note(now, What::Refused(code.clone()));
@@ -287,7 +357,6 @@ impl Message {
                 self.pushed_back(due_at, code, why, now);
             }
         }
-        Ok(())
     }
 
     /// Back to its place, uncounted. A long rest would fill the history with one and the same line.
@@ -314,18 +383,16 @@ impl Message {
                 && segment.progress != Progress::Accepted
             {
                 segment.progress = Progress::InDoubt;
+                segment.doubts = segment.doubts.saturating_add(1);
             }
         }
     }
 
     fn doubtful(&mut self, policy: &Policy, now: Timestamp) {
-        let rule = self
-            .on_doubt
-            .unwrap_or(policy.operator(&self.lane.operator).on_doubt);
         // At first it rests a little, for a late answer or a receipt to settle it, or for a dead link
         // to be noticed; then longer each time, and no more often than after refusals: a carrier that
         // takes everything and answers nothing does not get copies for ever.
-        let wait = match rule {
+        let wait = match self.doubt_rule(policy) {
             OnDoubt::Fail => None,
             OnDoubt::Resend => {
                 let retry = &policy.operator(&self.lane.operator).retry;

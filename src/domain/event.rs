@@ -24,6 +24,15 @@ pub enum Event {
         /// What kind of refusal.
         rejection: Rejection,
     },
+    /// A carrier refused one segment after the answer had been given up: it has not taken it.
+    SegmentRefusedLate {
+        /// Attempt and claim that sent it.
+        by: Sending,
+        /// Segment index, from 0.
+        segment: u16,
+        /// What kind of refusal.
+        rejection: Rejection,
+    },
     /// Nobody can tell whether a carrier took the segment; the rest of the claim was not sent.
     SegmentUnknown {
         /// Attempt and claim that sent it.
@@ -55,6 +64,8 @@ pub enum Event {
     DeadlinePassed,
     /// Whoever held it is gone, with the process that died.
     LeaseLost,
+    /// It was due when a process died that kept its claims in memory: it may have left.
+    MayHaveLeft,
     /// The client withdrew it.
     Cancelled,
     /// Its recipient wants nothing more from its tenant.
@@ -81,4 +92,17 @@ pub enum Rejection {
     Throttled(String),
     /// The account cannot send at present, whatever the message; counts as nothing.
     Account(String),
+}
+
+impl Rejection {
+    /// The carrier's code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Permanent(code)
+            | Self::Temporary(code)
+            | Self::Throttled(code)
+            | Self::Account(code) => code,
+        }
+    }
 }

@@ -219,6 +219,8 @@ pub struct Attempt {
 pub struct Segment {
     /// How far its submission got.
     pub progress: Progress,
+    /// Submissions of it of which nobody can tell whether the carrier took them.
+    pub doubts: u8,
     /// What receipts have told.
     pub known: Known,
     /// The carrier's ids of it, as the carrier wrote them: one, or more after a doubt.

@@ -16,7 +16,7 @@ use self::accounts::{Accounts, Gate};
 pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::writings::Writings;
-use crate::channel::{ChannelEvent, ChannelHandle};
+use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
@@ -317,6 +317,7 @@ pub fn run_without_webhooks(
 /// A channel that comes up has work to take.
 async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: CancellationToken) {
     let mut status = handle.status.clone();
+    let mut logged = None;
     loop {
         tokio::select! {
             biased;
@@ -324,7 +325,11 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
             changed = status.changed() => if changed.is_err() { return },
         }
         let now = status.borrow_and_update().clone();
-        tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+        // Each try of a bind that is down passes through `Connecting`: no news.
+        if now != ChannelStatus::Connecting && logged.as_ref() != Some(&now) {
+            tracing::info!(channel = %handle.id, status = ?now, "channel_status");
+            logged = Some(now.clone());
+        }
         if now.is_refused() {
             engine.metrics.bind_refused(handle.id.as_str());
         }

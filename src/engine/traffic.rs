@@ -173,9 +173,16 @@ impl Engine {
                 }
                 group.reports.push(Report::Rejected { token, rejection });
             }
+            SegmentOutcome::RefusedLate(rejection) => {
+                group.reports.push(Report::RefusedLate {
+                    token,
+                    segment,
+                    rejection,
+                });
+            }
             SegmentOutcome::Unknown(doubt) => {
-                self.metrics.in_doubt.increment(1);
-                if let Some((account, _)) = &channel {
+                if let Some((account, channel)) = &channel {
+                    self.metrics.in_doubt(channel.as_str());
                     match doubt {
                         Doubt::Disconnected => self.accounts.lost(account, token.message, took),
                         Doubt::Timeout | Doubt::LeaseLost => {
@@ -328,6 +335,7 @@ impl Fate {
         match report {
             Report::Accepted { token, .. } => Self::PartAccepted(*token),
             Report::Rejected { token, .. }
+            | Report::RefusedLate { token, .. }
             | Report::Unknown { token, .. }
             | Report::GivenBack { token, .. } => Self::Ended(*token),
         }

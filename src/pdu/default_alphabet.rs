@@ -5,10 +5,13 @@
 //! re-codes what it is given. So a character needs a place in both alphabets, and
 //! parts are counted in septets.
 
+use serde::Deserialize;
+
 use super::{gsm7, latin1};
 
 /// What octets of `data_coding` 0 mean.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DefaultAlphabet {
     /// GSM 03.38, one septet an octet.
     #[default]

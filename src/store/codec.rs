@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, StoreError, Webhook};
-use crate::domain::id::{BatchId, MessageId, Tenant};
+use crate::domain::id::{BatchId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
@@ -30,19 +30,20 @@ macro_rules! records {
 }
 
 records! {
-    Message = 1,
-    Inbound = 1,
-    Parts = 1,
-    Bound = 1,
-    Orphans = 1,
+    Message = 2,
+    Inbound = 2,
+    Parts = 2,
+    Bound = 2,
+    Orphans = 2,
     Batch = 1,
     Idempotent = 1,
-    Outgoing = 1,
+    Outgoing = 2,
     Webhook = 1,
     OptOut = 1,
     ApiKey = 1,
     Pause = 1,
     Layout = 1,
+    Reached = 1,
 }
 
 /// What a carrier reference belongs to.
@@ -172,6 +173,28 @@ pub struct Outgoing {
     pub tries: u32,
 }
 
+/// How far claims have come in each lane and priority: what waits up to there may have left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// By this life.
+    pub claimed: Vec<Mark>,
+    /// By past lives that ended in a crash.
+    pub doubtful: Vec<Mark>,
+}
+
+/// A place in the due order of one lane and priority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The lane.
+    pub lane: Lane,
+    /// The priority.
+    pub priority: u8,
+    /// When the message there is due.
+    pub due_at: Timestamp,
+    /// Which message it is.
+    pub id: MessageId,
+}
+
 /// The layout of the whole store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
@@ -180,7 +203,7 @@ pub struct Layout {
 }
 
 /// The layout that this program writes.
-pub const LAYOUT: Layout = Layout { version: 1 };
+pub const LAYOUT: Layout = Layout { version: 2 };
 
 /// A record as octets.
 ///

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::codec::{Bound, Idempotent, Layout, Orphans, Outgoing, Record, decode, encode, hex};
+use super::codec::{
+    Bound, Idempotent, Layout, Orphans, Outgoing, Reached, Record, decode, encode, hex,
+};
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
 use super::{ApiKey, Batch, Pause, Webhook};
@@ -78,6 +80,7 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Parts => readable::<Parts>(&key, &octets, &mut findings),
             KeySpace::Idempotency => readable::<Idempotent>(&key, &octets, &mut findings),
             KeySpace::Outbox => readable::<Outgoing>(&key, &octets, &mut findings),
+            KeySpace::Frontier => readable::<Reached>(&key, &octets, &mut findings),
             KeySpace::Version => readable::<Layout>(&key, &octets, &mut findings),
             KeySpace::Webhook => readable::<Webhook>(&key, &octets, &mut findings),
             KeySpace::Pause => readable::<Pause>(&key, &octets, &mut findings),

@@ -272,6 +272,38 @@ impl Index {
         Some(place.1)
     }
 
+    /// Number of free messages of a lane that wait at a priority.
+    pub(super) fn waiting(&self, lane: &Lane, priority: u8) -> usize {
+        let queue = self.lanes.get(lane);
+        queue.map_or(0, |queue| queue.free[rank(priority)].len())
+    }
+
+    /// Where the first message of a lane and priority waits, wherever that is.
+    pub(super) fn first(&self, lane: &Lane, priority: u8) -> Option<Place> {
+        let queue = self.lanes.get(lane)?;
+        let lines = queue.lines.values().map(|line| &line.behind);
+        let all = std::iter::once(&queue.free)
+            .chain(queue.pinned.values())
+            .chain(lines);
+        let firsts = all.filter_map(|waiting| waiting[rank(priority)].first());
+        firsts.min().copied()
+    }
+
+    /// The last of the first `count` free messages of a lane and priority that are due.
+    pub(super) fn ahead(
+        &self,
+        lane: &Lane,
+        priority: u8,
+        now: Timestamp,
+        count: usize,
+    ) -> Option<Place> {
+        let due = self.lanes.get(lane)?.free[rank(priority)].iter();
+        due.take(count)
+            .take_while(|(at, _)| *at <= now)
+            .last()
+            .copied()
+    }
+
     /// Puts everybody who stands in line back where they were: they may leave all at once.
     pub(super) fn dissolve_lines(&mut self, lane: &Lane) {
         if let Some(queue) = self.lanes.get_mut(lane) {
@@ -336,6 +368,11 @@ impl Index {
         Some(message)
     }
 
+    /// True if a claim is in force.
+    pub(super) fn has_leases(&self) -> bool {
+        !self.leased.is_empty()
+    }
+
     /// Messages that are not final.
     pub(super) const fn live(&self) -> u64 {
         self.live
@@ -361,7 +398,11 @@ impl Index {
 }
 
 fn priority(message: &Message) -> usize {
-    usize::from(message.priority).min(PRIORITIES - 1)
+    rank(message.priority)
+}
+
+fn rank(priority: u8) -> usize {
+    usize::from(priority).min(PRIORITIES - 1)
 }
 
 /// The earliest due time of some queues.

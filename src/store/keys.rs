@@ -23,6 +23,8 @@ pub enum KeySpace {
     Inbound = b'i',
     /// Idempotency keys.
     Idempotency = b'k',
+    /// How far claims have come.
+    Frontier = b'l',
     /// Messages that are live: a start reads these alone.
     Live = b'm',
     /// Webhook deliveries not yet made.
@@ -43,7 +45,7 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
@@ -51,6 +53,7 @@ impl KeySpace {
         Self::History,
         Self::Inbound,
         Self::Idempotency,
+        Self::Frontier,
         Self::Live,
         Self::Outbox,
         Self::Pause,
@@ -247,6 +250,12 @@ pub fn api_key(prefix: &str) -> Vec<u8> {
 #[must_use]
 pub fn pause(name: &str) -> Vec<u8> {
     key(KeySpace::Pause, &[name.as_bytes()])
+}
+
+/// How far claims have come.
+#[must_use]
+pub fn frontier() -> Vec<u8> {
+    key(KeySpace::Frontier, &[])
 }
 
 /// The version of the layout.

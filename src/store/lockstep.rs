@@ -16,10 +16,12 @@ use crate::clock::Random;
 use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, lease, message, number, policy};
 use crate::domain::id::{Account, MessageId};
-use crate::domain::message::{Attempt, Doubt, Message, Progress, State, Token, WaitReason};
+use crate::domain::message::{
+    Attempt, Doubt, Happening, Message, Progress, State, Token, WaitReason, What,
+};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::policy::{OnDoubt, Policy};
-use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, reference_forms};
+use crate::domain::receipt::{Known, Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
 
 mod optouts;
@@ -41,6 +43,10 @@ struct Model {
     taken: u64,
     /// Past their validity when it was their turn: out of the lane until the reaper ends them.
     over: Vec<MessageId>,
+    /// What was due when a life ended with claims in force: any of it may have left.
+    suspects: BTreeSet<MessageId>,
+    /// Those of it whose claim only memory held: they must say so when they leave again.
+    doubtful: BTreeSet<MessageId>,
     /// Told and not yet taken by the receiver: message and revision.
     outbox: Vec<(MessageId, u32)>,
     /// Numbers that have opted out.
@@ -115,7 +121,15 @@ impl Model {
         }
     }
 
-    fn claim(&mut self, by: &Claimant, limit: usize, now: Timestamp) -> Vec<Message> {
+    /// Claims as a store did. The model knows what must be marked as a possible duplicate, and what
+    /// may be; in between, `marked` says how the store has drawn the line.
+    fn claim(
+        &mut self,
+        by: &Claimant,
+        limit: usize,
+        marked: &BTreeSet<MessageId>,
+        now: Timestamp,
+    ) -> Vec<Message> {
         let mut claimed = Vec::new();
         while claimed.len() < limit {
             let due = self.messages.values().filter_map(|m| match &m.state {
@@ -135,9 +149,16 @@ impl Model {
                 break;
             };
             self.taken += 1;
+            if marked.contains(&id) && self.suspects.contains(&id) {
+                self.apply(id, &Event::MayHaveLeft, now);
+            }
             let lease = lease(by.account.as_str(), due_at, now);
             match self.apply(id, &Event::Claimed(lease), now) {
-                Some(message) => claimed.push(message),
+                Some(message) => {
+                    let must = self.doubtful.contains(&id);
+                    assert!(message.maybe_duplicate || !must, "{id} is not marked");
+                    claimed.push(message);
+                }
                 None => self.over.push(id),
             }
         }
@@ -222,7 +243,16 @@ impl Model {
             .find(fits)
             .copied()
             .or(exact);
-        match found {
+        // In another number base it may be the early receipt of what is unanswered.
+        let doubtful = |place: &(MessageId, u16, u16)| {
+            let attempt = &self.messages[&place.0].attempts[usize::from(place.1)];
+            Some(*place) != exact
+                && attempt.segments[usize::from(place.2)].known != Known::Awaiting
+                && report
+                    .handset
+                    .is_some_and(|to| self.is_unanswered(to, &report.account))
+        };
+        match found.filter(|place| !doubtful(place)) {
             Some(place) => self.tell(place, report.clone(), now).ok_or(false),
             None => {
                 let same: Vec<_> = self
@@ -241,6 +271,29 @@ impl Model {
                 Err(!known)
             }
         }
+    }
+
+    fn is_unanswered(&self, handset: Msisdn, account: &Account) -> bool {
+        let latest = self
+            .messages
+            .values()
+            .rev()
+            .filter(|message| message.to == handset);
+        let unanswered = |message: &Message| {
+            let tried = message
+                .attempts
+                .iter()
+                .filter(|tried| tried.account == *account);
+            let mut segments = tried.flat_map(|tried| &tried.segments);
+            let leased = matches!(message.state, State::Leased(_));
+            !matches!(message.state, State::Final(_))
+                && segments.any(|segment| match segment.progress {
+                    Progress::InDoubt => true,
+                    Progress::Unsent => leased,
+                    Progress::Accepted => false,
+                })
+        };
+        latest.take(20).any(unanswered)
     }
 
     fn time_out(&mut self, now: Timestamp, limit: usize) -> Vec<Message> {
@@ -266,10 +319,23 @@ impl Model {
             .filter(|message| matches!(message.state, State::Leased(_)))
             .map(|message| message.id)
             .collect();
+        if !leased.is_empty() {
+            let due = self
+                .messages
+                .values()
+                .filter(|message| match message.state {
+                    State::Waiting { due_at, .. } => due_at <= now,
+                    _ => false,
+                });
+            let due: Vec<_> = due.map(|message| message.id).collect();
+            self.suspects.extend(due);
+        }
         for id in leased {
             match before_claim.get(&id) {
                 Some(stored) => {
                     self.messages.insert(id, stored.clone());
+                    self.suspects.insert(id);
+                    self.doubtful.insert(id);
                     if self.opted_out.contains(&stored.to) {
                         self.apply(id, &Event::OptedOut, now).unwrap();
                     }
@@ -374,6 +440,16 @@ impl Run {
                     _ => Rejection::Throttled("s".to_owned()),
                 },
             },
+            1 if self.pick(4) == 0 => Report::RefusedLate {
+                token,
+                segment: next.min(parts - 1),
+                rejection: match self.pick(4) {
+                    0 => Rejection::Permanent("p".to_owned()),
+                    1 => Rejection::Temporary("t".to_owned()),
+                    2 => Rejection::Account("a".to_owned()),
+                    _ => Rejection::Throttled("s".to_owned()),
+                },
+            },
             1 => Report::Unknown {
                 token,
                 segment: next.min(parts - 1),
@@ -470,10 +546,20 @@ impl Run {
                 let before = self.model.messages.clone();
                 let limit = usize::try_from(1 + self.pick(5)).unwrap();
                 let by = self.claimant(now);
-                let expected = self.model.claim(&by, limit, now);
+                let mut answers = Vec::new();
                 for store in stores {
                     let by = by.clone();
-                    let answer = store.claim(&lane("orange"), by, limit, now).await.unwrap();
+                    answers.push(store.claim(&lane("orange"), by, limit, now).await.unwrap());
+                }
+                let doubt = Happening {
+                    at: now,
+                    what: What::Doubt(Doubt::LeaseLost),
+                };
+                let marked = answers[0].messages.iter();
+                let marked = marked.filter(|message| message.events.contains(&doubt));
+                let marked = marked.map(|message| message.id).collect();
+                let expected = self.model.claim(&by, limit, &marked, now);
+                for answer in answers {
                     let ids = |some: &[Message]| some.iter().map(|m| m.id).collect::<Vec<_>>();
                     assert_eq!(ids(&answer.messages), ids(&expected));
                     assert_eq!(answer.messages, expected);
@@ -598,6 +684,8 @@ async fn play(seed: u64, worlds: &[World]) {
             parked: Vec::new(),
             taken: 0,
             over: Vec::new(),
+            suspects: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             outbox: Vec::new(),
             opted_out: BTreeSet::new(),
         },

@@ -33,6 +33,7 @@ pub mod codec;
 #[cfg(test)]
 mod conformance;
 pub mod embedded;
+mod frontier;
 pub mod fsck;
 pub mod generation;
 mod index;
@@ -62,7 +63,8 @@ pub trait Store: Send + Sync + 'static {
     /// whose recipient has opted out in the meantime is not among them: it fails.
     ///
     /// Where the message is to be sent at most once, its claim is durable before this returns;
-    /// elsewhere a crash forgets it, and the message is sent again: the same as if it were known.
+    /// elsewhere a crash forgets it, and the message is sent again, marked as one that may be a
+    /// duplicate: the same as if the claim were known.
     async fn claim(
         &self,
         lane: &Lane,
@@ -348,6 +350,15 @@ pub enum Report {
         /// How.
         rejection: Rejection,
     },
+    /// A segment was refused after its answer had been given up.
+    RefusedLate {
+        /// Which claim.
+        token: Token,
+        /// Segment index, from 0.
+        segment: u16,
+        /// How.
+        rejection: Rejection,
+    },
     /// Nobody can tell.
     Unknown {
         /// Which claim.
@@ -581,6 +592,7 @@ impl Report {
         match self {
             Self::Accepted { token, .. }
             | Self::Rejected { token, .. }
+            | Self::RefusedLate { token, .. }
             | Self::Unknown { token, .. }
             | Self::GivenBack { token, .. } => *token,
         }
@@ -604,6 +616,13 @@ impl Report {
             },
             Self::Rejected { rejection, .. } => Event::SegmentRejected {
                 by,
+                rejection: rejection.clone(),
+            },
+            Self::RefusedLate {
+                segment, rejection, ..
+            } => Event::SegmentRefusedLate {
+                by,
+                segment: *segment,
                 rejection: rejection.clone(),
             },
             Self::Unknown { segment, doubt, .. } => Event::SegmentUnknown {

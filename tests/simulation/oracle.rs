@@ -178,7 +178,7 @@ impl<'a> Case<'a> {
             doubts: message
                 .events
                 .iter()
-                .filter(|happening| matches!(happening.what, What::Doubt(_)))
+                .filter(|happening| matches!(happening.what, What::Doubt { .. }))
                 .count(),
             cut_short: message.events.len() >= Message::EVENTS_MAX,
         }

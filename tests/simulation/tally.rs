@@ -66,8 +66,8 @@ impl Tally {
             let (mut submitted, mut early) = (false, false);
             for happening in &message.events {
                 match happening.what {
-                    What::Doubt(_) => self.add("doubt", 1),
-                    What::Refused(_) => self.add("refused", 1),
+                    What::Doubt { .. } => self.add("doubt", 1),
+                    What::Refused { .. } => self.add("refused", 1),
                     What::Submitted { .. } => submitted = true,
                     What::Receipt { .. } => early |= !submitted,
                     _ => {}

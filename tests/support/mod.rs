@@ -195,6 +195,19 @@ impl World {
         }
     }
 
+    /// Ends as a killed process does: nothing is finished, told or closed. What the carriers have
+    /// seen can still be asked of them.
+    pub async fn kill(mut self) -> Vec<SmscHandle> {
+        for driver in &self.drivers {
+            driver.abort();
+        }
+        self.tasks.shutdown().await;
+        for driver in self.drivers {
+            let _ = driver.await;
+        }
+        self.carriers
+    }
+
     /// Stops as the daemon does: no new claims, what is under way lands, then everything ends.
     pub async fn stop(mut self) {
         self.stop.claiming.cancel();

@@ -70,8 +70,8 @@ def wait_for(what: str, probe, deadline_s: float = DEADLINE_S, alive=None):
 
 def spawn(argv: list, log: pathlib.Path, env: dict | None = None, **options) -> subprocess.Popen:
     with log.open("ab") as sink:
-        child = subprocess.Popen([str(a) for a in argv], stderr=sink, stdin=subprocess.DEVNULL,
-                                 env=os.environ | (env or {}), **({"stdout": sink} | options))
+        child = subprocess.Popen([str(a) for a in argv], stderr=sink, env=os.environ | (env or {}),
+                                 **({"stdout": sink, "stdin": subprocess.DEVNULL} | options))
     _children.append(child)
     return child
 

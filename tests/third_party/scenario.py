@@ -1,4 +1,4 @@
-"""The gateway's release binary against software that is not ours: smpp34 (an SMSC) and tshark (a dissector).
+"""The gateway's release binary against software that is not ours: smpp34 and node-smpp (SMSCs), and tshark (a dissector).
 
     python scenario.py --binary target/release/relais [--only WORD] [--keep]
 
@@ -26,6 +26,7 @@ import traceback
 import goals
 import hostile
 import kills
+import second
 import smsc_self_test
 from capture import Capture
 from harness import ADMIN_KEY, PASSWORD, Daemon, Events, Failure, Hook, Ports, Smsc, check, equal, tail, texts, verify_signature, wait_for
@@ -206,6 +207,36 @@ def remaining_s(period: str) -> float:
     return then.timestamp() - time.time()
 
 
+def settings_of_the_account_reach_the_carrier(bench: Bench) -> None:
+    """Over SMPP 5.0, with TLVs of the carrier's own; the dissector reads all of it too."""
+    account = """version = "5.0"
+service_type = "CMT"
+system_type = "SMPP"
+protocol_id = 0x40
+registered_delivery = 17
+priority_flag = [0, 2, 2, 3]
+source_ton = 5
+source_npi = 9
+dest_ton = 2
+dest_npi = 8
+[smpp.thirdparty.tlvs]
+"0x1400" = "hex:0A0B"
+"0x1401" = "1101234567890"
+"0x1402" = "u16:500"
+"""
+    with bench.running(account=account) as (smsc, daemon):
+        for text in (MIXED, LONG_GSM):
+            daemon.wait_status(daemon.send(TO, text, **{"from": "Relais"})["id"], "delivered")
+        submits = smsc.ledger()["submits"]
+        equal(len(submits), 4, "submissions")
+        for submit in submits:
+            equal({tag: submit["tlvs"].get(tag) for tag in ("0x1400", "0x1401", "0x1402")},
+                  {"0x1400": "0a0b", "0x1401": b"1101234567890".hex(), "0x1402": "01f4"}, "TLVs")
+            equal([submit[name] for name in ("service_type", "protocol_id", "registered_delivery", "priority_flag",
+                                             "source_ton", "source_npi", "dest_ton", "dest_npi")],
+                  ["CMT", 0x40, 17, 2, 5, 9, 2, 8], "fields")
+
+
 def sigterm_unbinds_exits_zero_and_restart_keeps_statuses(bench: Bench) -> None:
     with bench.running() as (smsc, daemon):
         done = [daemon.send(f"+3361234{n:04d}", f"Lettre {n}")["id"] for n in range(20)]
@@ -283,12 +314,14 @@ CASES = [
     inbound_message_is_acknowledged_and_stored,
     transmitter_and_receiver_binds_work_together,
     addresses_receipt_request_and_validity_are_set_as_carriers_expect,
+    settings_of_the_account_reach_the_carrier,
     sigterm_unbinds_exits_zero_and_restart_keeps_statuses,
     kill_9_with_500_messages_in_flight_loses_none,
     kill_9_while_messages_are_posted_loses_none_acknowledged,
     *goals.CASES,
     *kills.CASES,
     *hostile.CASES,
+    *second.CASES,
 ]
 
 
@@ -318,10 +351,10 @@ def logs_tell_no_text_number_or_secret(root: pathlib.Path) -> None:
     """Over every gateway of the run, whatever its log level; a panic in any of them is charged here too."""
     whole_number = re.compile(r"(?<!\d)(?:\+|00)?33[67]\d{8}(?!\d)|(?<!\d)0[67]\d{8}(?!\d)")
     told = [t for t in texts if len(t) >= 7]
-    logs, complaints = list(root.glob("*/relais*.log")), []
+    logs, complaints = list(root.rglob("relais*.log")), []
     for log in logs:
         for number, line in enumerate(log.read_text(errors="replace").splitlines(), 1):
-            where = f"{log.parent.name}/{log.name}:{number}"
+            where = f"{log.relative_to(root)}:{number}"
             if "panicked at" in line:
                 complaints.append(f"{where} a panic: {line:.200}")
             if whole_number.search(line):

@@ -21,6 +21,10 @@ const REFUSED_WAIT: Duration = Duration::from_secs(10);
 /// is tried more often is locked by many an SMSC, and what is wrong takes a person to put right.
 const CREDENTIALS_WAIT: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(15));
 
+/// How often a bind that keeps failing for the same reason is logged: an outage of days must not fill
+/// a disk.
+const SAID_AGAIN: Duration = Duration::from_mins(10);
+
 /// A session that lived this long was a good one: the next wait is the shortest again.
 const LASTED: Duration = Duration::from_secs(10);
 
@@ -48,6 +52,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) async fn run(mut self) {
         let (mut failures, mut denials) = (0, 0);
+        let mut said = None;
         if !self.start_after.is_zero() {
             let wait = tokio::time::sleep(self.start_after);
             // `None` says that we are stopped, which is what the loop asks as well.
@@ -66,6 +71,7 @@ impl Driver {
             let (cause, wait) = match bound {
                 Ok(bound) => {
                     denials = 0;
+                    said = None;
                     self.note(bound.peer);
                     self.reset.mark_unchanged();
                     self.status.send_replace(ChannelStatus::Up);
@@ -88,7 +94,7 @@ impl Driver {
                     }
                 }
                 Err(error) => {
-                    self.log(&error, denials);
+                    self.log(&error, &mut said);
                     let wait = match &error {
                         error if error.needs_a_person() => {
                             let (least, most) = CREDENTIALS_WAIT;
@@ -188,11 +194,21 @@ impl Driver {
         }
     }
 
-    fn log(&self, error: &BindError, denials: u32) {
-        if error.needs_a_person() && denials > 0 {
-            // Said once, aloud; the status goes on saying it.
-            tracing::debug!(channel = %self.id, %error, denials, "still cannot bind");
-        } else if error.needs_a_person() {
+    /// Logs why there is no bind; `said` is what was logged last, and when. What takes a person to put
+    /// right is said once, aloud: the status goes on saying it.
+    fn log(&self, error: &BindError, said: &mut Option<(String, Duration)>) {
+        let (text, now) = (error.to_string(), self.clock.elapsed());
+        let again =
+            |at: &Duration| !error.needs_a_person() && now.saturating_sub(*at) >= SAID_AGAIN;
+        if said
+            .as_ref()
+            .is_some_and(|(last, at)| *last == text && !again(at))
+        {
+            tracing::debug!(channel = %self.id, %error, "still cannot bind");
+            return;
+        }
+        *said = Some((text, now));
+        if error.needs_a_person() {
             tracing::error!(channel = %self.id, %error, "cannot bind: check the account");
         } else {
             tracing::warn!(channel = %self.id, %error, "cannot bind");

@@ -19,8 +19,8 @@ pub struct Received {
     pub part: Option<Part>,
 }
 
-/// Reads a message from a handset; its text as `reading` says. Total: a damaged user data header is shown as text rather than
-/// lost.
+/// Reads a message from a handset; its text as `reading` says. Total: a damaged user data header is
+/// shown as text rather than lost, and one that numbers impossibly makes no part of the message.
 #[must_use]
 pub fn read(deliver: &Deliver, reading: Reading) -> Received {
     let mut part = sar(deliver);
@@ -71,6 +71,7 @@ fn written(address: &Address) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use bytes::Bytes;
 
     use super::*;
@@ -149,5 +150,38 @@ mod tests {
     #[test]
     fn a_damaged_header_is_shown_and_not_lost() {
         assert_eq!(read(&deliver(3, 0x40, b"\x50abc")).text, "Pabc");
+    }
+
+    #[test]
+    fn a_header_stands_in_the_payload_as_well_as_in_the_short_message() {
+        let mut message = deliver(0, 0x40, b"");
+        message.message = Bytes::from_static(b"\x05\x00\x03\x07\x02\x02STOP");
+        message.tlvs = vec![(tag::MESSAGE_PAYLOAD, message.message.clone())];
+        let received = read(&message);
+        assert_eq!(received.text, "STOP");
+        let part = received.part.unwrap();
+        assert_eq!((part.numbering, part.index), (Numbering::Header8, 2));
+    }
+
+    #[test]
+    fn references_of_8_bits_of_16_and_of_the_carrier_are_told_apart() {
+        let eight = read(&deliver(0, 0x40, b"\x05\x00\x03\x07\x02\x01a"));
+        let sixteen = read(&deliver(0, 0x40, b"\x06\x08\x04\x00\x07\x02\x01a"));
+        let (eight, sixteen) = (eight.part.unwrap(), sixteen.part.unwrap());
+        assert_eq!((eight.reference, sixteen.reference), (7, 7));
+        assert_ne!(eight.numbering, sixteen.numbering);
+    }
+
+    #[test]
+    fn impossible_numbers_make_a_text_of_its_own_without_its_header() {
+        for header in [
+            b"\x05\x00\x03\x07\x02\x00STOP",
+            b"\x05\x00\x03\x07\x02\x03STOP",
+            b"\x05\x00\x03\x07\x00\x01STOP",
+            b"\x05\x00\x03\x07\x01\x01STOP",
+        ] {
+            let received = read(&deliver(0, 0x40, header));
+            assert_eq!((received.text.as_str(), received.part), ("STOP", None));
+        }
     }
 }

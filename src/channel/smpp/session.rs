@@ -296,20 +296,20 @@ impl<'a> Session<'a> {
         took: Duration,
         late: bool,
     ) {
-        if late {
-            // The request ended when it timed out. That it was taken after all is news; that it
-            // was refused is not: it counts as not sent already.
-            if status == ESME_ROK {
-                self.report(token, segment, SegmentOutcome::Accepted(id), took)
-                    .await;
+        let outcome = if status == ESME_ROK {
+            SegmentOutcome::Accepted(id)
+        } else {
+            let rejection = self.driver.config.refusals.rejection(status);
+            // The request ended when it timed out; either answer settles the doubt about it.
+            if late {
+                SegmentOutcome::RefusedLate(rejection)
+            } else {
+                SegmentOutcome::Rejected(rejection)
             }
-            return;
-        }
-        self.under_way.remove(&token);
-        let outcome = match status {
-            ESME_ROK => SegmentOutcome::Accepted(id),
-            refused => SegmentOutcome::Rejected(self.driver.config.refusals.rejection(refused)),
         };
+        if !late {
+            self.under_way.remove(&token);
+        }
         self.report(token, segment, outcome, took).await;
     }
 

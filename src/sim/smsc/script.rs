@@ -15,6 +15,7 @@ mod ids;
 mod inbound;
 mod receipts;
 
+pub use crate::pdu::default_alphabet::DefaultAlphabet;
 pub use faults::{Fault, FaultKind, Octets};
 pub use ids::{IdForm, Ids};
 pub use inbound::{Inbound, InboundAlphabet, Split};
@@ -40,7 +41,7 @@ pub struct SmscScript {
     pub interface_version: u8,
     /// `congestion_state` in answers to `submit_sm`, on sessions where both sides speak SMPP 5.0.
     pub congestion_state: Option<u8>,
-    /// What `data_coding` 0 means here.
+    /// What `data_coding` 0, the "SMSC default alphabet" (SMPP 3.4 §5.2.19), means here.
     pub alphabet: DefaultAlphabet,
     /// Take no new connection (in memory only; a listener always takes them).
     pub refuse_connections: bool,
@@ -134,19 +135,6 @@ impl SmscScript {
         };
         self.rules.iter().enumerate().find(|(_, rule)| fits(rule))
     }
-}
-
-/// What `data_coding` 0, the "SMSC default alphabet" (SMPP 3.4 §5.2.19), means to an SMSC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DefaultAlphabet {
-    /// GSM 03.38, one character in each octet.
-    #[default]
-    Gsm,
-    /// ISO-8859-1.
-    Latin1,
-    /// ASCII; other octets are shown as U+FFFD.
-    Ascii,
 }
 
 /// What happens to destinations with this prefix and suffix.

@@ -218,9 +218,12 @@ fn report(
     now: Duration,
 ) {
     let wanted = rule.and_then(|rule| rule.receipt).unwrap_or(receipts.state);
-    let Some(final_state) = wanted.state() else {
+    let Some(mut final_state) = wanted.state() else {
         return;
     };
+    if receipts.failed_part.is_some() && receipts.failed_part == entry.part.map(|part| part.index) {
+        final_state = ReceiptState::Undeliverable;
+    }
     if let (Some(only), Some(part)) = (receipts.only_part, entry.part)
         && part.index != only
     {

@@ -1,6 +1,7 @@
 //! What a start finds after the process, the engine or a record failed.
 
 use super::on_every_engine;
+use super::probe::Call;
 use super::world::{World, accepted, all, claimant, keyed, receipt, shop, submission};
 use crate::domain::event::Rejection;
 use crate::domain::fixtures::{at, batch_id, in_parts, lane, message, message_id};
@@ -20,6 +21,11 @@ on_every_engine! {
     a_large_submission_without_a_batch_is_one_piece,
     a_store_whose_engine_failed_turns_itself_off,
     a_claim_that_memory_held_is_forgotten_and_the_message_is_due_again,
+    after_a_clean_close_nothing_is_said_to_be_a_duplicate,
+    of_a_long_queue_only_what_was_next_may_be_a_duplicate,
+    a_doubt_outlives_starts_that_send_nothing,
+    what_must_not_be_sent_twice_is_never_said_to_be_a_duplicate,
+    the_mark_is_durable_before_what_is_beyond_it_is_handed_out,
     a_half_sent_message_resumes_with_the_rest_after_a_start,
     a_claim_that_must_not_repeat_survives_as_a_doubt,
     a_message_that_recovery_fails_is_told_to_its_webhook,
@@ -106,8 +112,115 @@ async fn a_claim_that_memory_held_is_forgotten_and_the_message_is_due_again(worl
     assert_eq!(store.claims(1, at(1)).await.len(), 1);
     let store = world.reopen(store, at(2)).await;
     assert_eq!(store.message(&shop(), message_id(1)).await.unwrap(), before);
-    assert_eq!(store.claims(1, at(2)).await.len(), 1);
+    let again = store.claims(1, at(2)).await.remove(0);
+    assert!(again.maybe_duplicate, "it may have left");
+    assert_eq!((again.tries, again.claims), (1, 1));
+    // Given back, and known still.
+    let report = Report::GivenBack {
+        token: super::world::token(&again),
+        why: WaitReason::NoChannelUp,
+    };
+    store.reports(report, at(3)).await;
+    let store = world.reopen(store, at(4)).await;
+    let found = store.message(&shop(), message_id(1)).await.unwrap();
+    assert!(found.maybe_duplicate);
     world.finish(store).await;
+}
+
+async fn after_a_clean_close_nothing_is_said_to_be_a_duplicate(world: World) {
+    let store = world.open(at(0));
+    store.takes((0..20).map(message).collect()).await;
+    for taken in store.claims(10, at(1)).await {
+        let report = Report::GivenBack {
+            token: super::world::token(&taken),
+            why: WaitReason::NoChannelUp,
+        };
+        store.reports(report, at(1)).await;
+    }
+    let store = world.reopen(store, at(2)).await;
+    assert!(world_is_unmarked(&store.claims(20, at(2)).await));
+    world.finish(store).await;
+}
+
+fn world_is_unmarked(messages: &[Message]) -> bool {
+    assert!(!messages.is_empty());
+    messages.iter().all(|message| !message.maybe_duplicate)
+}
+
+async fn of_a_long_queue_only_what_was_next_may_be_a_duplicate(world: World) {
+    let store = world.open(at(0));
+    for piece in 0..20 {
+        let messages = (0..100).map(|n| {
+            let mut message = message(piece * 100 + n);
+            message.priority = u8::try_from(n % 2).unwrap();
+            message
+        });
+        store.takes(messages.collect()).await;
+    }
+    let mut under_way = Vec::new();
+    for _ in 0..20 {
+        under_way.extend(store.claims(16, at(1)).await.into_iter().map(|m| m.id));
+    }
+    assert_eq!(under_way.len(), 320);
+    let store = world.reopen(store, at(2)).await;
+    let again = store.claims(2000, at(2)).await;
+    assert_eq!(again.len(), 2000);
+    let marked: Vec<_> = again.iter().filter(|m| m.maybe_duplicate).collect();
+    for id in under_way {
+        assert!(marked.iter().any(|message| message.id == id));
+    }
+    assert!(marked.len() <= 320 + 2 * 128, "{} marked", marked.len());
+    world.finish(store).await;
+}
+
+async fn a_doubt_outlives_starts_that_send_nothing(world: World) {
+    let store = world.open(at(0));
+    store.takes(vec![message(1)]).await;
+    assert_eq!(store.claims(1, at(1)).await.len(), 1);
+    let mut store = world.reopen(store, at(2)).await;
+    for second in 3..6 {
+        store = world.reopen(store, at(second)).await;
+        // What comes later is not in doubt.
+        let mut fresh = message(second);
+        fresh.priority = 3;
+        store.sends(fresh, &second.to_string(), at(second)).await;
+    }
+    assert!(store.claims(1, at(6)).await[0].maybe_duplicate);
+    world.finish(store).await;
+}
+
+async fn what_must_not_be_sent_twice_is_never_said_to_be_a_duplicate(world: World) {
+    let store = world.open(at(0));
+    let mut once = message(2);
+    once.on_doubt = Some(OnDoubt::Fail);
+    store.takes(vec![message(1), once, message(3)]).await;
+    assert_eq!(store.claims(1, at(1)).await.len(), 1);
+    let store = world.reopen(store, at(2)).await;
+    let again = store.claims(3, at(2)).await;
+    let marked: Vec<_> = again.iter().map(|m| m.maybe_duplicate).collect();
+    assert_eq!((marked[0], marked[1]), (true, false));
+    world.finish(store).await;
+}
+
+async fn the_mark_is_durable_before_what_is_beyond_it_is_handed_out(world: World) {
+    let (store, probe) = world.open_probed(at(0));
+    let mut later = message(1);
+    later.state = State::Waiting {
+        due_at: at(60),
+        why: WaitReason::ScheduledByClient,
+    };
+    store.takes(vec![later]).await;
+    let _ = probe.calls();
+    assert_eq!(store.claims(1, at(60)).await.len(), 1);
+    assert_eq!(probe.calls(), [Call::Apply(1), Call::Sync]);
+    let mut at_once = message(2);
+    at_once.created_at = at(61);
+    store.takes(vec![at_once]).await;
+    let _ = probe.calls();
+    assert_eq!(store.claims(1, at(62)).await.len(), 1);
+    assert_eq!(probe.calls(), [], "its own commit has moved the mark");
+    store.close().await;
+    drop((store, probe));
 }
 
 async fn a_half_sent_message_resumes_with_the_rest_after_a_start(world: World) {
@@ -258,12 +371,14 @@ async fn every_state_survives_reopening(world: World) {
 }
 
 #[tokio::test]
-async fn a_layout_of_a_newer_program_is_refused_untouched() {
-    let kv = std::sync::Arc::new(MemoryKv::default());
-    let newer = encode(&Layout { version: 2 }).unwrap();
-    kv.apply(&[(keys::version(), Some(newer.clone()))]).unwrap();
-    let world = World::memory();
-    let started = Embedded::start(kv.clone(), world.policy.subscribe(), world.retention, at(0));
-    assert!(matches!(started, Err(RecoverError::Newer(2))));
-    assert_eq!(kv.get(&keys::version()).unwrap(), Some(newer));
+async fn a_layout_of_another_program_is_refused_untouched() {
+    for version in [1, 3] {
+        let kv = std::sync::Arc::new(MemoryKv::default());
+        let other = encode(&Layout { version }).unwrap();
+        kv.apply(&[(keys::version(), Some(other.clone()))]).unwrap();
+        let world = World::memory();
+        let started = Embedded::start(kv.clone(), world.policy.subscribe(), world.retention, at(0));
+        assert!(matches!(started, Err(RecoverError::OtherLayout(found)) if found == version));
+        assert_eq!(kv.get(&keys::version()).unwrap(), Some(other));
+    }
 }

@@ -1,6 +1,6 @@
 //! The store over an embedded engine: one writer, group commit, an index in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -8,18 +8,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::codec::decode;
-use super::index::Index;
+use super::codec::{decode, encode};
+use super::frontier::{self, AHEAD, Frontier, Rank};
+use super::index::{Index, Place};
 use super::keys::KeySpace;
-use super::kv::{Kv, KvError};
+use super::kv::{Kv, KvError, Write};
 use super::opted_out::OptedOut;
 use super::outbox::Outbox;
 use super::part_sets::PartSets;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
     Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission,
-    TakenIn,
-    Webhook, keys,
+    TakenIn, Webhook, keys,
 };
 use crate::domain::event::Event;
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
@@ -46,6 +46,7 @@ const QUEUE: usize = 2048;
 pub(super) struct Shared {
     pub(super) policy: watch::Receiver<Arc<Policy>>,
     pub(super) index: Mutex<Index>,
+    pub(super) frontier: Mutex<Frontier>,
     pub(super) outbox: Mutex<Outbox>,
     pub(super) outbox_seq: AtomicU64,
     pub(super) webhooks: RwLock<Vec<Webhook>>,
@@ -89,6 +90,21 @@ impl Shared {
 
     fn pauses(&self) -> MutexGuard<'_, Vec<Pause>> {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a close writes of claims: nothing that a start would have to doubt, if nothing is under
+    /// way.
+    fn farewell(&self) -> Result<Write, StoreError> {
+        let (index, frontier) = (self.index(), self.frontier());
+        let left = frontier.left(index.has_leases(), |(lane, priority)| {
+            index.first(lane, *priority)
+        });
+        let octets = left.as_ref().map(encode).transpose()?;
+        Ok((keys::frontier(), octets))
+    }
+
+    fn frontier(&self) -> MutexGuard<'_, Frontier> {
+        self.frontier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -208,7 +224,7 @@ impl<K: Kv> Store for Embedded<K> {
             return Err(StoreError::Unavailable(problem));
         }
         let policy = self.shared.policy.borrow().clone();
-        let (mut claimed, opted_out) = self.claim_now(lane, &by, limit, now, &policy);
+        let (mut claimed, opted_out, beyond) = self.claim_now(lane, &by, limit, now, &policy);
         if !opted_out.is_empty() {
             claimed.failed = self
                 .write(true, move |txn| txn.fail_opted_out(opted_out, now))
@@ -217,14 +233,13 @@ impl<K: Kv> Store for Embedded<K> {
         let careful: Vec<Message> = claimed
             .messages
             .iter()
-            .filter(|message| {
-                let rule = policy.operator(&message.lane.operator).on_doubt;
-                message.on_doubt.unwrap_or(rule) == OnDoubt::Fail
-            })
+            .filter(|message| message.doubt_rule(&policy) == OnDoubt::Fail)
             .cloned()
             .collect();
-        if !careful.is_empty() {
+        // Nothing is handed out before what says that it may have left is durable.
+        if !careful.is_empty() || !beyond.is_empty() {
             self.write(true, move |txn| {
+                txn.reach(beyond)?;
                 careful.iter().try_for_each(|message| txn.persist(message))
             })
             .await?;
@@ -315,7 +330,8 @@ impl<K: Kv> Store for Embedded<K> {
     ) -> Result<Page<OptOut>, StoreError> {
         self.check_open()?;
         let (kv, tenant) = (self.kv.clone(), tenant.clone());
-        self.blocking(move || read::optouts(&*kv, &tenant, after, limit)).await
+        self.blocking(move || read::optouts(&*kv, &tenant, after, limit))
+            .await
     }
 
     async fn outbox_due(
@@ -327,7 +343,8 @@ impl<K: Kv> Store for Embedded<K> {
         self.check_open()?;
         let (taken, next_due) = self.shared.outbox().take(now, limit, busy);
         let mut deliveries = Vec::with_capacity(taken.len());
-        for (seq, origin) in taken {
+        let mut taken = taken.into_iter();
+        while let Some((seq, origin)) = taken.next() {
             let key = keys::outbox(seq);
             let outgoing = self
                 .kv
@@ -348,7 +365,13 @@ impl<K: Kv> Store for Embedded<K> {
                     tries: outgoing.tries,
                 }),
                 Err(StoreError::Unavailable(problem)) => {
-                    self.shared.outbox().put_back(seq);
+                    // Nobody is handed any of them, so that none may count as handed out.
+                    let mut outbox = self.shared.outbox();
+                    let handed = deliveries.iter().map(|delivery| delivery.seq);
+                    let rest = taken.map(|(seq, _)| seq);
+                    for seq in handed.chain([seq]).chain(rest) {
+                        outbox.put_back(seq);
+                    }
                     return Err(StoreError::Unavailable(problem));
                 }
                 Err(error) => {
@@ -562,8 +585,13 @@ impl<K: Kv> Store for Embedded<K> {
         if let Some(writer) = writer {
             let _ = writer.await;
         }
-        let kv = self.kv.clone();
-        let synced = self.blocking(move || kv.sync().map_err(StoreError::from));
+        let (kv, shared) = (self.kv.clone(), self.shared.clone());
+        let synced = self.blocking(move || {
+            if shared.broken().is_none() {
+                kv.apply(&[shared.farewell()?])?;
+            }
+            Ok(kv.sync()?)
+        });
         if let Err(error) = synced.await {
             tracing::error!(%error, "store_last_sync_failed");
         }
@@ -588,7 +616,8 @@ impl<K: Kv> Embedded<K> {
     }
 
     /// Leases what is due, in memory: a crash forgets it, and the messages are due again. Names also
-    /// those that are out of the lane's order now because their recipients have opted out.
+    /// those that are out of the lane's order now because their recipients have opted out, and to
+    /// where the marks have to be moved before the messages may be handed out.
     fn claim_now(
         &self,
         lane: &Lane,
@@ -596,13 +625,15 @@ impl<K: Kv> Embedded<K> {
         limit: usize,
         now: Timestamp,
         policy: &Policy,
-    ) -> (Claimed, Vec<MessageId>) {
+    ) -> (Claimed, Vec<MessageId>, BTreeMap<Rank, Place>) {
         let mut index = self.shared.index();
         if !by.in_line {
             index.dissolve_lines(lane);
         }
+        let frontier = self.shared.frontier();
         let mut messages = Vec::new();
         let mut opted_out = Vec::new();
+        let mut beyond: BTreeMap<Rank, Place> = BTreeMap::new();
         while messages.len() < limit {
             let Some(id) = index.pop(lane, &by.reach, now) else {
                 break;
@@ -635,19 +666,36 @@ impl<K: Kv> Embedded<K> {
                 due_at,
             };
             let waiting = message.clone();
+            let (rank, place) = (frontier::rank(&message), (due_at, id));
+            // A claim of what must not be sent twice is on the disk: this one was not claimed.
+            let claimed_unseen = message.on_doubt != Some(OnDoubt::Fail);
+            if claimed_unseen && frontier.is_doubtful(&rank, place) {
+                // Refused if that is known of it already.
+                let _ = message.apply(&Event::MayHaveLeft, policy, now);
+            }
             // One that is past its validity stays out of the order; the reaper ends it.
             if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
                 index.lease(&waiting, &message);
+                let resend = message.doubt_rule(policy) == OnDoubt::Resend;
+                if resend && !frontier.covers(&rank, place) {
+                    let mark = beyond.entry(rank).or_insert(place);
+                    *mark = (*mark).max(place);
+                }
                 messages.push(message);
             } else {
                 index.pass_over(&waiting);
             }
+        }
+        // Further than needed, so that not every claim needs a commit.
+        for ((lane, priority), mark) in &mut beyond {
+            let ahead = index.ahead(lane, *priority, now, AHEAD);
+            *mark = ahead.map_or(*mark, |ahead| ahead.max(*mark));
         }
         let claimed = Claimed {
             messages,
             next_due: index.next_due(lane, &by.reach),
             failed: Vec::new(),
         };
-        (claimed, opted_out)
+        (claimed, opted_out, beyond)
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A message whose batch has no seal was never promised and goes. A message whose lease was
 //! durable when the process died may or may not have left: it is doubtful, by the rule of its
-//! operator. One whose recipient has opted out while it was leaving fails. Everything else is as it was; leases that only memory held are forgotten, and their
-//! messages are due again.
+//! operator. One whose recipient has opted out while it was leaving fails. Everything else is as it
+//! was; leases that only memory held are forgotten, and their messages are due again, marked as
+//! possible duplicates as far as claims may have come.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
@@ -21,7 +22,8 @@ use crate::domain::message::{Message, State};
 use crate::domain::optout::OptOut;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::store::codec::{LAYOUT, Layout, Outgoing, decode, encode};
+use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, decode, encode};
+use crate::store::frontier::Frontier;
 use crate::store::index::Index;
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Write};
@@ -32,9 +34,9 @@ use crate::store::{OutboxEvent, StoreError, Webhook};
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
 pub enum RecoverError {
-    /// A newer program wrote it.
-    #[error("layout {0} is newer than this program")]
-    Newer(u32),
+    /// Another version of the program wrote it.
+    #[error("layout {0} is not the one of this program")]
+    OtherLayout(u32),
     /// It cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -127,11 +129,13 @@ pub(super) fn recover<K: Kv>(
         orphans += 1;
     }
     let part_sets = read_part_sets(kv, rules.inbound.parts_timeout)?;
+    let frontier = read_frontier(kv)?;
     let live = index.live();
     tracing::info!(live, webhooks = outbox.len(), unreadable, "store_ready");
     Ok(Shared {
         policy,
         index: Mutex::new(index),
+        frontier: Mutex::new(frontier),
         outbox: Mutex::new(outbox),
         outbox_seq: AtomicU64::new(next_seq),
         webhooks: RwLock::new(webhooks),
@@ -159,13 +163,36 @@ fn check_layout<K: Kv>(kv: &K) -> Result<(), RecoverError> {
     match kv.get(&key)? {
         Some(octets) => {
             let layout: Layout = decode(&key, &octets)?;
-            if layout.version > LAYOUT.version {
-                return Err(RecoverError::Newer(layout.version));
+            if layout != LAYOUT {
+                return Err(RecoverError::OtherLayout(layout.version));
             }
         }
         None => kv.apply(&[(key, Some(encode(&LAYOUT)?))])?,
     }
     Ok(())
+}
+
+/// How far the last life came, if it did not end with nothing under way.
+fn read_frontier<K: Kv>(kv: &K) -> Result<Frontier, RecoverError> {
+    let key = keys::frontier();
+    let Some(octets) = kv.get(&key)? else {
+        return Ok(Frontier::default());
+    };
+    match decode::<Reached>(&key, &octets) {
+        Ok(left) => {
+            if !left.claimed.is_empty() {
+                tracing::warn!(
+                    "the last run did not end cleanly: what it was sending is marked as possible duplicates"
+                );
+            }
+            Ok(Frontier::after(left))
+        }
+        Err(error) => {
+            // Messages are worth more than their marks.
+            tracing::error!(%error, "frontier_unreadable");
+            Ok(Frontier::default())
+        }
+    }
 }
 
 /// Applies repairs once there are `at_least` of them.

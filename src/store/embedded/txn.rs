@@ -1,7 +1,7 @@
 //! The writer's unit of work: the verbs, over the engine as it is plus what this group has written.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -9,12 +9,13 @@ use super::Shared;
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::event::{Event, Sending};
 use crate::domain::id::{MessageId, Tenant};
-use crate::domain::message::Message;
-use crate::domain::policy::Policy;
+use crate::domain::message::{Message, State};
+use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::receipt::canonical_reference;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{Bound, Idempotent, Outgoing, Record, decode, encode};
-use crate::store::index::Index;
+use crate::store::frontier::{self, AHEAD, Rank};
+use crate::store::index::{Index, Place};
 use crate::store::kv::{Kv, Write};
 use crate::store::outbox::deliveries;
 use crate::store::{
@@ -51,6 +52,8 @@ pub(super) struct Txn<'a, K> {
     held: HashMap<MessageId, Held>,
     /// Messages of this group that no record existed for.
     fresh: Vec<Arc<Message>>,
+    /// How far claims may come once this is committed.
+    reached: BTreeMap<Rank, Place>,
     outgoing: Vec<(u64, Outgoing)>,
     settled: Vec<(u64, Settled)>,
     /// How many of `outgoing` the engine has.
@@ -70,6 +73,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             positions: HashMap::new(),
             held: HashMap::new(),
             fresh: Vec::new(),
+            reached: BTreeMap::new(),
             outgoing: Vec::new(),
             settled: Vec::new(),
             outgoing_written: 0,
@@ -266,6 +270,7 @@ impl<'a, K: Kv> Txn<'a, K> {
         let mut accepted: Vec<_> = messages.into_iter().map(Arc::new).collect();
         // In pieces only where there is a seal to tell a whole submission from a torn one.
         let large = batch.is_some() && accepted.len() > PIECE;
+        let next = self.next_to_leave(&accepted, now);
         for (count, message) in accepted.iter().enumerate() {
             if large && count % PIECE == 0 {
                 self.flush_piece()?;
@@ -305,7 +310,43 @@ impl<'a, K: Kv> Txn<'a, K> {
             };
             self.put(keys::idempotency(&key), &record)?;
         }
+        self.reach(next)?;
         Ok(Accepted::New(accepted))
+    }
+
+    /// Where those of `messages` stand that are due at once with no backlog before them: they are
+    /// claimed next, and their claim shall not need a commit of its own.
+    fn next_to_leave(&self, messages: &[Arc<Message>], now: Timestamp) -> BTreeMap<Rank, Place> {
+        let mut next: BTreeMap<Rank, Place> = BTreeMap::new();
+        if self.fresh.len() + messages.len() > AHEAD {
+            return next;
+        }
+        let index = self.index();
+        for message in messages {
+            let State::Waiting { due_at, .. } = message.state else {
+                continue;
+            };
+            let rank = frontier::rank(message);
+            let marked = message.doubt_rule(&self.policy) == OnDoubt::Resend;
+            if marked && due_at <= now && index.waiting(&rank.0, rank.1) < AHEAD {
+                let place = next.entry(rank).or_insert((due_at, message.id));
+                *place = (*place).max((due_at, message.id));
+            }
+        }
+        next
+    }
+
+    /// Moves the marks up to which messages may be claimed.
+    pub(super) fn reach(&mut self, places: BTreeMap<Rank, Place>) -> Result<(), StoreError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        for (rank, place) in places {
+            let mark = self.reached.entry(rank).or_insert(place);
+            *mark = (*mark).max(place);
+        }
+        let record = self.shared.frontier().with(&self.reached);
+        self.put(keys::frontier(), &record)
     }
 
     pub(super) fn persist(&mut self, message: &Message) -> Result<(), StoreError> {

@@ -216,7 +216,7 @@ impl Court<'_> {
     pub(super) fn windows(&mut self) {
         let doubtful = |message: &Message| {
             let doubt = |happening: &relais::domain::message::Happening| {
-                matches!(happening.what, What::Doubt(_))
+                matches!(happening.what, What::Doubt { .. })
             };
             message.events.iter().any(doubt)
         };

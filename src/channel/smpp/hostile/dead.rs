@@ -267,7 +267,7 @@ async fn an_account_whose_peer_floods_does_not_hold_up_another() {
     let clock = Clock::starting_at(Timestamp(1_795_000_000_000));
     let mut tasks = Vec::new();
     let mut peers = Vec::new();
-    let mut handles = Vec::new();
+    let mut handles: Vec<ChannelHandle> = Vec::new();
     for name in ["flood", "calm"] {
         let started = start_on(wire.clone(), config(name), &clock, &random, &sender, &stop);
         for (handle, task) in started {
@@ -277,9 +277,14 @@ async fn an_account_whose_peer_floods_does_not_hold_up_another() {
         let mut peer = Peer(connections.recv().await.unwrap());
         let (.., sequence, _) = peer.read().await.unwrap();
         peer.send(BIND_RESP, 0, sequence, b"smsc\0").await;
+        let mut status = handles[handles.len() - 1].status.clone();
+        status.wait_for(ChannelStatus::is_up).await.unwrap();
         peers.push(peer);
     }
     let (mut calm, mut flood) = (peers.pop().unwrap(), peers.pop().unwrap());
+    // Before it has read the answer to its bind it would return what it is given.
+    let mut status = handles[1].status.clone();
+    status.wait_for(ChannelStatus::is_up).await.unwrap();
     let flooding = tokio::spawn(async move {
         let octets = pdu(DELIVER, 0, 1, &deliver(b"noise")).repeat(20);
         while flood.0.write_all(&octets).await.is_ok() {

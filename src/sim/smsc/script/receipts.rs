@@ -30,6 +30,8 @@ pub struct Receipts {
     pub lose_every: Option<u64>,
     /// Of a message in parts, send only the receipt of this part, counted from 1.
     pub only_part: Option<u8>,
+    /// Of a message in parts, this part is reported as undeliverable, counted from 1.
+    pub failed_part: Option<u8>,
     /// Those of a message in parts in reverse order, when the last part has come.
     pub reverse_parts: bool,
     /// An `ENROUTE` notification first.
@@ -65,6 +67,7 @@ impl Default for Receipts {
             duplicate: false,
             lose_every: None,
             only_part: None,
+            failed_part: None,
             reverse_parts: false,
             enroute_first: false,
             accepted_first: false,

@@ -69,6 +69,7 @@ impl<K: Kv> Txn<'_, K> {
             index.add(&held.message);
         }
         drop(index);
+        self.shared.frontier().raise(&self.reached);
         if !self.outgoing.is_empty() || !self.settled.is_empty() {
             let mut outbox = self
                 .shared

@@ -31,7 +31,8 @@ async fn each_answer_comes_after_a_sync_that_came_after_its_write() {
         let _ = probe.calls();
         for n in 0..20 {
             accepts(&store, &probe, n, 1).join_all().await;
-            assert_eq!(probe.calls(), [Call::Apply(2), Call::Sync, Call::Answered]);
+            // The message, its place under its recipient, and how far claims may come.
+            assert_eq!(probe.calls(), [Call::Apply(3), Call::Sync, Call::Answered]);
         }
         drop(probe);
         world.finish(store).await;
