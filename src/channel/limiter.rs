@@ -1,71 +1,81 @@
-//! The pace of an account, in parts per second: it says when, and never sleeps.
+//! The configured pace of an account, in parts per second: it says when, and never sleeps.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// What may leave at once after a silence, as a stretch of the pace: a twentieth of a second's parts,
-/// or one part.
-const BURST: Duration = Duration::from_millis(50);
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 
-/// How late a timer may wake without the pace falling behind for it.
-const LATENESS: Duration = Duration::from_millis(3);
+use crate::clock::Clock;
 
-/// The pace of one account. How many parts a message has is known only once it is claimed, so one
-/// part is paid before the claim and the rest afterwards: the next claim waits until it is paid.
-#[derive(Clone, Debug, Default)]
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>;
+
+/// Parts of a second's quota that may leave at once: a twentieth, so that no second sees more than
+/// its rate and a twentieth.
+const BURST_DIVISOR: u32 = 20;
+
+/// The configured pace of one account. How many parts a message has is known only once it is claimed, so one
+/// part is paid before the claim and the rest is owed: the next claim waits until it is paid.
+#[derive(Debug)]
 pub struct Pacer {
-    /// Parts per second; `None` means no limit.
-    rate: Option<f64>,
-    /// Up to when what has left is paid for, by a clock that never goes back.
-    paid_until: Duration,
+    clock: Clock,
+    limiter: Option<Limiter>,
+    /// Parts sent and not paid (positive), or paid and not sent (negative).
+    owed: i64,
+    burst: i64,
 }
 
 impl Pacer {
-    /// Changes the pace; what is owed is owed in parts, not in time.
-    pub fn set_rate(&mut self, rate: Option<f64>, now: Duration) {
-        if rate == self.rate {
-            return;
+    /// A pace of `rate` parts per second; 0 means no limit.
+    #[must_use]
+    pub fn new(rate: u32, clock: &Clock) -> Self {
+        let burst = NonZeroU32::new(rate / BURST_DIVISOR).unwrap_or(NonZeroU32::MIN);
+        let limiter = NonZeroU32::new(rate).map(|rate| {
+            let quota = Quota::per_second(rate).allow_burst(burst);
+            RateLimiter::direct_with_clock(quota, clock.clone())
+        });
+        Self {
+            clock: clock.clone(),
+            limiter,
+            owed: 0,
+            burst: i64::from(burst.get()),
         }
-        let owed = self.paid_until.saturating_sub(now);
-        self.paid_until = match (self.rate, rate) {
-            (Some(old), Some(new)) => now + owed.mul_f64((old / new).min(1.0)),
-            _ => now,
-        };
-        self.rate = rate;
     }
 
     /// Pays for one part, after what is owed.
     ///
     /// # Errors
     /// How long to wait before asking again.
-    pub fn pay(&mut self, now: Duration) -> Result<(), Duration> {
-        let Some(part) = self.time_of(1) else {
+    pub fn pay(&mut self) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else {
             return Ok(());
         };
-        let paid_until = self.paid_until.max(now) + part;
-        let latest = now + part.max(BURST) + LATENESS;
-        if paid_until > latest {
-            return Err(paid_until - latest + LATENESS);
+        while self.owed >= 0 {
+            limiter
+                .check()
+                .map_err(|not_until| not_until.wait_time_from(self.clock.elapsed()))?;
+            self.owed -= 1;
         }
-        self.paid_until = paid_until;
+        self.owed += 1;
         Ok(())
     }
 
     /// Charges parts that were sent without having been paid.
     pub fn charge(&mut self, parts: usize) {
-        self.paid_until += self.time_of(parts).unwrap_or_default();
+        if self.limiter.is_some() {
+            self.owed = self
+                .owed
+                .saturating_add(i64::try_from(parts).unwrap_or(i64::MAX));
+        }
     }
 
-    /// Gives back parts that were paid and not sent.
+    /// Gives back parts that were paid and not sent; at most a burst is kept.
     pub fn refund(&mut self, parts: usize) {
-        let time = self.time_of(parts).unwrap_or_default();
-        self.paid_until = self.paid_until.saturating_sub(time);
-    }
-
-    /// How long so many parts take at this pace.
-    fn time_of(&self, parts: usize) -> Option<Duration> {
-        #[allow(clippy::cast_precision_loss)]
-        let seconds = parts as f64 / self.rate?;
-        Duration::try_from_secs_f64(seconds).ok()
+        if self.limiter.is_some() {
+            let parts = i64::try_from(parts).unwrap_or(i64::MAX);
+            self.owed = self.owed.saturating_sub(parts).max(-self.burst);
+        }
     }
 }
 
@@ -73,26 +83,18 @@ impl Pacer {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::clock::Clock;
     use crate::domain::time::Timestamp;
 
-    fn pacer(rate: f64) -> (Pacer, Clock) {
-        let clock = Clock::starting_at(Timestamp(0));
-        let mut pacer = Pacer::default();
-        pacer.set_rate(Some(rate), clock.elapsed());
-        (pacer, clock)
+    fn pacer(rate: u32) -> Pacer {
+        Pacer::new(rate, &Clock::starting_at(Timestamp(0)))
     }
 
     /// Parts that leave within `length`, when messages of `parts` parts are always waiting.
-    async fn sent_within(
-        (pacer, clock): &mut (Pacer, Clock),
-        length: Duration,
-        parts: usize,
-    ) -> usize {
-        let end = clock.elapsed() + length;
+    async fn sent_within(pacer: &mut Pacer, length: Duration, parts: usize) -> usize {
+        let end = pacer.clock.elapsed() + length;
         let mut sent = 0;
-        while clock.elapsed() < end {
-            match pacer.pay(clock.elapsed()) {
+        while pacer.clock.elapsed() < end {
+            match pacer.pay() {
                 Ok(()) => {
                     sent += parts;
                     pacer.charge(parts - 1);
@@ -105,48 +107,37 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_rate_is_counted_in_parts() {
-        for (rate, parts) in [(100.0, 1), (100.0, 3), (20.0, 1), (7.5, 2)] {
-            let sent = sent_within(&mut pacer(rate), Duration::from_secs(100), parts).await;
-            let wanted = rate * 100.0;
+        for parts in [1, 3] {
+            let sent = sent_within(&mut pacer(100), Duration::from_secs(10), parts).await;
             assert!(
-                (wanted * 0.99..=wanted * 1.01).contains(&(sent as f64)),
-                "{sent} parts in 100 s at {rate}/s, {parts} a message"
+                (990..=1010).contains(&sent),
+                "{sent} parts in 10 s at 100/s, {parts} a message"
             );
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_second_sees_more_than_its_rate_and_a_burst() {
-        let mut paced = pacer(20.0);
+        let mut pacer = pacer(20);
         tokio::time::sleep(Duration::from_hours(1)).await;
-        let sent = sent_within(&mut paced, Duration::from_secs(1), 1).await;
-        assert!(sent <= 21, "{sent} in the first second after an idle hour");
+        let sent = sent_within(&mut pacer, Duration::from_secs(1), 1).await;
+        assert!(sent <= 22, "{sent} in the first second after an idle hour");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_paid_and_not_sent_is_given_back() {
-        let (mut pacer, clock) = pacer(20.0);
-        pacer.pay(clock.elapsed()).unwrap();
-        assert!(pacer.pay(clock.elapsed()).is_err());
+        let mut pacer = pacer(20);
+        pacer.pay().unwrap();
+        assert!(pacer.pay().is_err());
         pacer.refund(1);
-        pacer.pay(clock.elapsed()).unwrap();
+        pacer.pay().unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_change_of_rate_keeps_what_is_owed_in_parts() {
-        let (mut pacer, clock) = pacer(1.0);
-        pacer.pay(clock.elapsed()).unwrap();
-        pacer.charge(9);
-        pacer.set_rate(Some(10.0), clock.elapsed());
-        let wait = pacer.pay(clock.elapsed()).unwrap_err();
-        assert!((900..=1000).contains(&wait.as_millis()), "{wait:?}");
-    }
-
-    #[test]
-    fn no_rate_is_no_limit() {
-        let mut pacer = Pacer::default();
+    #[tokio::test]
+    async fn no_rate_is_no_limit() {
+        let mut pacer = pacer(0);
         for _ in 0..10_000 {
-            pacer.pay(Duration::ZERO).unwrap();
+            pacer.pay().unwrap();
             pacer.charge(5);
         }
     }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::circuit::{Circuit, Flow};
+use super::pace::Pace;
 use super::throttle::Throttle;
 use crate::channel::limiter::Pacer;
 use crate::channel::{ChannelHandle, ChannelStatus};
@@ -84,8 +85,12 @@ pub struct AccountView {
 
 #[derive(Debug, Default)]
 struct Line {
-    configured: Option<f64>,
-    pacer: Pacer,
+    /// Parts per second by the configuration; 0: no limit.
+    configured: u32,
+    /// Keeps that rate, once there is one.
+    pacer: Option<Pacer>,
+    /// Keeps what the carrier's wishes leave of it.
+    slowed: Pace,
     paced_until: Timestamp,
     throttle: Throttle,
     circuit: Circuit,
@@ -155,6 +160,15 @@ impl Accounts {
             .unwrap_or(Gate::Shut(gone))
     }
 
+    /// True if messages that have no other way may go out over the account, though it is or was just
+    /// left alone: it has failed, but the carrier has not said that it cannot send.
+    pub(super) fn may_go_on(&self, account: &Account, now: Timestamp) -> bool {
+        let goes_on = self.with(account, |line| {
+            !line.circuit.is_firm() && line.shut(now).is_none()
+        });
+        goes_on.unwrap_or_default()
+    }
+
     /// True if the bind takes messages: it is up and not paused.
     pub(super) fn takes(&self, channel: &ChannelHandle) -> bool {
         let bind = self.with(&channel.account, |line| {
@@ -186,9 +200,9 @@ impl Accounts {
     pub(super) fn pay(&self, account: &Account, configured: u32) -> Result<(), Duration> {
         let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
         let paid = self.with(account, |line| {
-            line.configure(configured);
-            line.pacer.set_rate(line.rate(), elapsed);
-            let paid = line.pacer.pay(elapsed);
+            line.configure(configured, &self.clock);
+            line.slowed.set_rate(line.throttle.limit(), elapsed);
+            let paid = line.pay(elapsed);
             if let Err(wait) = paid {
                 line.paced_until = now + wait;
             }
@@ -200,8 +214,12 @@ impl Accounts {
     /// Settles what was paid in advance: places that were not used, and parts beyond the first.
     pub(super) fn settle(&self, account: &Account, unused: usize, more: usize) {
         self.with(account, |line| {
-            line.pacer.refund(unused);
-            line.pacer.charge(more);
+            line.slowed.refund(unused);
+            line.slowed.charge(more);
+            if let Some(pacer) = &mut line.pacer {
+                pacer.refund(unused);
+                pacer.charge(more);
+            }
         });
     }
 
@@ -299,14 +317,14 @@ impl Accounts {
     pub(super) fn view(&self, account: &Account, configured: u32) -> AccountView {
         let now = self.clock.now();
         let view = self.with(account, |line| {
-            line.configure(configured);
+            line.configure(configured, &self.clock);
             let (circuit, circuit_until) = match line.circuit.flow(now) {
                 Flow::Closed => ("closed", None),
                 Flow::Open(until) => ("open", Some(until)),
                 Flow::HalfOpen => ("half_open", None),
             };
             AccountView {
-                rate_configured: line.configured,
+                rate_configured: line.configured(),
                 rate_now: line.rate(),
                 throttled_until: line.throttle.paused(now).map(|(until, _)| until),
                 circuit,
@@ -321,7 +339,23 @@ impl Accounts {
 
 impl Line {
     fn gate(&self, now: Timestamp) -> Gate {
-        let shut = |why, until, since| Gate::Shut(Shut { why, until, since });
+        let shut = self.shut(now);
+        match (shut, self.circuit.flow(now)) {
+            (Some(shut), Flow::Closed | Flow::HalfOpen) => Gate::Shut(shut),
+            (Some(shut), Flow::Open(_)) if shut.why != "throttled" => Gate::Shut(shut),
+            (_, Flow::Open(until)) => Gate::Shut(Shut {
+                why: "circuit_open",
+                until: Some(until),
+                since: None,
+            }),
+            (None, Flow::HalfOpen) => Gate::HalfOpen,
+            (None, Flow::Closed) => Gate::Open,
+        }
+    }
+
+    /// What keeps messages from going out, whatever the circuit says.
+    fn shut(&self, now: Timestamp) -> Option<Shut> {
+        let shut = |why, until, since| Some(Shut { why, until, since });
         if self.paused_at.is_some() {
             return shut("paused", None, None);
         }
@@ -333,27 +367,36 @@ impl Line {
         if up.all(|bind| bind.paused_at.is_some()) {
             return shut("paused", None, None);
         }
-        let flow = self.circuit.flow(now);
-        if let Flow::Open(until) = flow {
-            return shut("circuit_open", Some(until), None);
-        }
-        if let Some((until, since)) = self.throttle.paused(now) {
-            return shut("throttled", Some(until), Some(since));
-        }
-        match flow {
-            Flow::HalfOpen => Gate::HalfOpen,
-            _ => Gate::Open,
-        }
+        let (until, since) = self.throttle.paused(now)?;
+        shut("throttled", Some(until), Some(since))
     }
 
     /// The configured rate may change while the process runs.
-    fn configure(&mut self, rate: u32) {
-        self.configured = (rate > 0).then(|| f64::from(rate));
+    fn configure(&mut self, rate: u32, clock: &Clock) {
+        if rate != self.configured {
+            self.configured = rate;
+            self.pacer = (rate > 0).then(|| Pacer::new(rate, clock));
+        }
+    }
+
+    /// Parts per second by the configuration; `None`: no limit.
+    fn configured(&self) -> Option<f64> {
+        (self.configured > 0).then(|| f64::from(self.configured))
+    }
+
+    /// Pays for one part by the configured pace, and by the slower one that the carrier wishes.
+    fn pay(&mut self, elapsed: Duration) -> Result<(), Duration> {
+        self.slowed.pay(elapsed)?;
+        let paid = self.pacer.as_mut().map_or(Ok(()), Pacer::pay);
+        if paid.is_err() {
+            self.slowed.refund(1);
+        }
+        paid
     }
 
     /// The slower of the configured pace and the one that the carrier's wishes leave.
     fn rate(&self) -> Option<f64> {
-        match (self.configured, self.throttle.limit()) {
+        match (self.configured(), self.throttle.limit()) {
             (Some(configured), Some(limit)) => Some(configured.min(limit)),
             (configured, limit) => configured.or(limit),
         }
@@ -370,12 +413,12 @@ impl Line {
     ) {
         let mut rests = None;
         match answer {
-            Answer::Taken => self.throttle.took(self.configured, sent_at, now),
+            Answer::Taken => self.throttle.took(self.configured(), sent_at, now),
             Answer::Failed(_) => rests = self.circuit.failed(message, sent_at, now),
             Answer::Refused(_) => rests = self.circuit.refused(sent_at, now),
             Answer::TooMuch(_) => {
                 self.circuit.unjudged();
-                if let Some(pause) = self.throttle.wish(self.configured, sent_at, now, chance) {
+                if let Some(pause) = self.throttle.wish(self.configured(), sent_at, now, chance) {
                     let rate = self.throttle.limit();
                     tracing::warn!(%account, pause_ms = pause.as_millis(), rate, "carrier_throttles");
                 }

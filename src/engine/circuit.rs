@@ -5,6 +5,10 @@
 //! that were refused for now or left in doubt. When its rest is over it is *half open*: one message
 //! goes through. If that is taken, or refused for its own sake, the circuit closes; if not, the
 //! account rests twice as long.
+//!
+//! An account that only failed several times is left alone for the sake of messages that have another
+//! way. Those that have none go on by their own waits: a carrier that refuses each message once would
+//! else see one of them every few minutes.
 
 use std::time::Duration;
 
@@ -36,6 +40,8 @@ struct Open {
     rest: Duration,
     /// A message is through, and awaited until then.
     probing_until: Timestamp,
+    /// The carrier has said that the account cannot send.
+    refused: bool,
 }
 
 /// Whether messages may go through.
@@ -76,11 +82,25 @@ impl Circuit {
                 return None;
             }
         }
-        self.refused(sent_at, now)
+        self.rest(sent_at, now)
     }
 
     /// The carrier says that the account cannot send. Answers how long it rests, if that is new.
     pub(super) fn refused(&mut self, sent_at: Timestamp, now: Timestamp) -> Option<Duration> {
+        let rest = self.rest(sent_at, now);
+        if let Some(open) = &mut self.open {
+            open.refused = true;
+        }
+        rest
+    }
+
+    /// True if nothing may go through but the one message: where the carrier takes none of several
+    /// messages, each still has its own waits, and may go on by them if there is no other way.
+    pub(super) fn is_firm(&self) -> bool {
+        self.open.is_some_and(|open| open.refused)
+    }
+
+    fn rest(&mut self, sent_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let rest = match &self.open {
             None => REST.0,
             // Sent before the rest, and known to be in trouble since.
@@ -93,6 +113,7 @@ impl Circuit {
             until: now + rest,
             rest,
             probing_until: Timestamp::default(),
+            refused: self.open.is_some_and(|open| open.refused),
         });
         Some(rest)
     }

@@ -288,6 +288,7 @@ impl Engine {
             }
             let probe = match self.accounts.gate(account, now) {
                 Gate::Open => false,
+                _ if self.accounts.may_go_on(account, now) => false,
                 Gate::HalfOpen => true,
                 Gate::Shut(shut) => {
                     wake_at = wake_at.min(shut.until.unwrap_or(Timestamp::NEVER));
@@ -333,6 +334,15 @@ impl Engine {
             if usable || given_up_at > now {
                 way.steps = &operator.route[..=index];
                 break;
+            }
+        }
+        // No other way: accounts that only failed go on, each message by its own waits.
+        if way.open.iter().all(|(_, probe)| *probe) {
+            for account in way.steps.iter().flatten() {
+                if self.accounts.may_go_on(account, now) {
+                    way.open.retain(|(known, _)| known != account);
+                    way.open.push((account.clone(), false));
+                }
             }
         }
         way

@@ -37,6 +37,7 @@ mod control;
 mod dispatcher;
 mod flights;
 pub mod outbox;
+mod pace;
 mod reaper;
 mod throttle;
 mod traffic;
