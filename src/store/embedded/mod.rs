@@ -1,6 +1,6 @@
 //! The store over an embedded engine: one writer, group commit, an index in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::codec::{decode, encode};
-use super::frontier::{self, AHEAD, Frontier, Rank};
-use super::index::{Index, Place};
+use super::codec::decode;
+use super::frontier::Frontier;
+use super::index::Index;
 use super::keys::KeySpace;
-use super::kv::{Kv, KvError, Write};
+use super::kv::{Kv, KvError};
 use super::opted_out::OptedOut;
 use super::outbox::Outbox;
 use super::part_sets::PartSets;
@@ -21,14 +21,14 @@ use super::{
     Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission,
     TakenIn, Webhook, keys,
 };
-use crate::domain::event::Event;
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
-use crate::domain::message::{Lease, Message, State};
+use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::time::Timestamp;
 
+mod claims;
 mod maintain;
 mod read;
 mod recover;
@@ -90,17 +90,6 @@ impl Shared {
 
     fn pauses(&self) -> MutexGuard<'_, Vec<Pause>> {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a close writes of claims: nothing that a start would have to doubt, if nothing is under
-    /// way.
-    fn farewell(&self) -> Result<Write, StoreError> {
-        let (index, frontier) = (self.index(), self.frontier());
-        let left = frontier.left(index.has_leases(), |(lane, priority)| {
-            index.first(lane, *priority)
-        });
-        let octets = left.as_ref().map(encode).transpose()?;
-        Ok((keys::frontier(), octets))
     }
 
     fn frontier(&self) -> MutexGuard<'_, Frontier> {
@@ -613,89 +602,5 @@ impl<K: Kv> Embedded<K> {
                 "the storage engine panicked".to_owned(),
             ))
         })
-    }
-
-    /// Leases what is due, in memory: a crash forgets it, and the messages are due again. Names also
-    /// those that are out of the lane's order now because their recipients have opted out, and to
-    /// where the marks have to be moved before the messages may be handed out.
-    fn claim_now(
-        &self,
-        lane: &Lane,
-        by: &Claimant,
-        limit: usize,
-        now: Timestamp,
-        policy: &Policy,
-    ) -> (Claimed, Vec<MessageId>, BTreeMap<Rank, Place>) {
-        let mut index = self.shared.index();
-        if !by.in_line {
-            index.dissolve_lines(lane);
-        }
-        let frontier = self.shared.frontier();
-        let mut messages = Vec::new();
-        let mut opted_out = Vec::new();
-        let mut beyond: BTreeMap<Rank, Place> = BTreeMap::new();
-        while messages.len() < limit {
-            let Some(id) = index.pop(lane, &by.reach, now) else {
-                break;
-            };
-            // Read under the lock, so that nobody can withdraw it between the look and the lease.
-            let mut message = match self.read_live(id) {
-                Ok(message) => message,
-                Err(error) => {
-                    tracing::error!(message_id = %id, %error, "claim_of_unreadable_record");
-                    continue;
-                }
-            };
-            let State::Waiting { due_at, .. } = message.state else {
-                continue;
-            };
-            if self.shared.is_opted_out(&message.tenant, message.to) {
-                opted_out.push(id);
-                index.pass_over(&message);
-                continue;
-            }
-            // One that has left in part goes on: it was before whatever is leased.
-            let first = message.pinned_to().is_some();
-            if by.in_line && !first && index.stand_in_line(&message, due_at) {
-                continue;
-            }
-            let lease = Lease {
-                account: by.account.clone(),
-                channel: by.channel.clone(),
-                until: by.until,
-                due_at,
-            };
-            let waiting = message.clone();
-            let (rank, place) = (frontier::rank(&message), (due_at, id));
-            // A claim of what must not be sent twice is on the disk: this one was not claimed.
-            let claimed_unseen = message.on_doubt != Some(OnDoubt::Fail);
-            if claimed_unseen && frontier.is_doubtful(&rank, place) {
-                // Refused if that is known of it already.
-                let _ = message.apply(&Event::MayHaveLeft, policy, now);
-            }
-            // One that is past its validity stays out of the order; the reaper ends it.
-            if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
-                index.lease(&waiting, &message);
-                let resend = message.doubt_rule(policy) == OnDoubt::Resend;
-                if resend && !frontier.covers(&rank, place) {
-                    let mark = beyond.entry(rank).or_insert(place);
-                    *mark = (*mark).max(place);
-                }
-                messages.push(message);
-            } else {
-                index.pass_over(&waiting);
-            }
-        }
-        // Further than needed, so that not every claim needs a commit.
-        for ((lane, priority), mark) in &mut beyond {
-            let ahead = index.ahead(lane, *priority, now, AHEAD);
-            *mark = ahead.map_or(*mark, |ahead| ahead.max(*mark));
-        }
-        let claimed = Claimed {
-            messages,
-            next_due: index.next_due(lane, &by.reach),
-            failed: Vec::new(),
-        };
-        (claimed, opted_out, beyond)
     }
 }
