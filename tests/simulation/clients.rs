@@ -8,7 +8,7 @@ use relais::engine::accept::Submitted;
 use relais::store::{Idempotency, StoreError};
 use tokio::task::JoinSet;
 
-use crate::plan::Post;
+use crate::plan::{Pause, Post};
 use crate::world::{Shared, tenant};
 
 /// How long a client waits before it asks again.
@@ -101,5 +101,47 @@ async fn cancel(shared: &Shared, id: MessageId) {
         Some(Ok(_)) => shared.notes().cancelled.push(id),
         Some(Err(StoreError::TooLate | StoreError::Unavailable(_))) | None => {}
         Some(Err(error)) => shared.wrong(format!("withdrawing {id}: {error}")),
+    }
+}
+
+/// Starts the operator of one pause, who insists until it is done, and until it is undone.
+pub fn pause(tasks: &mut JoinSet<()>, shared: &Arc<Shared>, pause: Pause) {
+    let shared = shared.clone();
+    tasks.spawn(async move {
+        tokio::time::sleep(pause.at).await;
+        set_paused(&shared, &pause.account, true).await;
+        let from = shared.clock.now();
+        tokio::time::sleep(pause.lasts).await;
+        let until = shared.clock.now();
+        let paused = (pause.account.clone(), from, until);
+        shared.notes().paused.push(paused);
+        set_paused(&shared, &pause.account, false).await;
+        if pause.reset
+            && let Some((engine, _)) = shared.daemon()
+            && let Err(error) = engine.reset(&pause.account)
+        {
+            shared.wrong(format!("resetting {}: {error}", pause.account));
+        }
+    });
+}
+
+async fn set_paused(shared: &Shared, account: &str, paused: bool) {
+    loop {
+        if let Some((engine, dead)) = shared.daemon() {
+            let call = async {
+                if paused {
+                    engine.pause(account).await
+                } else {
+                    engine.resume(account).await
+                }
+            };
+            match dead.run_until_cancelled(call).await {
+                // Two pauses of one account may overlap: the first resumption ends both.
+                Some(Ok(()) | Err(StoreError::NotFound)) => return,
+                Some(Err(StoreError::Unavailable(_))) | None => {}
+                Some(Err(error)) => shared.wrong(format!("pausing or resuming: {error}")),
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }

@@ -163,6 +163,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     court.told();
     court.inbound();
     court.opted_out();
+    court.paused();
     court.windows();
     court.violations
 }

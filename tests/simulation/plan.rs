@@ -74,6 +74,16 @@ pub struct Post {
     pub cancels: Vec<(u32, Duration)>,
 }
 
+/// An account that an operator pauses, and resumes later.
+#[derive(Clone)]
+pub struct Pause {
+    pub at: Duration,
+    pub lasts: Duration,
+    pub account: String,
+    /// What is known of the account is forgotten at the end of it.
+    pub reset: bool,
+}
+
 /// A world before it is run.
 #[derive(Clone)]
 pub struct Plan {
@@ -87,6 +97,7 @@ pub struct Plan {
     pub stops: Vec<Stop>,
     /// What handsets send, and to which account.
     pub inbound: Vec<(Duration, usize, MoMessage)>,
+    pub pauses: Vec<Pause>,
     /// A defect that the oracle must find.
     pub sabotage: Option<Sabotage>,
 }
@@ -128,7 +139,16 @@ impl Plan {
                 (dice.moment(traffic), to, message)
             })
             .collect();
+        let pauses = (0..dice.pick(&[0, 0, 0, 1, 2]))
+            .map(|_| Pause {
+                at: dice.moment(traffic),
+                lasts: dice.moment(traffic.min(MINUTE * 20)),
+                account: dice.pick(&accounts).name,
+                reset: dice.percent(30),
+            })
+            .collect();
         Self {
+            pauses,
             seed,
             accounts,
             policy,
@@ -167,7 +187,7 @@ fn script(dice: &Dice) -> SmscScript {
     // program could tell.
     let ids = match dice.below(4) {
         0 => Ids {
-            start: 900_000,
+            start: dice.pick(&[1, 1, 900_000]),
             ..Ids::default()
         },
         1 => Ids {

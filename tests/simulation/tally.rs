@@ -8,8 +8,7 @@ use relais::domain::message::{Outcome, State, What};
 use crate::oracle::Evidence;
 
 /// What every run of some size must have seen.
-const EXPECTED: [&str; 17] = [
-    "accepted early receipt",
+const EXPECTED: [&str; 18] = [
     "cancelled",
     "crash",
     "delivered",
@@ -22,6 +21,8 @@ const EXPECTED: [&str; 17] = [
     "messages in parts",
     "left by the second step",
     "receipt sent again",
+    "opted out",
+    "pause",
     "refused",
     "submission",
     "told again",
@@ -38,6 +39,14 @@ impl Tally {
     }
 
     pub fn count(&mut self, evidence: &Evidence) {
+        self.add("pause", evidence.notes.paused.len());
+        let opted_out = |message: &&relais::domain::message::Message| {
+            message.reason() == Some(relais::domain::message::Cause::OptedOut)
+        };
+        self.add(
+            "opted out",
+            evidence.records.iter().filter(opted_out).count(),
+        );
         self.add("crash", evidence.notes.kills.len());
         self.add("inbound", evidence.inbound.len());
         self.add("message", evidence.records.len());
@@ -63,17 +72,13 @@ impl Tally {
                 .filter(|segment| segment.references.len() > 1)
                 .count();
             self.add("duplicate on the air", twice);
-            let (mut submitted, mut early) = (false, false);
             for happening in &message.events {
                 match happening.what {
                     What::Doubt { .. } => self.add("doubt", 1),
                     What::Refused { .. } => self.add("refused", 1),
-                    What::Submitted { .. } => submitted = true,
-                    What::Receipt { .. } => early |= !submitted,
                     _ => {}
                 }
             }
-            self.add("accepted early receipt", usize::from(early));
         }
         for carrier in &evidence.carriers {
             self.add("submission", carrier.submitted.len());

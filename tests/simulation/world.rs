@@ -56,6 +56,8 @@ pub struct Notes {
     pub cancelled: Vec<MessageId>,
     /// What the receiver of webhooks was told: message, revision, in which life.
     pub told: Vec<(MessageId, u32, u64)>,
+    /// Accounts that were paused for sure, from when, and until when.
+    pub paused: Vec<(String, Timestamp, Timestamp)>,
     /// When the daemon was killed.
     pub kills: Vec<Timestamp>,
     /// What was seen to be wrong on the way.
@@ -135,6 +137,9 @@ async fn live(plan: Plan) -> Evidence {
     let mut background = JoinSet::new();
     for post in shared.plan.posts.clone() {
         clients::start(&mut background, &shared, post);
+    }
+    for pause in shared.plan.pauses.clone() {
+        clients::pause(&mut background, &shared, pause);
     }
     for fault in shared.plan.faults.clone() {
         let usual = shared.plan.accounts[fault.account].script.clone();

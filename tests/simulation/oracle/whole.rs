@@ -10,6 +10,48 @@ use super::{Court, part};
 use crate::plan::marked;
 
 impl Court<'_> {
+    /// Nothing begins to leave by an account that is paused.
+    pub(super) fn paused(&mut self) {
+        let notes = &self.evidence.notes;
+        // Where pauses of one account overlap, the end of one is the end of both.
+        let resumed = |account: &str, from, until| {
+            let others = notes.paused.iter().filter(|(name, ..)| name == account);
+            others
+                .map(|(.., end)| *end)
+                .any(|end| from <= end && end < until)
+        };
+        let sure: Vec<_> = notes
+            .paused
+            .iter()
+            .filter(|(account, from, until)| !resumed(account, *from, *until))
+            .collect();
+        let mut found = Vec::new();
+        for carrier in self
+            .evidence
+            .carriers
+            .iter()
+            .filter(|carrier| !carrier.silent)
+        {
+            let mut begun = BTreeSet::new();
+            for entry in &carrier.submitted {
+                let number = marked(&entry.text);
+                let paused = sure.iter().any(|(account, from, until)| {
+                    *account == carrier.account && *from < entry.at && entry.at < *until
+                });
+                if begun.insert(number) && paused {
+                    found.push(number);
+                }
+            }
+        }
+        for number in found {
+            self.find(
+                "paused",
+                number,
+                "it left by an account that was paused".to_owned(),
+            );
+        }
+    }
+
     /// A part that is durably known to be with a carrier is never sent again.
     pub(super) fn known_parts(&mut self) {
         for carrier in self
