@@ -285,7 +285,8 @@ fn start_channels(
 }
 
 /// The session's settings of a configured account.
-fn smpp_config(account: &SmppAccount) -> SmppConfig {
+/// What the driver of an account is told of it.
+pub(crate) fn smpp_config(account: &SmppAccount) -> SmppConfig {
     SmppConfig {
         account: account.name.clone(),
         host: account.host.clone(),

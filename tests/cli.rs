@@ -65,6 +65,7 @@ fn every_command_has_help_with_examples() {
         &["demo", "--help"],
         &["serve", "--help"],
         &["check", "--help"],
+        &["doctor", "--help"],
         &["send", "--help"],
         &["status", "--help"],
         &["key", "create", "--help"],
@@ -314,4 +315,142 @@ fn a_simulated_smsc_names_its_address_first_and_reads_a_script() {
     std::fs::write(&script, "rate_limt = 20\n").unwrap();
     let output = run(&["sim", "smsc", "--script", script.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A configuration with one account at `smsc`, and everything else of a test's own.
+fn with_account(folder: &Path, listen: &str, smsc: &str, password: &str) -> std::path::PathBuf {
+    let file = folder.join("relais.toml");
+    let (host, port) = smsc.rsplit_once(':').unwrap();
+    let data = folder.join("data");
+    let text = format!(
+        "data_dir = \"{}\"\n[http]\nlisten = \"{listen}\"\n\
+         [smpp.acme]\nhost = \"{host}\"\nport = {port}\nsystem_id = \"relais\"\n\
+         password = \"{password}\"\n\
+         [operators.default]\nroute = [\"acme\"]\n",
+        data.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+fn doctor(file: &Path) -> Output {
+    run(&["doctor", "--config", file.to_str().unwrap()])
+}
+
+#[test]
+fn doctor_finds_what_is_wrong_with_a_carrier_and_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("smsc.toml");
+    std::fs::write(&script, "system_id = \"relais\"\npassword = \"right\"\n").unwrap();
+    let smsc = relais()
+        .args(["sim", "smsc", "--listen", "127.0.0.1:0", "--script"])
+        .arg(&script)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut smsc = Running(smsc);
+    let mut lines = BufReader::new(smsc.0.stdout.take().unwrap());
+    let first = read_until(&mut lines, "listening on 127.0.0.1:");
+    let address = first.trim().rsplit(' ').next().unwrap().to_owned();
+    // It goes on telling what it sees; somebody has to listen.
+    let reader = std::thread::spawn(move || {
+        let mut rest = String::new();
+        let _ = lines.read_to_string(&mut rest);
+    });
+
+    let well = doctor(&with_account(
+        folder.path(),
+        "127.0.0.1:0",
+        &address,
+        "right",
+    ));
+    let said = out(&well);
+    assert_eq!(well.status.code(), Some(0), "{said}{}", err(&well));
+    for line in [
+        "acme: bind taken, then unbound",
+        "does not exist yet",
+        "fsync",
+        "is free",
+    ] {
+        assert!(said.contains(line), "no {line:?} in:\n{said}");
+    }
+    assert!(!folder.path().join("data").exists(), "it makes no folder");
+
+    let wrong = doctor(&with_account(
+        folder.path(),
+        "127.0.0.1:0",
+        &address,
+        "wrong",
+    ));
+    let said = out(&wrong);
+    assert_eq!(wrong.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("ESME_RINVPASWD (0x0000000e): wrong password"),
+        "{said}"
+    );
+    assert!(err(&wrong).contains("errors: 1"), "{}", err(&wrong));
+
+    // A daemon that runs is asked, and binds are counted by nobody twice.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = free.local_addr().unwrap().to_string();
+    drop(free);
+    let file = with_account(folder.path(), &listen, &address, "right");
+    let daemon = relais()
+        .args(["serve", "--config", file.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut daemon = Running(daemon);
+    let mut log = BufReader::new(daemon.0.stderr.take().unwrap());
+    read_until(&mut log, "bound");
+    let reader_of_log = std::thread::spawn(move || {
+        let mut rest = String::new();
+        let _ = log.read_to_string(&mut rest);
+    });
+    let asked = doctor(&file);
+    let said = out(&asked);
+    assert_eq!(asked.status.code(), Some(0), "{said}{}", err(&asked));
+    assert!(said.contains("nothing binds a second time"), "{said}");
+    assert!(said.contains("acme#1: up"), "{said}");
+    assert!(said.contains("a Relais answers on"), "{said}");
+    assert!(!said.contains("then unbound"), "{said}");
+    signal(&daemon.0, "TERM");
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
+    reader_of_log.join().unwrap();
+
+    signal(&smsc.0, "TERM");
+    smsc.0.wait().unwrap();
+    reader.join().unwrap();
+    let gone = doctor(&with_account(folder.path(), &listen, &address, "right"));
+    let said = out(&gone);
+    assert_eq!(gone.status.code(), Some(1), "{said}");
+    assert!(said.contains("acme: no connection to 127.0.0.1:"), "{said}");
+    assert!(said.contains("check port, firewall"), "{said}");
+}
+
+#[test]
+fn doctor_tells_mistakes_of_the_configuration_as_check_does_and_speaks_french() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.toml");
+    std::fs::write(&file, "data_dr = 1\n").unwrap();
+    let output = doctor(&file);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(out(&output), "");
+    assert!(err(&output).contains("did you mean data_dir?"));
+
+    let file = with_account(folder.path(), "127.0.0.1:0", "no-such-host.invalid:1", "x");
+    let output = run(&["doctor", "--lang", "fr", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", out(&output));
+    assert!(out(&output).contains("no-such-host.invalid est introuvable"));
 }

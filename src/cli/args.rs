@@ -21,6 +21,7 @@ use crate::config;
 #[command(after_help = "Examples:
   relais demo                                  see it work, without a carrier
   relais check --config config/relais.toml     is this configuration right?
+  relais doctor --config config/relais.toml    why does nothing work?
   relais serve --config /etc/relais/relais.toml
   relais send +33612345678 'Votre colis est arrivé'
 
@@ -57,6 +58,15 @@ SIGHUP: validate the configuration again (a change takes effect at the next star
 
 Errors are file:line: key: what is wrong, one a line, on standard error; exit code 2.")]
     Check(ConfigFile),
+    /// Find out why nothing works: disk, listen address, and every carrier from name to bind
+    #[command(after_help = "Examples:
+  relais doctor
+  relais doctor --config config/relais.toml
+  relais doctor --lang fr
+
+Where a daemon runs on this data_dir it is asked, and nothing binds a second time.
+Exit code 0: no errors. 1: errors, each with what to do. 2: the configuration is wrong.")]
+    Doctor(ConfigFile),
     /// Send a message through a running daemon
     #[command(after_help = "Examples:
   relais send +33612345678 'Votre colis est arrivé'

@@ -14,6 +14,7 @@ use texts::Lang;
 mod args;
 mod client;
 mod demo;
+mod doctor;
 mod log;
 mod maintain;
 mod out;
@@ -28,6 +29,15 @@ enum Failure {
     Usage(String),
     /// It could not be done: 1.
     Failed(String),
+}
+
+impl Failure {
+    /// What it says, whatever its code.
+    fn into_words(self) -> String {
+        match self {
+            Self::Usage(words) | Self::Failed(words) => words,
+        }
+    }
 }
 
 impl From<ConfigErrors> for Failure {
@@ -64,6 +74,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command, lang: Lang) -> Result<(), Failure> {
     match command {
         Command::Check(file) => check(&file, lang),
+        Command::Doctor(file) => doctor::run(&file, lang),
         Command::Serve(file) => serve::run(&file.config),
         Command::Demo(demo) => demo::run(&demo, lang),
         Command::Send(send) => client::send(&send, lang),

@@ -15,6 +15,8 @@ pub(super) enum Lang {
 
 use Lang::{En, Fr};
 
+mod doctor;
+
 impl Lang {
     /// The language that the environment asks for: the first of `LC_ALL`, `LC_MESSAGES` and `LANG`
     /// that is set decides (POSIX XBD §8.2).

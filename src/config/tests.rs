@@ -6,6 +6,8 @@ use super::*;
 use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
+mod inbound;
+
 const REFERENCE: &str = include_str!("../../config/relais.toml");
 const MINIMAL: &str = include_str!("../../config/examples/minimal.toml");
 const TOWN_HALL: &str = include_str!("../../config/examples/town-hall.toml");
@@ -594,52 +596,6 @@ operator x
   on doubt    fail (at most once)
 ";
     assert_eq!(read_text(&text).unwrap().effective(), expected);
-}
-
-#[test]
-fn keywords_are_configured_checked_and_told_apart() {
-    let read = |inbound: &str| {
-        read_text(&format!(
-            "{ACCOUNT}tenant = \"mairie\"\n[inbound]\n{inbound}"
-        ))
-    };
-    let config = read("stop = [\"STOP\", \"Désabo\"]\nparts_timeout = \"10m\"\n").unwrap();
-    let rules = &config.policy.inbound;
-    assert_eq!(rules.tenant(&"a".into()).as_str(), "mairie");
-    assert_eq!(rules.tenant(&"other".into()).as_str(), "default");
-    assert_eq!(rules.parts_timeout, Duration::from_mins(10));
-    assert!(rules.keywords.find("DESABO").is_some());
-    assert!(rules.keywords.find("ARRET").is_none());
-    assert!(rules.keywords.find("START").is_some(), "a default remains");
-    let silent = read("stop = []\nstart = []\n").unwrap().policy.inbound;
-    assert!(silent.keywords.find("STOP").is_none());
-    for (wrong, key, problem) in [
-        ("stop = [\"!\"]", "inbound.stop[0]", "\"!\" is no keyword"),
-        (
-            "stop = [\"STOP\", \"stop.\"]",
-            "inbound.stop[1]",
-            "\"stop.\" is the same keyword as \"STOP\"",
-        ),
-        (
-            "stop = [\"Start\"]",
-            "inbound.start",
-            "by default, \"START\" is the same keyword as \"Start\"",
-        ),
-        (
-            "parts_timeout = \"5s\"",
-            "inbound.parts_timeout",
-            "5s is outside",
-        ),
-    ] {
-        let errors = read(&format!("{wrong}\n")).unwrap_err().0;
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        assert_eq!(errors[0].key, key);
-        assert!(errors[0].problem.starts_with(problem), "{}", errors[0]);
-    }
-    let bad = read_text(&format!("{ACCOUNT}tenant = \"La Mairie\"\n"))
-        .unwrap_err()
-        .0;
-    assert_eq!(bad[0].key, "smpp.a.tenant");
 }
 
 #[test]

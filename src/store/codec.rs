@@ -30,14 +30,14 @@ macro_rules! records {
 }
 
 records! {
-    Message = 1,
-    Inbound = 1,
-    Parts = 1,
-    Bound = 1,
-    Orphans = 1,
+    Message = 2,
+    Inbound = 2,
+    Parts = 2,
+    Bound = 2,
+    Orphans = 2,
     Batch = 1,
     Idempotent = 1,
-    Outgoing = 1,
+    Outgoing = 2,
     Webhook = 1,
     OptOut = 1,
     ApiKey = 1,
@@ -203,7 +203,7 @@ pub struct Layout {
 }
 
 /// The layout that this program writes.
-pub const LAYOUT: Layout = Layout { version: 1 };
+pub const LAYOUT: Layout = Layout { version: 2 };
 
 /// A record as octets.
 ///

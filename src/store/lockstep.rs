@@ -21,10 +21,11 @@ use crate::domain::message::{
 };
 use crate::domain::msisdn::Msisdn;
 use crate::domain::policy::{OnDoubt, Policy};
-use crate::domain::receipt::{Receipt, ReceiptState, canonical_reference, reference_forms};
+use crate::domain::receipt::{Known, Receipt, ReceiptState, canonical_reference, reference_forms};
 use crate::domain::time::Timestamp;
 
 mod optouts;
+
 /// Message, attempt and segment that a reference stands for.
 type Bound = (MessageId, u16, u16);
 
@@ -242,7 +243,17 @@ impl Model {
             .find(fits)
             .copied()
             .or(exact);
-        match found {
+        // In another number base it may be the early receipt of what is unanswered.
+        let exactly = self.bound.get(&(report.account.clone(), forms[0].clone()));
+        let doubtful = |place: &Bound| {
+            let attempt = &self.messages[&place.0].attempts[usize::from(place.1)];
+            exactly.is_none_or(|places| !places.contains(place))
+                && attempt.segments[usize::from(place.2)].known != Known::Awaiting
+                && report
+                    .handset
+                    .is_some_and(|to| self.is_unanswered(to, &report.account))
+        };
+        match found.filter(|place| !doubtful(place)) {
             Some(place) => self.tell(place, report.clone(), now).ok_or(false),
             None => {
                 let same: Vec<_> = self
@@ -261,6 +272,29 @@ impl Model {
                 Err(!known)
             }
         }
+    }
+
+    fn is_unanswered(&self, handset: Msisdn, account: &Account) -> bool {
+        let latest = self
+            .messages
+            .values()
+            .rev()
+            .filter(|message| message.to == handset);
+        let unanswered = |message: &Message| {
+            let tried = message
+                .attempts
+                .iter()
+                .filter(|tried| tried.account == *account);
+            let mut segments = tried.flat_map(|tried| &tried.segments);
+            let leased = matches!(message.state, State::Leased(_));
+            !matches!(message.state, State::Final(_))
+                && segments.any(|segment| match segment.progress {
+                    Progress::InDoubt => true,
+                    Progress::Unsent => leased,
+                    Progress::Accepted => false,
+                })
+        };
+        latest.take(20).any(unanswered)
     }
 
     fn time_out(&mut self, now: Timestamp, limit: usize) -> Vec<Message> {

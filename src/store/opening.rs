@@ -61,7 +61,7 @@ pub fn open(
     };
     let started = Embedded::start(kv, policy, options.retention, now);
     let store = started.map_err(|error| match error {
-        RecoverError::Newer(found) => OpenError::Newer {
+        RecoverError::OtherLayout(found) => OpenError::OtherLayout {
             folder,
             found,
             known: codec::LAYOUT.version,

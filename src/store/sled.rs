@@ -58,16 +58,16 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
-    /// It was written by a newer program.
+    /// It was written by another version of the program.
     #[error(
-        "the store in {folder} has layout {found}; this program reads up to {known}: use the newer program"
+        "the store in {folder} has layout {found}; this program reads layout {known}: use the program that wrote it, or another data_dir"
     )]
-    Newer {
+    OtherLayout {
         /// Where.
         folder: PathBuf,
         /// Layout found.
         found: u32,
-        /// Newest layout known.
+        /// The layout of this program.
         known: u32,
     },
 }

@@ -9,8 +9,8 @@ mod connections;
 mod document;
 mod input;
 mod messages;
-mod optouts;
 mod operations;
+mod optouts;
 mod preview;
 
 use std::sync::Arc;

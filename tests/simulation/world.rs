@@ -181,10 +181,10 @@ async fn look_in(shared: Arc<Shared>) {
                 engine.under_way()
             ));
         }
-        if let Some(problem) = engine.store.unhealthy() {
-            if !problem.contains("power") {
-                shared.wrong(format!("the store is not well: {problem}"));
-            }
+        if let Some(problem) = engine.store.unhealthy()
+            && !problem.contains("power")
+        {
+            shared.wrong(format!("the store is not well: {problem}"));
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::domain::message::Token;
 use crate::domain::wire::FIRST_WITH_TLVS;
 
 /// Longest wait for a connection: a host that answers at all does so sooner.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
 /// What a session runs on.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}

@@ -8,6 +8,7 @@
 //! | [`encode`] | segments as `submit_sm` |
 //! | [`receipt`], [`inbound`], [`text`] | what `deliver_sm` says |
 //! | [`errors`] | the `command_status` values of the session itself |
+//! | [`trial`] | one try of an account, for `relais doctor` |
 //! | `driver`, `session` | the task behind a [`ChannelHandle`]: reconnecting, and what is under way |
 //!
 //! An account has `binds` channels. A channel is one transceiver session, or a pair: a receiver, then
@@ -58,6 +59,7 @@ pub mod receipt;
 mod session;
 pub mod text;
 pub mod tls;
+pub mod trial;
 pub mod window;
 
 use bind::{Connector, TcpConnector};
@@ -200,19 +202,24 @@ pub fn start(
     events: &mpsc::Sender<ChannelEvent>,
     stop: &CancellationToken,
 ) -> Vec<(ChannelHandle, JoinHandle<()>)> {
+    let connector = connector(&config, clock);
+    start_on(connector, config, clock, random, events, stop)
+}
+
+/// Connections to an account's SMSC.
+fn connector(config: &SmppConfig, clock: &Clock) -> Arc<dyn Connector> {
     let tcp = TcpConnector {
         host: config.host.clone(),
         port: config.port,
     };
-    let connector: Arc<dyn Connector> = match &config.tls {
+    match &config.tls {
         None => Arc::new(tcp),
         Some(settings) => Arc::new(TlsConnector {
             tcp,
             settings: settings.clone(),
             clock: clock.clone(),
         }),
-    };
-    start_on(connector, config, clock, random, events, stop)
+    }
 }
 
 /// Like [`start`], over connections of another kind.

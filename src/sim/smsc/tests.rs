@@ -102,7 +102,7 @@ impl World {
                 segment,
                 payload: segment::octets(slice, plan.alphabet).into(),
                 total: u8::try_from(plan.count()).unwrap(),
-                reference: u16::try_from(self.messages % 256).unwrap(),
+                reference: self.messages % 256,
                 expires_at: self.clock.now() + Duration::from_hours(48),
                 priority: 1,
             })

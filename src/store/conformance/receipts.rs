@@ -29,6 +29,7 @@ on_every_engine! {
     a_reference_used_again_for_another_handset_still_finds_both,
     a_match_says_how_the_carrier_writes_its_ids,
     what_was_learnt_decides_where_the_handset_cannot,
+    a_receipt_that_overtook_its_answer_is_not_taken_for_another_number_base,
     a_long_final_message_gives_way_to_one_that_awaits_its_receipt,
     a_receipt_with_two_ids_is_matched_by_either,
     a_parked_receipt_with_two_ids_waits_under_both,
@@ -332,6 +333,30 @@ async fn what_was_learnt_decides_where_the_handset_cannot(world: World) {
             assert_eq!(change.message.id, message_id(2));
         }
         other => panic!("{other:?}"),
+    }
+    world.finish(store).await;
+}
+
+async fn a_receipt_that_overtook_its_answer_is_not_taken_for_another_number_base(world: World) {
+    let store = world.open(at(0));
+    // 0x20 is 32 and 0x32 is 50: before the answer, "32" is a way to write the first message's id.
+    store.sends(message(1), "20", at(1)).await;
+    let told = |id: &str, learnt| ReceiptReport {
+        handset: Some(message(1).to),
+        learnt,
+        ..receipt(id, ReceiptState::Delivered)
+    };
+    store.receives(told("20", None), at(2)).await;
+    for (n, id, learnt) in [(2, "32", None), (3, "50", Some(IdWriting::Same))] {
+        let mut next = message(n);
+        next.to = message(1).to;
+        store.takes(vec![next]).await;
+        let taken = store.claims(1, at(3)).await.remove(0);
+        let early = store.receives(told(id, learnt), at(3)).await;
+        assert!(matches!(early, Receiving::Parked), "{early:?}");
+        store.reports(accepted(&taken, 0, id), at(4)).await;
+        let message = store.message(&shop(), message_id(n)).await.unwrap();
+        assert_eq!(message.status(), Status::Delivered, "{id}");
     }
     world.finish(store).await;
 }

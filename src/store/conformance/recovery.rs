@@ -371,12 +371,14 @@ async fn every_state_survives_reopening(world: World) {
 }
 
 #[tokio::test]
-async fn a_layout_of_a_newer_program_is_refused_untouched() {
-    let kv = std::sync::Arc::new(MemoryKv::default());
-    let newer = encode(&Layout { version: 2 }).unwrap();
-    kv.apply(&[(keys::version(), Some(newer.clone()))]).unwrap();
-    let world = World::memory();
-    let started = Embedded::start(kv.clone(), world.policy.subscribe(), world.retention, at(0));
-    assert!(matches!(started, Err(RecoverError::Newer(2))));
-    assert_eq!(kv.get(&keys::version()).unwrap(), Some(newer));
+async fn a_layout_of_another_program_is_refused_untouched() {
+    for version in [1, 3] {
+        let kv = std::sync::Arc::new(MemoryKv::default());
+        let other = encode(&Layout { version }).unwrap();
+        kv.apply(&[(keys::version(), Some(other.clone()))]).unwrap();
+        let world = World::memory();
+        let started = Embedded::start(kv.clone(), world.policy.subscribe(), world.retention, at(0));
+        assert!(matches!(started, Err(RecoverError::OtherLayout(found)) if found == version));
+        assert_eq!(kv.get(&keys::version()).unwrap(), Some(other));
+    }
 }

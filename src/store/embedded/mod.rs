@@ -19,8 +19,7 @@ use super::part_sets::PartSets;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
     Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission,
-    TakenIn,
-    Webhook, keys,
+    TakenIn, Webhook, keys,
 };
 use crate::domain::event::Event;
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
@@ -331,7 +330,8 @@ impl<K: Kv> Store for Embedded<K> {
     ) -> Result<Page<OptOut>, StoreError> {
         self.check_open()?;
         let (kv, tenant) = (self.kv.clone(), tenant.clone());
-        self.blocking(move || read::optouts(&*kv, &tenant, after, limit)).await
+        self.blocking(move || read::optouts(&*kv, &tenant, after, limit))
+            .await
     }
 
     async fn outbox_due(
@@ -343,7 +343,8 @@ impl<K: Kv> Store for Embedded<K> {
         self.check_open()?;
         let (taken, next_due) = self.shared.outbox().take(now, limit, busy);
         let mut deliveries = Vec::with_capacity(taken.len());
-        for (seq, origin) in taken {
+        let mut taken = taken.into_iter();
+        while let Some((seq, origin)) = taken.next() {
             let key = keys::outbox(seq);
             let outgoing = self
                 .kv
@@ -364,7 +365,13 @@ impl<K: Kv> Store for Embedded<K> {
                     tries: outgoing.tries,
                 }),
                 Err(StoreError::Unavailable(problem)) => {
-                    self.shared.outbox().put_back(seq);
+                    // Nobody is handed any of them, so that none may count as handed out.
+                    let mut outbox = self.shared.outbox();
+                    let handed = deliveries.iter().map(|delivery| delivery.seq);
+                    let rest = taken.map(|(seq, _)| seq);
+                    for seq in handed.chain([seq]).chain(rest) {
+                        outbox.put_back(seq);
+                    }
                     return Err(StoreError::Unavailable(problem));
                 }
                 Err(error) => {

@@ -34,9 +34,9 @@ use crate::store::{OutboxEvent, StoreError, Webhook};
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
 pub enum RecoverError {
-    /// A newer program wrote it.
-    #[error("layout {0} is newer than this program")]
-    Newer(u32),
+    /// Another version of the program wrote it.
+    #[error("layout {0} is not the one of this program")]
+    OtherLayout(u32),
     /// It cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -163,8 +163,8 @@ fn check_layout<K: Kv>(kv: &K) -> Result<(), RecoverError> {
     match kv.get(&key)? {
         Some(octets) => {
             let layout: Layout = decode(&key, &octets)?;
-            if layout.version > LAYOUT.version {
-                return Err(RecoverError::Newer(layout.version));
+            if layout != LAYOUT {
+                return Err(RecoverError::OtherLayout(layout.version));
             }
         }
         None => kv.apply(&[(key, Some(encode(&LAYOUT)?))])?,

@@ -154,7 +154,7 @@ fn written(wire: WireRules, request: &SubmitRequest) -> Vec<u8> {
 const ADDRESSES: &[u8] = b"CMT\0\x03\x0036111\0\x01\x0133612345678\0";
 
 /// `schedule_delivery_time` empty, `validity_period` 48 h.
-const TIMES: &[u8] = b"\0000002000000000R\0";
+const TIMES: &[u8] = b"\x00000002000000000R\x00";
 
 /// A PDU put together by hand: esm_class, protocol_id, priority_flag; registered_delivery,
 /// replace_if_present_flag, data_coding, sm_default_msg_id, sm_length; the rest.

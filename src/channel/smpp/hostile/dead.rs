@@ -282,6 +282,9 @@ async fn an_account_whose_peer_floods_does_not_hold_up_another() {
         peers.push(peer);
     }
     let (mut calm, mut flood) = (peers.pop().unwrap(), peers.pop().unwrap());
+    // Before it has read the answer to its bind it would return what it is given.
+    let mut status = handles[1].status.clone();
+    status.wait_for(ChannelStatus::is_up).await.unwrap();
     let flooding = tokio::spawn(async move {
         let octets = pdu(DELIVER, 0, 1, &deliver(b"noise")).repeat(20);
         while flood.0.write_all(&octets).await.is_ok() {

@@ -5,6 +5,7 @@
 //! answered in, so every form of an id is looked up. Where several are bound, the recipient decides,
 //! then time (carriers begin their ids anew), then what is known of the account.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -140,6 +141,15 @@ impl<K: Kv> Txn<'_, K> {
             }
             return self.park(report, now);
         };
+        // Ids in two number bases read alike: while something else to the handset is unanswered, this
+        // may be its receipt, come before the answer, and is kept for it. Where it is not yet known
+        // how this carrier writes, only if the segment has had its receipt.
+        if !is_sure(writing, report.learnt)
+            && (report.learnt.is_some() || self.is_reported(&bound)?)
+            && self.is_unanswered(&report)?
+        {
+            return self.park(report, now);
+        }
         let writing = self.writing(&bound, &report, writing)?;
         let event = Event::Receipt {
             attempt: bound.attempt,
@@ -279,20 +289,8 @@ impl<K: Kv> Txn<'_, K> {
         let Some(handset) = report.handset else {
             return Ok(None);
         };
-        let mut ids = Vec::new();
-        let range = keys::recipient_range(handset, None);
-        for pair in self.kv.scan(range, true).take(LOOKED_AT) {
-            let (key, _) = pair.map_err(|error| self.fail(error.into()))?;
-            let id = keys::trailing_id(&key).map(uuid::Uuid::from_bytes);
-            ids.extend(id.map(MessageId));
-        }
         let mut found = None;
-        for id in ids {
-            let message = match self.hold(id) {
-                Ok(held) => held.message.clone(),
-                Err(StoreError::NotFound) => continue,
-                Err(error) => return Err(error),
-            };
+        for message in self.lately_to(handset)? {
             for bound in awaiting(&message, &report.account, handset) {
                 let Some(bound) = bound else {
                     return Ok(None);
@@ -304,6 +302,58 @@ impl<K: Kv> Txn<'_, K> {
         }
         Ok(found)
     }
+
+    /// True if a segment awaits no receipt any more.
+    fn is_reported(&mut self, bound: &Bound) -> Result<bool, StoreError> {
+        match self.hold(bound.id) {
+            Ok(held) => {
+                let attempt = held.message.attempts.get(usize::from(bound.attempt));
+                let segment = attempt.and_then(|a| a.segments.get(usize::from(bound.segment)));
+                Ok(segment.is_none_or(|segment| segment.known != Known::Awaiting))
+            }
+            Err(StoreError::NotFound) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True if something to the handset that a receipt names is unanswered on its account.
+    fn is_unanswered(&mut self, report: &ReceiptReport) -> Result<bool, StoreError> {
+        let Some(handset) = report.handset else {
+            return Ok(false);
+        };
+        let unanswered = |message: &Arc<Message>| {
+            let awaited = awaiting(message, &report.account, handset);
+            awaited.iter().any(Option::is_none)
+        };
+        Ok(self.lately_to(handset)?.iter().any(unanswered))
+    }
+
+    /// The latest messages to a handset.
+    fn lately_to(&mut self, handset: Msisdn) -> Result<Vec<Arc<Message>>, StoreError> {
+        let mut ids = Vec::new();
+        let range = keys::recipient_range(handset, None);
+        for pair in self.kv.scan(range, true).take(LOOKED_AT) {
+            let (key, _) = pair.map_err(|error| self.fail(error.into()))?;
+            let id = keys::trailing_id(&key).map(uuid::Uuid::from_bytes);
+            ids.extend(id.map(MessageId));
+        }
+        let mut messages = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.hold(id) {
+                Ok(held) => messages.push(held.message.clone()),
+                Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(messages)
+    }
+}
+
+/// True unless the writing is in another number base than the answer, and not known to be this
+/// carrier's.
+fn is_sure(writing: IdWriting, learnt: Option<IdWriting>) -> bool {
+    let converted = matches!(writing, IdWriting::Decimal | IdWriting::Hexadecimal);
+    !converted || is(writing, learnt)
 }
 
 /// True if this writing is the one that was learnt.
