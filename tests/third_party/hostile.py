@@ -297,7 +297,10 @@ def hostile_smsc_neither_kills_swells_nor_slows_the_gateway(bench) -> None:
         for number, (name, body) in enumerate(MALFORMED.items(), 0x2000):
             first = peer.session
             attack(name, pdu(DELIVER_SM, body, number))
-            answers[name] = next((s[1] for s in first.seen if s[2] == number and s[0] in (DELIVER_SM | RESPONSE, GENERIC_NACK)), None)
+            # An enquire_link is answered at once, a message once it is stored.
+            answered = lambda: [s[1] for s in first.seen if s[2] == number and s[0] in (DELIVER_SM | RESPONSE, GENERIC_NACK)]
+            wait_for(f"an answer to {name}", lambda: first.over or answered(), BACK_S, daemon.alive)
+            answers[name] = next(iter(answered()), None)
         taken = [name for name, status in answers.items() if status == 0 and "receipt" not in name]
         equal(len(daemon.listed("/v1/inbound")), len(taken), f"stored of {len(taken)} broken messages that were acknowledged: {taken}")
         for name, length in lengths.items():
