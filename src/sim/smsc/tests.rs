@@ -467,7 +467,10 @@ async fn refusals_keep_their_kind_and_end_the_request() {
             0x08,
             Rejection::Temporary("ESME_RSYSERR (0x00000008)".into()),
         ),
-        (0x4FF, Rejection::Temporary("status 0x000004ff (fault of the carrier's system)".into())),
+        (
+            0x4FF,
+            Rejection::Temporary("status 0x000004ff (fault of the carrier's system)".into()),
+        ),
     ] {
         let mut script = receiptless();
         script.rules = vec![Rule {

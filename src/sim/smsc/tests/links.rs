@@ -111,7 +111,10 @@ async fn wrong_credentials_are_not_hammered_and_name_the_answer() {
     assert_eq!(status, ChannelStatus::Down { cause });
     tokio::time::sleep(Duration::from_mins(5)).await;
     let refused = world.smsc.ledger(|ledger| ledger.refused_binds);
-    assert!((2..=4).contains(&refused), "{refused} binds in five minutes");
+    assert!(
+        (2..=4).contains(&refused),
+        "{refused} binds in five minutes"
+    );
     tokio::time::sleep(Duration::from_hours(10)).await;
     let refused = world.smsc.ledger(|ledger| ledger.refused_binds);
     assert!((30..=46).contains(&refused), "{refused} binds in ten hours");
