@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn no_rate_is_no_limit() {
-        let mut pacer = Pacer::default();
+        let mut pace = Pace::default();
         for _ in 0..10_000 {
             pace.pay(Duration::ZERO).unwrap();
             pace.charge(5);
