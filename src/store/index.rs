@@ -361,6 +361,14 @@ impl Index {
         self.leased.get(&id)
     }
 
+    /// The messages to a recipient that are leased.
+    pub(super) fn leased_to(&self, to: Msisdn) -> impl Iterator<Item = MessageId> {
+        let leased = self.leased.values();
+        leased
+            .filter(move |message| message.to == to)
+            .map(|message| message.id)
+    }
+
     /// Takes out a leased message and everything that follows from it.
     pub(super) fn take_leased(&mut self, id: MessageId) -> Option<Message> {
         let message = self.leased.remove(&id)?;

@@ -2,7 +2,8 @@
 //! any await point and rebuilt from what its disk has kept, hours in milliseconds. In the end an
 //! oracle judges what is stored against what the carriers have seen.
 //!
-//! `SIM_SEED=123` replays one world, `SIM_SEEDS=10000` runs as many, `SIM_FROM=5000` starts there.
+//! `SIM_SEED=123` replays one world, `SIM_SEEDS=10000` runs as many, `SIM_FROM=5000` starts there,
+//! `SIM_CROWDED=1` makes every world one where ids are easily taken for one another.
 
 #![allow(
     clippy::unwrap_used,
@@ -64,6 +65,7 @@ fn every_world_keeps_its_promises() {
     let next = AtomicU64::new(from);
     let failed = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let crowded = setting("SIM_CROWDED").is_some_and(|value| value != 0);
     let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -73,7 +75,10 @@ fn every_world_keeps_its_promises() {
                     if seed >= from + count {
                         return;
                     }
-                    let plan = Plan::draw(seed);
+                    let mut plan = Plan::draw(seed);
+                    if crowded {
+                        plan = plan.crowded();
+                    }
                     let evidence = world::run(&plan);
                     if seed.is_multiple_of(20) {
                         same(seed, &evidence, &world::run(&plan));

@@ -104,8 +104,40 @@ pub struct Plan {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Every so many worlds is a crowded one.
+const CROWDED_EVERY: u64 = 4;
+
 impl Plan {
     pub fn draw(seed: u64) -> Self {
+        let plan = Self::draw_usual(seed);
+        if seed.is_multiple_of(CROWDED_EVERY) {
+            plan.crowded()
+        } else {
+            plan
+        }
+    }
+
+    /// The same world where ids are easily taken for one another: they count from 1, so that one
+    /// message's id in decimal is another one's in hexadecimal; there are three handsets, so that the
+    /// recipient seldom decides; and most carriers report before they answer.
+    pub fn crowded(mut self) -> Self {
+        let dice = Dice::new(self.seed, 2);
+        for account in &mut self.accounts {
+            let script = &mut account.script;
+            script.ids.start = 1;
+            script.ids.reported = match script.ids.submitted {
+                IdForm::Decimal => IdForm::Decimal,
+                IdForm::Hex | IdForm::HexUpper => dice.pick(&[IdForm::Hex, IdForm::HexUpper]),
+            };
+            script.receipts.before_response = dice.percent(60);
+        }
+        for draft in self.posts.iter_mut().flat_map(|post| &mut post.drafts) {
+            draft.to = format!("+3361234567{}", dice.below(3));
+        }
+        self
+    }
+
+    fn draw_usual(seed: u64) -> Self {
         let dice = Dice::new(seed, 1);
         let traffic = dice.pick(&[MINUTE * 3, MINUTE * 20, MINUTE * 60, MINUTE * 240]);
         let traffic = if dice.percent(5) {

@@ -279,7 +279,9 @@ impl Model {
                     Progress::Accepted => false,
                 })
         };
-        latest.take(20).any(unanswered)
+        let leased = |message: &Message| matches!(message.state, State::Leased(_));
+        let mut lately = (0..).zip(latest).filter(|(n, it)| *n < 20 || leased(it));
+        lately.any(|(_, message)| unanswered(message))
     }
 
     pub(super) fn time_out(&mut self, now: Timestamp, limit: usize) -> Vec<Message> {

@@ -328,7 +328,8 @@ impl<K: Kv> Txn<'_, K> {
         Ok(self.lately_to(handset)?.iter().any(unanswered))
     }
 
-    /// The latest messages to a handset.
+    /// The latest messages to a handset, and any that is on its way there: in a long queue it is not
+    /// the latest that leaves.
     fn lately_to(&mut self, handset: Msisdn) -> Result<Vec<Arc<Message>>, StoreError> {
         let mut ids = Vec::new();
         let range = keys::recipient_range(handset, None);
@@ -337,6 +338,12 @@ impl<K: Kv> Txn<'_, K> {
             let id = keys::trailing_id(&key).map(uuid::Uuid::from_bytes);
             ids.extend(id.map(MessageId));
         }
+        ids.extend(self.index().leased_to(handset));
+        let in_hand = self.held.values().map(|held| &held.message);
+        let leaves = |it: &&Arc<Message>| it.to == handset && matches!(it.state, State::Leased(_));
+        ids.extend(in_hand.filter(leaves).map(|it| it.id));
+        ids.sort_unstable();
+        ids.dedup();
         let mut messages = Vec::with_capacity(ids.len());
         for id in ids {
             match self.hold(id) {
