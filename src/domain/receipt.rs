@@ -277,6 +277,19 @@ pub fn answered_forms(id: &str) -> Vec<(IdWriting, String)> {
     forms
 }
 
+/// True if an id is the same in every number base, so that it shows nothing about its writing.
+#[must_use]
+pub fn reads_alike(id: &str) -> bool {
+    matches!(canonical_reference(id).as_bytes(), [b'0'..=b'9'])
+}
+
+/// True if an id is so long that another one of the same carrier does not read as it does in another
+/// number base by chance: whoever counts has to count tens of millions from one to the other.
+#[must_use]
+pub fn is_long(id: &str) -> bool {
+    canonical_reference(id).len() >= 8
+}
+
 /// Every canonical form under which `id` may be known to the other side, the likeliest first.
 #[must_use]
 pub fn reference_forms(id: &str) -> Vec<String> {

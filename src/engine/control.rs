@@ -132,7 +132,7 @@ impl Engine {
                 .saturating_sub(handle.window.available_permits()),
             window: handle.window_size,
             peer: *handle.peer.borrow(),
-            receipt_ids: self.writings.learnt(&handle.account),
+            receipt_ids: self.store.writing(&handle.account),
             state,
         }
     }

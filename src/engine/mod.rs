@@ -15,7 +15,6 @@ pub use self::accounts::AccountView;
 use self::accounts::{Accounts, Gate};
 pub use self::control::ChannelView;
 use self::flights::Flights;
-use self::writings::Writings;
 use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
@@ -42,7 +41,6 @@ mod reaper;
 mod throttle;
 mod traffic;
 pub mod view;
-mod writings;
 
 /// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
 pub struct Engine {
@@ -68,8 +66,6 @@ pub struct Engine {
     flights: Flights,
     /// What is known of each account now.
     accounts: Accounts,
-    /// How carriers write their ids.
-    writings: Writings,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -133,7 +129,6 @@ impl Engine {
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
-            writings: Writings::default(),
             signing_key,
         }
     }

@@ -29,7 +29,7 @@ const GROUP: usize = 128;
 struct Group {
     reports: Vec<Report>,
     receipts: Vec<ReceiptReport>,
-    receipt_acks: Vec<(Account, ChannelId, Ack)>,
+    receipt_acks: Vec<(ChannelId, Ack)>,
     inbound: Vec<Inbound>,
     inbound_acks: Vec<Ack>,
 }
@@ -75,15 +75,13 @@ impl Engine {
                 receipt,
                 ack,
             } => {
-                let learnt = self.writings.learnt(&account);
-                group.receipt_acks.push((account.clone(), channel, ack));
+                group.receipt_acks.push((channel, ack));
                 group.receipts.push(ReceiptReport {
                     account,
                     reference,
                     other,
                     handset,
                     receipt,
-                    learnt,
                     otherwise: None,
                 });
             }
@@ -121,15 +119,13 @@ impl Engine {
                     return;
                 };
                 // The store knows whether the id is one of ours.
-                let (account, channel) = (inbound.account.clone(), inbound.channel.clone());
-                group.receipt_acks.push((account, channel, ack));
+                group.receipt_acks.push((inbound.channel.clone(), ack));
                 group.receipts.push(ReceiptReport {
                     account: inbound.account.clone(),
                     reference: reported.reference,
                     other: reported.other,
                     handset: reported.handset,
                     receipt: reported.receipt,
-                    learnt: self.writings.learnt(&inbound.account),
                     otherwise: Some(Box::new(inbound)),
                 });
             }
@@ -249,12 +245,9 @@ impl Engine {
         self.bells.dispatcher.notify_one();
         match received {
             Ok(results) => {
-                for (result, (account, channel, ack)) in results.into_iter().zip(receipt_acks) {
+                for (result, (channel, ack)) in results.into_iter().zip(receipt_acks) {
                     match result {
-                        Receiving::Matched(change, writing) => {
-                            self.writings.saw(&account, writing);
-                            self.publish(&change);
-                        }
+                        Receiving::Matched(change, _) => self.publish(&change),
                         Receiving::Duplicate => {}
                         Receiving::Parked | Receiving::Nameless => {
                             self.metrics.unmatched(channel.as_str());

@@ -5,11 +5,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, StoreError, Webhook};
-use crate::domain::id::{BatchId, Lane, MessageId, Tenant};
+use crate::domain::id::{Account, BatchId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
+use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 
 /// A kind of record that the store keeps.
@@ -42,6 +43,7 @@ records! {
     OptOut = 1,
     ApiKey = 1,
     Pause = 1,
+    Learnt = 1,
     Layout = 1,
     Reached = 1,
 }
@@ -139,6 +141,15 @@ pub struct Orphans {
     pub receipts: Vec<ReceiptReport>,
     /// When the first came.
     pub since: Timestamp,
+}
+
+/// How an account's carrier writes its ids in receipts, as they have taught.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learnt {
+    /// Whose receipts.
+    pub account: Account,
+    /// How they write them.
+    pub writing: IdWriting,
 }
 
 /// What an idempotency key stands for.

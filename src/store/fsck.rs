@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::codec::{
-    Bound, Idempotent, Layout, Orphans, Outgoing, Reached, Record, decode, encode, hex,
+    Bound, Idempotent, Layout, Learnt, Orphans, Outgoing, Reached, Record, decode, encode, hex,
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
@@ -84,6 +84,7 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Version => readable::<Layout>(&key, &octets, &mut findings),
             KeySpace::Webhook => readable::<Webhook>(&key, &octets, &mut findings),
             KeySpace::Pause => readable::<Pause>(&key, &octets, &mut findings),
+            KeySpace::Writing => writing(&key, &octets, &mut findings),
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }
@@ -110,6 +111,16 @@ fn optout(key: &[u8], octets: &[u8], findings: &mut Findings) {
     if decode::<OptOut>(key, octets).is_ok_and(|it| keys::optout(&it.tenant, it.number) != key) {
         findings.problem(format!(
             "{}: an opt-out stands under another's key",
+            hex(key)
+        ));
+    }
+}
+
+fn writing(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    readable::<Learnt>(key, octets, findings);
+    if decode::<Learnt>(key, octets).is_ok_and(|it| keys::writing(&it.account) != key) {
+        findings.problem(format!(
+            "{}: what is learnt of an account stands under another's key",
             hex(key)
         ));
     }

@@ -142,6 +142,9 @@ impl Queue {
 pub(super) struct Index {
     lanes: HashMap<Lane, Queue>,
     deadlines: BTreeSet<Place>,
+    /// Keys of kept receipts of which it was not sure whom they are for, by when to look again. One
+    /// that has found its message meanwhile is found gone.
+    reconsidered: BTreeSet<(Timestamp, Vec<u8>)>,
     leased: HashMap<MessageId, Message>,
     /// Messages whose lease the writer has taken up: their recipients are not free before the commit
     /// has put them back, or the next in line could overtake one that was refused.
@@ -346,6 +349,23 @@ impl Index {
             .collect()
     }
 
+    /// Kept receipts are looked at again at this time.
+    pub(super) fn reconsider(&mut self, at: Timestamp, key: Vec<u8>) {
+        self.reconsidered.insert((at, key));
+    }
+
+    /// Takes out the keys of up to `limit` kept receipts to look at again now.
+    pub(super) fn take_reconsidered(&mut self, now: Timestamp, limit: usize) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        while keys.len() < limit
+            && self.reconsidered.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, key)) = self.reconsidered.pop_first()
+        {
+            keys.push(key);
+        }
+        keys
+    }
+
     /// Forgets a deadline whose record cannot be read.
     pub(super) fn drop_deadline(&mut self, place: Place) {
         self.deadlines.remove(&place);
@@ -353,7 +373,9 @@ impl Index {
 
     /// The earliest deadline.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let reconsidered = self.reconsidered.first().map(|(at, _)| *at);
+        deadline.into_iter().chain(reconsidered).min()
     }
 
     /// The record of a message that is leased.

@@ -15,6 +15,8 @@ pub enum KeySpace {
     Batch = b'b',
     /// Carrier references → message, attempt, segment.
     Reference = b'c',
+    /// How carriers write their ids in receipts, by account.
+    Writing = b'f',
     /// Receipts whose reference is not bound yet.
     Orphan = b'g',
     /// Messages that are final.
@@ -45,10 +47,11 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
+        Self::Writing,
         Self::Orphan,
         Self::History,
         Self::Inbound,
@@ -142,6 +145,12 @@ pub fn orphan(account: &Account, canonical: &str) -> Vec<u8> {
         KeySpace::Orphan,
         &[account.as_str().as_bytes(), &[0], canonical.as_bytes()],
     )
+}
+
+/// How the carrier of an account writes its ids in receipts.
+#[must_use]
+pub fn writing(account: &Account) -> Vec<u8> {
+    key(KeySpace::Writing, &[account.as_str().as_bytes()])
 }
 
 /// A batch.

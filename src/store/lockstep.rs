@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conformance::{World, accepted, all, claimant, keyed, shop, token};
+use super::writings::Writings;
 use super::{
     Accepted, Change, Claimant, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError,
 };
@@ -21,7 +22,10 @@ use crate::domain::message::{
 };
 use crate::domain::msisdn::Msisdn;
 use crate::domain::policy::{OnDoubt, Policy};
-use crate::domain::receipt::{Known, Receipt, ReceiptState, canonical_reference, reference_forms};
+use crate::domain::receipt::{
+    IdWriting, Known, Receipt, ReceiptState, answered_forms, canonical_reference, is_long,
+    reads_alike, reference_forms,
+};
 use crate::domain::time::Timestamp;
 
 mod model;
@@ -320,7 +324,7 @@ impl Run {
         let messages = &self.model.messages;
         let live = messages.values().filter(|m| !m.status().is_final());
         let live = u64::try_from(live.count()).unwrap();
-        let deadline = messages.values().filter_map(Message::deadline).min();
+        let deadline = self.model.next_deadline();
         for store in stores {
             let mut found = store.find(all()).await.unwrap().items;
             found.reverse();
@@ -332,6 +336,10 @@ impl Run {
                 u64::try_from(self.model.outbox.len()).unwrap()
             );
             assert_eq!(store.next_deadline(), deadline);
+            for account in ["a", "b"].map(Account::from) {
+                let learnt = self.model.writings.learnt(&account);
+                assert_eq!(store.writing(&account), learnt);
+            }
         }
     }
 }
@@ -352,6 +360,8 @@ async fn play(seed: u64, worlds: &[World]) {
             keys: BTreeMap::new(),
             bound: BTreeMap::new(),
             parked: Vec::new(),
+            reconsidered: BTreeSet::new(),
+            writings: Writings::default(),
             taken: 0,
             over: Vec::new(),
             suspects: BTreeSet::new(),

@@ -48,6 +48,7 @@ mod outbox;
 mod part_sets;
 mod records;
 pub mod sled;
+mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
@@ -153,6 +154,9 @@ pub trait Store: Send + Sync + 'static {
     async fn put_pause(&self, pause: Pause) -> Result<(), StoreError>;
     /// Forgets it; it is no error if there is none of that name.
     async fn delete_pause(&self, name: &str) -> Result<(), StoreError>;
+    /// How the carrier of an account writes, in receipts, the ids that it has answered with, once
+    /// that is learnt.
+    fn writing(&self, account: &Account) -> Option<IdWriting>;
     /// Everything that is paused.
     fn pauses(&self) -> Vec<Pause>;
 
@@ -399,9 +403,6 @@ pub struct ReceiptReport {
     pub handset: Option<Msisdn>,
     /// What it says.
     pub receipt: Receipt,
-    /// How this carrier is known to write its ids: that form is looked up first.
-    #[serde(skip)]
-    pub learnt: Option<IdWriting>,
     /// Set where only the text looks like a receipt: what to take in instead if no message is known
     /// under the id.
     #[serde(skip)]
@@ -418,7 +419,6 @@ impl ReceiptReport {
             other: None,
             handset: None,
             receipt,
-            learnt: None,
             otherwise: None,
         }
     }

@@ -13,7 +13,7 @@ use crate::domain::id::InboundId;
 use crate::domain::inbound::{Numbering, Part};
 use crate::domain::optout::{Keyword, Source, Wish};
 use crate::domain::policy::OnDoubt;
-use crate::domain::receipt::{Receipt, ReceiptState};
+use crate::domain::receipt::{IdWriting, Receipt, ReceiptState};
 use crate::domain::sender::Sender;
 use crate::store::Scope;
 
@@ -234,6 +234,13 @@ fn every_record_is_written_and_read_as_its_version_says() {
         &Pause {
             name: "orange#1".to_owned(),
             at: at(5),
+        },
+    );
+    golden(
+        "learnt",
+        &Learnt {
+            account: "orange".into(),
+            writing: IdWriting::Decimal,
         },
     );
     let mark = |priority, n| Mark {

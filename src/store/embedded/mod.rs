@@ -16,6 +16,7 @@ use super::kv::{Kv, KvError};
 use super::opted_out::OptedOut;
 use super::outbox::Outbox;
 use super::part_sets::PartSets;
+use super::writings::Writings;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
     Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission,
@@ -26,6 +27,7 @@ use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
 use crate::domain::policy::{OnDoubt, Policy};
+use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 
 mod claims;
@@ -54,6 +56,8 @@ pub(super) struct Shared {
     pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.
     pub(super) orphans: AtomicI64,
+    /// How carriers write their ids in receipts.
+    pub(super) writings: Mutex<Writings>,
     pub(super) opted_out: RwLock<OptedOut>,
     pub(super) part_sets: Mutex<PartSets>,
     pub(super) retention: Duration,
@@ -90,6 +94,10 @@ impl Shared {
 
     fn pauses(&self) -> MutexGuard<'_, Vec<Pause>> {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writings(&self) -> MutexGuard<'_, Writings> {
+        self.writings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn frontier(&self) -> MutexGuard<'_, Frontier> {
@@ -479,6 +487,10 @@ impl<K: Kv> Store for Embedded<K> {
         .await?;
         self.shared.pauses().retain(|other| other.name != name);
         Ok(())
+    }
+
+    fn writing(&self, account: &Account) -> Option<IdWriting> {
+        self.shared.writings().learnt(account)
     }
 
     fn pauses(&self) -> Vec<Pause> {

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::txn::read_part_sets;
+use super::txn::{RECONSIDERED_AFTER, read_part_sets};
 use crate::domain::event::Event;
 use crate::domain::id::BatchId;
 use crate::domain::message::{Message, State};
@@ -29,6 +29,7 @@ use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Write};
 use crate::store::opted_out::OptedOut;
 use crate::store::outbox::{Outbox, deliveries};
+use crate::store::writings::Writings;
 use crate::store::{OutboxEvent, StoreError, Webhook};
 
 /// Why a store cannot be used.
@@ -125,7 +126,7 @@ pub(super) fn recover<K: Kv>(
     kv.sync()?;
     let mut orphans = 0_i64;
     for pair in kv.scan(KeySpace::Orphan.range(), false) {
-        pair?;
+        index.reconsider(now + RECONSIDERED_AFTER, pair?.0);
         orphans += 1;
     }
     let part_sets = read_part_sets(kv, rules.inbound.parts_timeout)?;
@@ -147,6 +148,7 @@ pub(super) fn recover<K: Kv>(
         ),
         pauses: Mutex::new(read_all(kv, KeySpace::Pause)?),
         orphans: AtomicI64::new(orphans),
+        writings: Mutex::new(Writings::of(read_all(kv, KeySpace::Writing)?)),
         opted_out: RwLock::new(opted_out),
         part_sets: Mutex::new(part_sets),
         retention,

@@ -25,10 +25,12 @@ use crate::store::{
 
 mod commit;
 mod inbound;
+mod meant;
 mod optouts;
 mod receipts;
 
 pub(super) use inbound::read_part_sets;
+pub(super) use receipts::RECONSIDERED_AFTER;
 
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
 /// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
@@ -167,6 +169,19 @@ impl<'a, K: Kv> Txn<'a, K> {
         let key = keys::history(id);
         let octets = self.read(&key)?.ok_or(StoreError::NotFound)?;
         Ok((decode(&key, &octets)?, true))
+    }
+
+    /// A record as it is now, without taking it in hand: it keeps its place in every order.
+    fn look_at(&self, id: MessageId) -> Result<Arc<Message>, StoreError> {
+        if let Some(held) = self.held.get(&id) {
+            return Ok(held.message.clone());
+        }
+        let leased = self.index().leased(id).cloned();
+        let message = match leased {
+            Some(leased) => leased,
+            None => self.read_stored(id)?.0,
+        };
+        Ok(Arc::new(message))
     }
 
     /// Takes a record in hand: from now until the commit no claim can see it.
@@ -441,6 +456,7 @@ impl<'a, K: Kv> Txn<'a, K> {
                 }
             }
         }
+        self.reconsider(now, limit, &mut changes)?;
         Ok(changes)
     }
 

@@ -1,9 +1,40 @@
 //! The model: a map of messages, looked through from end to end and changed by the domain alone.
 
+use super::super::codec::Learnt;
+use super::super::writings::Writings;
 use super::*;
 
 /// Message, attempt and segment that a reference stands for.
 pub(super) type Bound = (MessageId, u16, u16);
+
+/// Whom a receipt is for.
+enum Meant {
+    Segment(Bound, IdWriting),
+    Unsure,
+    Nobody,
+}
+
+/// True if an id found in this writing is no other one's.
+fn is_sure(report: &ReceiptReport, writing: IdWriting, learnt: Option<IdWriting>) -> bool {
+    let usual = match learnt {
+        Some(IdWriting::Folded) | None => IdWriting::Same,
+        Some(learnt) => learnt,
+    };
+    writing == usual || is_long(&report.reference)
+}
+
+fn is_unanswered(message: &Message, account: &Account) -> bool {
+    let mine = message.attempts.iter();
+    let mine = mine.filter(|tried| tried.account == *account);
+    let mut segments = mine.flat_map(|tried| &tried.segments);
+    let leased = matches!(message.state, State::Leased(_));
+    !matches!(message.state, State::Final(_))
+        && segments.any(|segment| match segment.progress {
+            Progress::InDoubt => true,
+            Progress::Unsent => leased,
+            Progress::Accepted => false,
+        })
+}
 
 /// What the model remembers: no index, no order, no second record of anything.
 pub(super) struct Model {
@@ -15,6 +46,10 @@ pub(super) struct Model {
     pub(super) bound: BTreeMap<(Account, String), Vec<Bound>>,
     /// With the time since when something is parked under its reference.
     pub(super) parked: Vec<(ReceiptReport, Timestamp)>,
+    /// When to look again at what is parked under a reference.
+    pub(super) reconsidered: BTreeSet<(Timestamp, Account, String)>,
+    /// What receipts have taught of the writing of ids.
+    pub(super) writings: Writings,
     /// Claims so far in the lane, for the fair tenth.
     pub(super) taken: u64,
     /// Past their validity when it was their turn: out of the lane until the reaper ends them.
@@ -174,35 +209,127 @@ impl Model {
         places.insert(0, place);
         places.truncate(4);
         for form in reference_forms(reference) {
-            let mine = |(parked, since): &(ReceiptReport, Timestamp)| {
-                let overtook = form == canonical && now.since(*since).as_secs() < 60;
-                parked.account == account
-                    && canonical_reference(&parked.reference) == form
-                    && (overtook || parked.handset.is_none_or(|handset| handset == to))
-            };
-            let (merge, keep) = std::mem::take(&mut self.parked).into_iter().partition(mine);
-            self.parked = keep;
-            let merge: Vec<(ReceiptReport, Timestamp)> = merge;
-            for (parked, _) in merge {
-                changed = self.tell(place, parked, now).or(changed);
+            let parked = self.unpark(&account, &form);
+            let mut kept = false;
+            for (parked, since) in parked {
+                let fits = parked.handset.is_none_or(|handset| handset == to);
+                let overtook = form == canonical && now.since(since).as_secs() < 60;
+                let learnt = self.writings.learnt(&account);
+                let writing = if !fits {
+                    overtook.then_some(IdWriting::Handset)
+                } else if form == canonical && is_sure(&parked, IdWriting::Same, learnt) {
+                    Some(IdWriting::Same)
+                } else {
+                    match self.meant(&parked) {
+                        Meant::Segment(meant, writing) if meant == place => Some(writing),
+                        _ => None,
+                    }
+                };
+                match writing {
+                    Some(writing) => changed = self.tell(place, parked, writing, now).or(changed),
+                    None => {
+                        self.parked.push((parked, since));
+                        kept = true;
+                    }
+                }
+            }
+            if kept {
+                let again = now + Duration::from_secs(60);
+                self.reconsidered.insert((again, account.clone(), form));
             }
         }
         changed
     }
 
-    pub(super) fn tell(
+    /// Takes out what is parked under a reference.
+    fn unpark(&mut self, account: &Account, form: &str) -> Vec<(ReceiptReport, Timestamp)> {
+        let under = |(parked, _): &(ReceiptReport, Timestamp)| {
+            parked.account == *account && canonical_reference(&parked.reference) == form
+        };
+        let (out, keep) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(under);
+        self.parked = keep;
+        out
+    }
+
+    fn tell(
         &mut self,
         (id, attempt, segment): Bound,
         report: ReceiptReport,
+        writing: IdWriting,
         now: Timestamp,
     ) -> Option<Message> {
+        let answered = &self.messages[&id].attempts[usize::from(attempt)].segments;
+        let answered = &answered[usize::from(segment)].references;
+        let writing = match writing {
+            IdWriting::Same if !answered.contains(&report.reference) => IdWriting::Folded,
+            writing => writing,
+        };
+        let teaches = !reads_alike(&report.reference);
         let event = Event::Receipt {
             attempt,
             segment,
             reference: report.reference,
             receipt: report.receipt,
         };
-        self.apply(id, &event, now)
+        let changed = self.apply(id, &event, now)?;
+        if teaches {
+            self.writings.saw(&report.account, writing);
+        }
+        Some(changed)
+    }
+
+    fn meant(&self, report: &ReceiptReport) -> Meant {
+        let account = &report.account;
+        let learnt = self.writings.learnt(account);
+        let is = |writing: IdWriting| match learnt {
+            Some(IdWriting::Folded) => writing == IdWriting::Same,
+            learnt => learnt == Some(writing),
+        };
+        let mut forms = answered_forms(&report.reference);
+        forms.sort_by_key(|(writing, _)| !is(*writing));
+        let places = forms.into_iter().filter_map(|(writing, form)| {
+            let places = self.bound.get(&(account.clone(), form))?;
+            Some((writing, places))
+        });
+        let places: Vec<_> = places.collect();
+        let fits = |place: &&Bound| {
+            let to = self.messages[&place.0].to;
+            report.handset.is_none_or(|handset| handset == to)
+        };
+        let fitting = places
+            .iter()
+            .find_map(|(writing, places)| Some((places.iter().find(fits)?, *writing)));
+        let second = places
+            .iter()
+            .find(|(writing, _)| *writing == IdWriting::Same || is(*writing));
+        let second = second.map(|(writing, places)| (&places[0], *writing));
+        let Some((place, writing)) = fitting.or(second) else {
+            return Meant::Nobody;
+        };
+        let sure = is_sure(report, writing, learnt);
+        if fitting.is_some() && sure {
+            return Meant::Segment(*place, writing);
+        }
+        let lately = |holds: &dyn Fn(&Message) -> bool| {
+            let handset = report.handset;
+            handset.is_some_and(|to| self.lately_to(to).any(holds))
+        };
+        if lately(&|message| is_unanswered(message, account)) {
+            return Meant::Unsure;
+        }
+        let doubtful = |message: &Message| {
+            let mut segments = message.attempts.iter().flat_map(|tried| &tried.segments);
+            message.maybe_duplicate || segments.any(|segment| segment.doubts > 0)
+        };
+        let attempt = &self.messages[&place.0].attempts[usize::from(place.1)];
+        let known = attempt.segments[usize::from(place.2)].known;
+        let nothing_else = known == Known::Awaiting || known == report.receipt.state.known();
+        if sure || writing == IdWriting::Same || nothing_else && !lately(&doubtful) {
+            return Meant::Segment(*place, writing);
+        }
+        Meant::Unsure
     }
 
     /// The message that changed; or whether the receipt was parked.
@@ -211,77 +338,62 @@ impl Model {
         report: &ReceiptReport,
         now: Timestamp,
     ) -> Result<Message, bool> {
-        let forms = reference_forms(&report.reference);
-        let exact = self
-            .bound
-            .get(&(report.account.clone(), forms[0].clone()))
-            .map(|places| places[0]);
-        let fits = |place: &&Bound| {
-            report
-                .handset
-                .is_none_or(|handset| handset == self.messages[&place.0].to)
-        };
-        let found = forms
-            .iter()
-            .filter_map(|form| self.bound.get(&(report.account.clone(), form.clone())))
-            .flatten()
-            .find(fits)
-            .copied()
-            .or(exact);
-        // In another number base it may be the early receipt of what is unanswered.
-        let exactly = self.bound.get(&(report.account.clone(), forms[0].clone()));
-        let doubtful = |place: &Bound| {
-            let attempt = &self.messages[&place.0].attempts[usize::from(place.1)];
-            exactly.is_none_or(|places| !places.contains(place))
-                && attempt.segments[usize::from(place.2)].known != Known::Awaiting
-                && report
-                    .handset
-                    .is_some_and(|to| self.is_unanswered(to, &report.account))
-        };
-        match found.filter(|place| !doubtful(place)) {
-            Some(place) => self.tell(place, report.clone(), now).ok_or(false),
-            None => {
-                let same: Vec<_> = self
-                    .parked
-                    .iter()
-                    .filter(|(parked, _)| {
-                        parked.account == report.account
-                            && canonical_reference(&parked.reference) == forms[0]
-                    })
-                    .collect();
-                let known = same.iter().any(|(parked, _)| parked == report) || same.len() >= 16;
-                let since = same.first().map_or(now, |(_, since)| *since);
-                if !known {
-                    self.parked.push((report.clone(), since));
-                }
-                Err(!known)
-            }
+        let meant = self.meant(report);
+        if let Meant::Segment(place, writing) = meant {
+            return self.tell(place, report.clone(), writing, now).ok_or(false);
         }
+        let form = canonical_reference(&report.reference);
+        let same = self.unpark(&report.account, &form);
+        let known = same.iter().any(|(parked, _)| parked == report) || same.len() >= 16;
+        let since = same.first().map_or(now, |(_, since)| *since);
+        self.parked.extend(same);
+        if known {
+            return Err(false);
+        }
+        self.parked.push((report.clone(), since));
+        if matches!(meant, Meant::Unsure) {
+            let again = now + Duration::from_secs(60);
+            self.reconsidered
+                .insert((again, report.account.clone(), form));
+        }
+        Err(true)
     }
 
-    pub(super) fn is_unanswered(&self, handset: Msisdn, account: &Account) -> bool {
-        let latest = self
-            .messages
-            .values()
-            .rev()
-            .filter(|message| message.to == handset);
-        let unanswered = |message: &Message| {
-            let tried = message
-                .attempts
-                .iter()
-                .filter(|tried| tried.account == *account);
-            let mut segments = tried.flat_map(|tried| &tried.segments);
-            let leased = matches!(message.state, State::Leased(_));
-            !matches!(message.state, State::Final(_))
-                && segments.any(|segment| match segment.progress {
-                    Progress::InDoubt => true,
-                    Progress::Unsent => leased,
-                    Progress::Accepted => false,
-                })
-        };
+    /// Looks again at what was parked because it was not sure whom it is for.
+    fn reconsider(&mut self, now: Timestamp, limit: usize) -> Vec<Message> {
+        let mut changes = Vec::new();
+        for _ in 0..limit {
+            if self.reconsidered.first().is_none_or(|(at, ..)| *at > now) {
+                break;
+            }
+            let (_, account, form) = self.reconsidered.pop_first().unwrap();
+            let mut again = None;
+            for (parked, since) in self.unpark(&account, &form) {
+                match self.meant(&parked) {
+                    Meant::Segment(place, writing) => {
+                        changes.extend(self.tell(place, parked, writing, now));
+                        continue;
+                    }
+                    Meant::Unsure => again = Some(now.since(since).max(Duration::from_secs(60))),
+                    Meant::Nobody => {}
+                }
+                self.parked.push((parked, since));
+            }
+            if let Some(wait) = again {
+                self.reconsidered.insert((now + wait, account, form));
+            }
+        }
+        changes
+    }
+
+    /// The latest messages to a handset, and those that are leased.
+    fn lately_to(&self, handset: Msisdn) -> impl Iterator<Item = &Message> {
+        let mine = self.messages.values().rev();
+        let mine = mine.filter(move |message| message.to == handset);
         let leased = |message: &Message| matches!(message.state, State::Leased(_));
-        let mut lately = (0..).zip(latest).filter(|(n, it)| *n < 20 || leased(it));
-        lately.any(|(_, message)| unanswered(message))
+        let lately = (0..).zip(mine);
+        let lately = lately.filter(move |(n, message)| *n < 20 || leased(message));
+        lately.map(|(_, message)| message)
     }
 
     pub(super) fn time_out(&mut self, now: Timestamp, limit: usize) -> Vec<Message> {
@@ -292,11 +404,19 @@ impl Model {
             .filter(|(deadline, _)| *deadline <= now)
             .collect();
         overdue.sort_unstable();
-        overdue
-            .into_iter()
-            .take(limit)
+        let ended = overdue.into_iter().take(limit);
+        let mut changes: Vec<_> = ended
             .filter_map(|(_, id)| self.apply(id, &Event::DeadlinePassed, now))
-            .collect()
+            .collect();
+        changes.extend(self.reconsider(now, limit));
+        changes
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        let deadlines = self.messages.values().filter_map(Message::deadline);
+        deadlines
+            .chain(self.reconsidered.iter().map(|(at, ..)| *at))
+            .min()
     }
 
     /// What a start does to leases: those that were on the disk are doubts, the others forgotten.
@@ -335,6 +455,23 @@ impl Model {
         }
         self.taken = 0;
         self.over.clear();
+        let again = now + Duration::from_secs(60);
+        let parked = self.parked.iter().map(|(parked, _)| parked);
+        self.reconsidered = parked
+            .map(|it| {
+                (
+                    again,
+                    it.account.clone(),
+                    canonical_reference(&it.reference),
+                )
+            })
+            .collect();
+        let accounts = ["a", "b"].map(Account::from).into_iter();
+        let learnt = accounts.filter_map(|account| {
+            let writing = self.writings.learnt(&account)?;
+            Some(Learnt { account, writing })
+        });
+        self.writings = Writings::of(learnt.collect());
     }
 
     /// Told, oldest of each message only.
