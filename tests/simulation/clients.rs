@@ -9,7 +9,7 @@ use relais::store::{Idempotency, StoreError};
 use tokio::task::JoinSet;
 
 use crate::plan::{Pause, Post};
-use crate::world::{Shared, tenant};
+use crate::world::{Paused, Shared, tenant};
 
 /// How long a client waits before it asks again.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -113,9 +113,14 @@ pub fn pause(tasks: &mut JoinSet<()>, shared: &Arc<Shared>, pause: Pause) {
         let from = shared.clock.now();
         tokio::time::sleep(pause.lasts).await;
         let until = shared.clock.now();
-        let paused = (pause.account.clone(), from, until);
-        shared.notes().paused.push(paused);
         set_paused(&shared, &pause.account, false).await;
+        let paused = Paused {
+            account: pause.account.clone(),
+            from,
+            until,
+            resumed: shared.clock.now(),
+        };
+        shared.notes().paused.push(paused);
         if pause.reset
             && let Some((engine, _)) = shared.daemon()
             && let Err(error) = engine.reset(&pause.account)

@@ -47,6 +47,15 @@ pub fn tenant() -> Tenant {
     Tenant::from("default")
 }
 
+/// A pause of an account that was made for sure.
+pub struct Paused {
+    pub account: String,
+    pub from: Timestamp,
+    /// When its end was asked for, and when that was done.
+    pub until: Timestamp,
+    pub resumed: Timestamp,
+}
+
 /// What is written down about a world while it runs.
 #[derive(Default)]
 pub struct Notes {
@@ -56,8 +65,8 @@ pub struct Notes {
     pub cancelled: Vec<MessageId>,
     /// What the receiver of webhooks was told: message, revision, in which life.
     pub told: Vec<(MessageId, u32, u64)>,
-    /// Accounts that were paused for sure, from when, and until when.
-    pub paused: Vec<(String, Timestamp, Timestamp)>,
+    /// Pauses of accounts.
+    pub paused: Vec<Paused>,
     /// When the daemon was killed.
     pub kills: Vec<Timestamp>,
     /// What was seen to be wrong on the way.

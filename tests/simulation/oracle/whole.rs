@@ -13,18 +13,13 @@ impl Court<'_> {
     /// Nothing begins to leave by an account that is paused.
     pub(super) fn paused(&mut self) {
         let notes = &self.evidence.notes;
-        // Where pauses of one account overlap, the end of one is the end of both.
-        let resumed = |account: &str, from, until| {
-            let others = notes.paused.iter().filter(|(name, ..)| name == account);
-            others
-                .map(|(.., end)| *end)
-                .any(|end| from <= end && end < until)
-        };
-        let sure: Vec<_> = notes
-            .paused
-            .iter()
-            .filter(|(account, from, until)| !resumed(account, *from, *until))
-            .collect();
+        // Where pauses of one account overlap, the end of one is the end of both; and a resumption that
+        // the daemon was not there to hear comes when it is.
+        let sure = notes.paused.iter().filter(|it| {
+            let mut others = notes.paused.iter().filter(|o| o.account == it.account);
+            !others.any(|other| it.from <= other.resumed && other.until < it.until)
+        });
+        let sure: Vec<_> = sure.collect();
         let mut found = Vec::new();
         for carrier in self
             .evidence
@@ -35,8 +30,8 @@ impl Court<'_> {
             let mut begun = BTreeSet::new();
             for entry in &carrier.submitted {
                 let number = marked(&entry.text);
-                let paused = sure.iter().any(|(account, from, until)| {
-                    *account == carrier.account && *from < entry.at && entry.at < *until
+                let paused = sure.iter().any(|it| {
+                    it.account == carrier.account && it.from < entry.at && entry.at < it.until
                 });
                 if begun.insert(number) && paused {
                     found.push(number);
