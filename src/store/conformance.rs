@@ -12,6 +12,7 @@ mod receipts;
 mod recovery;
 mod sending;
 mod world;
+mod writings;
 
 pub(super) use probe::{Call, Probe};
 pub(super) use world::{World, accepted, all, claimant, keyed, opened, shop, submission, token};

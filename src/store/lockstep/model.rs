@@ -321,7 +321,7 @@ impl Model {
         }
         let doubtful = |message: &Message| {
             let mut segments = message.attempts.iter().flat_map(|tried| &tried.segments);
-            message.maybe_duplicate || segments.any(|segment| segment.doubts > 0)
+            message.maybe_duplicate || segments.any(|it| it.progress == Progress::InDoubt)
         };
         let attempt = &self.messages[&place.0].attempts[usize::from(place.1)];
         let known = attempt.segments[usize::from(place.2)].known;

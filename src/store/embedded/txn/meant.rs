@@ -205,8 +205,8 @@ impl<K: Kv> Txn<'_, K> {
             return Ok(false);
         };
         let doubtful = |message: &Arc<Message>| {
-            let segments = message.attempts.iter().flat_map(|tried| &tried.segments);
-            message.maybe_duplicate || segments.into_iter().any(|segment| segment.doubts > 0)
+            let mut segments = message.attempts.iter().flat_map(|tried| &tried.segments);
+            message.maybe_duplicate || segments.any(|it| it.progress == Progress::InDoubt)
         };
         Ok(self.lately_to(handset)?.iter().any(doubtful))
     }
