@@ -371,7 +371,7 @@ fn store<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> StoreSettings {
     StoreSettings {
         backend: backend.map_or(Backend::Sled, |backend| backend.value),
         durability: durability.map_or(Durability::Power, |durability| durability.value),
-        cache_bytes: cache.map_or(64 << 20, |cache| cache.value),
+        cache_bytes: cache.map_or(8 << 20, |cache| cache.value),
         retention: retention.map_or(day * 395, |retention| retention.value),
     }
 }

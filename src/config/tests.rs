@@ -562,7 +562,7 @@ data          /srv/relais
 time zone     Europe/Paris
 country       FR (national numbers are read as its own)
 http          127.0.0.1:8775
-store         sled, a 202 survives a power cut, cache 64 MiB, kept 395d
+store         sled, a 202 survives a power cut, cache 8 MiB, kept 395d
 log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
 delivery      receipts awaited 1h past validity, doubtful submissions rest 10s

@@ -320,6 +320,20 @@ impl Message {
         self.current_plan().on_air(&self.text)
     }
 
+    /// The plan of an attempt: its own, where its account needed one, else the message's.
+    #[must_use]
+    pub fn plan_of<'a>(&'a self, attempt: &'a Attempt) -> &'a Plan {
+        attempt.plan.as_ref().unwrap_or(&self.plan)
+    }
+
+    /// The plan that it is, or was last, sent by.
+    #[must_use]
+    pub fn current_plan(&self) -> &Plan {
+        self.attempts
+            .last()
+            .map_or(&self.plan, |attempt| self.plan_of(attempt))
+    }
+
     /// The one next instant at which something must happen to it if nothing else does: end of
     /// validity, of the lease, or of the wait for a receipt.
     #[must_use]

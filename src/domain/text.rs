@@ -3,7 +3,6 @@
 //! The text of a message is final when it is accepted: characters are replaced then, by the rules
 //! of the account that it is planned for, or never. Another account only cuts the same text anew.
 
-use super::message::{Attempt, Message};
 use crate::pdu::segment::{Alphabet, Header, Plan, octets, plan_for};
 use crate::pdu::transliterate::{nearest, transliterate};
 use crate::pdu::{gsm7, latin1};
@@ -177,28 +176,12 @@ pub fn two_septets(text: &str) -> Vec<(char, usize)> {
     found
 }
 
-impl Message {
-    /// The plan of an attempt: its own, where its account needed one, else the message's.
-    #[must_use]
-    pub fn plan_of<'a>(&'a self, attempt: &'a Attempt) -> &'a Plan {
-        attempt.plan.as_ref().unwrap_or(&self.plan)
-    }
-
-    /// The plan that it is, or was last, sent by.
-    #[must_use]
-    pub fn current_plan(&self) -> &Plan {
-        self.attempts
-            .last()
-            .map_or(&self.plan, |attempt| self.plan_of(attempt))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::event::Event;
     use crate::domain::fixtures::{START, at, lease, message, policy};
-    use crate::domain::message::Progress;
+    use crate::domain::message::{Message, Progress};
     use crate::domain::text::DefaultAlphabet::{Ascii, Gsm, Latin1};
 
     fn rules(alphabet: DefaultAlphabet) -> TextRules {

@@ -12,6 +12,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::places::Places;
 use super::{Gauges, Reach, why_code};
 use crate::domain::id::{Account, Lane, MessageId, OperatorName};
 use crate::domain::message::{Message, State};
@@ -29,7 +30,7 @@ const PRIORITIES: usize = 4;
 const FAIR_EVERY: u64 = 10;
 
 /// Messages that wait, by priority, in due order.
-type Waiting = [BTreeSet<Place>; PRIORITIES];
+type Waiting = [Places; PRIORITIES];
 
 /// The messages of one lane.
 #[derive(Default)]
@@ -56,7 +57,7 @@ struct Line {
 
 impl Line {
     fn is_behind_empty(&self) -> bool {
-        self.behind.iter().all(BTreeSet::is_empty)
+        self.behind.iter().all(Places::is_empty)
     }
 }
 
@@ -74,7 +75,7 @@ impl Queue {
             Some(account) => {
                 if let Some(waiting) = self.pinned.get_mut(account) {
                     waiting[priority].remove(&place);
-                    if waiting.iter().all(BTreeSet::is_empty) {
+                    if waiting.iter().all(Places::is_empty) {
                         self.pinned.remove(account);
                     }
                 }
@@ -141,7 +142,7 @@ impl Queue {
 #[derive(Default)]
 pub(super) struct Index {
     lanes: HashMap<Lane, Queue>,
-    deadlines: BTreeSet<Place>,
+    deadlines: Places,
     /// Keys of kept receipts of which it was not sure whom they are for, by when to look again. One
     /// that has found its message meanwhile is found gone.
     reconsidered: BTreeSet<(Timestamp, Vec<u8>)>,
@@ -259,7 +260,7 @@ impl Index {
     pub(super) fn pop(&mut self, lane: &Lane, reach: &Reach, now: Timestamp) -> Option<MessageId> {
         let queue = self.lanes.get_mut(lane)?;
         let fair = queue.taken % FAIR_EVERY == FAIR_EVERY - 1;
-        let due = |set: &BTreeSet<Place>| set.first().copied().filter(|(at, _)| *at <= now);
+        let due = |set: &Places| set.first().copied().filter(|(at, _)| *at <= now);
         let firsts = queue.within(reach).flat_map(|(pin, waiting)| {
             let sets = waiting.iter().enumerate();
             sets.filter_map(move |(priority, set)| Some((due(set)?, priority, pin)))

@@ -46,6 +46,7 @@ mod opening;
 mod opted_out;
 mod outbox;
 mod part_sets;
+mod places;
 mod records;
 pub mod sled;
 mod writings;

@@ -30,7 +30,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Power,
-            cache_bytes: 64 << 20,
+            cache_bytes: 8 << 20,
             retention: Duration::from_hours(24 * 395),
         }
     }
