@@ -28,13 +28,14 @@
 //! | [`validity`] | TP-VP in its three formats |
 //! | [`user_data`] | TP-UDL and TP-UD: header, fill bits, text |
 //! | [`packing`] | septets ↔ octets |
-//! | [`national`] | the national language tables, for reading |
+//! | [`national`] | the national language tables, for reading (`indic` holds those of India) |
 
 pub mod address;
 pub mod dcs;
 pub mod default_alphabet;
 pub mod deliver;
 pub mod gsm7;
+mod indic;
 pub mod latin1;
 pub mod national;
 pub mod packing;

@@ -4,7 +4,7 @@
 //! table in place of its extension. They are read and never written: handsets and carriers
 //! support them too unevenly.
 
-use super::gsm7;
+use super::{gsm7, indic};
 
 /// A national language identifier (3GPP TS 23.038 clause 6.2.1.2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,9 +79,9 @@ impl Tables {
     /// The text of `septets`, one per octet.
     ///
     /// Total, as [`gsm7::decode`] is, and by its rules: a code that the single shift table
-    /// does not define is read in the locking one. A language that is reserved counts as
-    /// the default table, as 3GPP TS 23.040 clauses 9.2.3.24.15 and .16 say; one that has
-    /// tables which are not known here gives U+FFFD rather than another text.
+    /// does not define is read in the locking one, and one that this leaves empty becomes
+    /// U+FFFD. A language that is reserved counts as the default table (3GPP TS 23.040
+    /// clauses 9.2.3.24.15 and 9.2.3.24.16).
     #[must_use]
     pub fn decode(self, septets: &[u8]) -> String {
         let plain = |septet| locked(self.locking, septet);
@@ -94,7 +94,9 @@ fn locked(language: Option<Language>, septet: u8) -> char {
     let differences = match language {
         Some(TURKISH) => TURKISH_LOCKING,
         Some(PORTUGUESE) => PORTUGUESE_LOCKING,
-        Some(Language(4..=13)) => return char::REPLACEMENT_CHARACTER,
+        Some(Language(number @ 4..=13)) => {
+            return indic::locking(number, septet).unwrap_or(char::REPLACEMENT_CHARACTER);
+        }
         _ => &[],
     };
     look_up(differences, septet).unwrap_or_else(|| gsm7::plain(septet))
@@ -105,7 +107,7 @@ fn shifted(language: Option<Language>, septet: u8) -> Option<char> {
         Some(TURKISH) => TURKISH_SINGLE,
         Some(SPANISH) => SPANISH_SINGLE,
         Some(PORTUGUESE) => PORTUGUESE_SINGLE,
-        Some(Language(4..=13)) => return Some(char::REPLACEMENT_CHARACTER),
+        Some(Language(number @ 4..=13)) => return indic::single(number, septet),
         _ => &[],
     };
     look_up(differences, septet).or_else(|| gsm7::extension(septet))
@@ -114,4 +116,95 @@ fn shifted(language: Option<Language>, septet: u8) -> Option<char> {
 fn look_up(differences: Differences, septet: u8) -> Option<char> {
     let found = differences.iter().find(|(code, _)| *code == septet);
     found.map(|(_, c)| *c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(locking: u8, single: u8, septets: &[u8]) -> String {
+        let language = |number| (number > 0).then_some(Language(number));
+        let (locking, single) = (language(locking), language(single));
+        Tables { locking, single }.decode(septets)
+    }
+
+    /// Escape and code, for each code.
+    fn shifted(codes: &[u8]) -> Vec<u8> {
+        codes.iter().flat_map(|&code| [0x1B, code]).collect()
+    }
+
+    #[test]
+    fn texts_of_the_languages_are_read() {
+        for (locking, single, septets, expected) in [
+            (1, 0, &b"g\x0Cl\x60"[..], "gğlç"),
+            (1, 1, &[0x40, 0x1B, 0x53, 0x04], "İŞ€"),
+            (0, 1, &[b'e', 0x1B, 0x73, 0x1B, 0x67], "eşğ"),
+            (0, 2, &[b'd', 0x1B, 0x69, b'a', b's', 0x1B, 0x09], "díasç"),
+            (3, 3, &[0x7B, 0x09, 0x1B, 0x15, 0x18], "ãçΩ€"),
+            (0, 3, &[0x1B, 0x7B, 0x1B, 0x7C, 0x1B, 0x7F], "ãõâ"),
+            // "नमस्ते" and a digit, then a capital.
+            (
+                6,
+                6,
+                &[0x2F, 0x42, 0x4C, 0x5F, 0x27, 0x59, 0x1B, 0x1E, 0x1B, 0x41],
+                "नमस्ते२A",
+            ),
+            (11, 11, &[0x29, 0x28, b'a', 0x1B, 0x7D], "()a\u{BF1}"),
+            (13, 13, &[0x07, 0x2C, 0x20, 0x1B, 0x3F], "ت, \u{6D4}"),
+        ] {
+            assert_eq!(
+                text(locking, single, septets),
+                expected,
+                "{locking} {single}"
+            );
+        }
+    }
+
+    #[test]
+    fn codes_without_a_character_are_read_as_the_annex_says() {
+        // Not in the single shift table: the locking one, then the default one.
+        assert_eq!(text(1, 2, &[0x1B, 0x0C]), "ğ");
+        assert_eq!(text(0, 2, &[0x1B, 0x0C]), "ø");
+        // Empty in the locking table.
+        assert_eq!(text(4, 0, &[0x0C]), "\u{FFFD}");
+        assert_eq!(text(12, 12, &[0x1B, 0x19]), "\u{C19}");
+        // Spanish has no locking table, 14 and above are reserved.
+        let any = [0x04, 0x1B, 0x65, 0x41];
+        for language in [0, 2, 14, 200] {
+            assert_eq!(text(language, 0, &any), "è€A");
+        }
+        assert_eq!(text(0, 14, &any), "è€A");
+        // Escapes as in the default alphabet.
+        assert_eq!(text(6, 6, &[0x1B, 0x1B, 0x41, 0x1B]), " \u{92D} ");
+    }
+
+    #[test]
+    fn every_table_keeps_line_ends_blanks_digits_and_the_extension() {
+        for language in 1..=13 {
+            assert_eq!(text(language, 0, b"\n\r 0123456789"), "\n\r 0123456789");
+            let extension = shifted(&[0x14, 0x28, 0x29, 0x2F, 0x3C, 0x3D, 0x3E, 0x40, 0x65]);
+            assert_eq!(text(0, language, &extension), "^{}\\[~]|€", "{language}");
+        }
+        for language in 4..=13 {
+            let capitals: Vec<u8> = (b'A'..=b'Z').collect();
+            assert_eq!(
+                text(language, language, &shifted(&capitals)).as_bytes(),
+                capitals
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_decode(septets: Vec<u8>, locking: u8, single: u8) {
+            let read = text(locking % 16, single % 16, &septets);
+            prop_assert!(read.chars().count() <= septets.len());
+        }
+
+        #[test]
+        fn without_languages_it_is_the_default_alphabet(septets: Vec<u8>) {
+            prop_assert_eq!(Tables::default().decode(&septets), gsm7::decode(&septets));
+        }
+    }
 }

@@ -40,7 +40,7 @@ fn two<N: From<u8>>(octet: u8) -> Option<N> {
 /// Two swapped decimal digits of a number below 100.
 fn swapped(number: u32) -> u8 {
     let [number, ..] = (number % 100).to_le_bytes();
-    number % 10 << 4 | number / 10
+    ((number % 10) << 4) | (number / 10)
 }
 
 impl From<DateTime<FixedOffset>> for NetworkTime {
