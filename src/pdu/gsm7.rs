@@ -6,7 +6,7 @@
 //! that hand it through.
 //! A character of the extension table costs two septets: the escape 0x1B and a
 //! code. National language shift tables (clause 6.2.1.2) are not used: handsets
-//! and carriers support them too unevenly.
+//! and carriers support them too unevenly. [`super::national`] reads them.
 //!
 //! A character that has no form here silently turns a message of 160 characters
 //! into one of 70, so this file also says which characters do that
@@ -94,11 +94,25 @@ pub fn encode(text: &str) -> Result<Vec<u8>, char> {
 /// 1). An octet above 0x7F is no septet and becomes U+FFFD.
 #[must_use]
 pub fn decode(septets: &[u8]) -> String {
+    decode_with(septets, plain, |septet| {
+        extension(septet).unwrap_or_else(|| plain(septet))
+    })
+}
+
+/// The same with other tables: `plain` reads a septet, `extended` one behind an escape.
+pub(super) fn decode_with(
+    septets: &[u8],
+    plain: impl Fn(u8) -> char,
+    extended: impl Fn(u8) -> char,
+) -> String {
     let mut text = String::with_capacity(septets.len());
     let mut rest = septets.iter().copied();
     while let Some(septet) = rest.next() {
         text.push(match septet {
-            ESCAPE => rest.next().map_or(' ', extended),
+            ESCAPE => rest.next().map_or(' ', |septet| match septet {
+                ESCAPE => ' ',
+                _ => extended(septet),
+            }),
             _ => plain(septet),
         });
     }
@@ -132,14 +146,16 @@ pub fn unpack(octets: &[u8], fill: u8) -> Vec<u8> {
     septets
 }
 
-fn plain(septet: u8) -> char {
+/// The character of a septet in the default table.
+pub(super) fn plain(septet: u8) -> char {
     let found = DEFAULT.get(usize::from(septet)).copied();
     found.unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-fn extended(septet: u8) -> char {
+/// The character of a septet in the extension table, if it defines one.
+pub(super) fn extension(septet: u8) -> Option<char> {
     let found = EXTENSION.iter().find(|&&(code, _)| code == septet);
-    found.map_or_else(|| plain(septet), |&(_, c)| c)
+    found.map(|&(_, c)| c)
 }
 
 /// The distinct characters of `text` that have no form in this alphabet, in

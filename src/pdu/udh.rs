@@ -2,14 +2,26 @@
 //! text when `esm_class` has the UDHI bit.
 //!
 //! An octet of length, then information elements of identifier, length and data.
-//! Two are understood: concatenation with an 8 bit reference (identifier 0x00,
-//! clause 9.2.3.24.1) and with a 16 bit one (0x08, clause 9.2.3.24.8). All others
-//! are stepped over.
+//! Understood are concatenation with an 8 bit reference (identifier 0x00, clause
+//! 9.2.3.24.1) and with a 16 bit one (0x08, clause 9.2.3.24.8), application ports of 8 and
+//! 16 bits (0x04 and 0x05, clauses 9.2.3.24.3 and .4), and national language single and
+//! locking shift (0x24 and 0x25, clauses 9.2.3.24.15 and .16). All others are stepped over.
+
+use super::national::Language;
 
 /// Identifier of the concatenation element with an 8 bit reference.
 const CONCAT_8: u8 = 0x00;
 /// Identifier of the concatenation element with a 16 bit reference.
 const CONCAT_16: u8 = 0x08;
+
+/// Identifier of application ports of 8 bits.
+const PORTS_8: u8 = 0x04;
+/// Identifier of application ports of 16 bits.
+const PORTS_16: u8 = 0x05;
+/// Identifier of a national language single shift.
+const SINGLE_SHIFT: u8 = 0x24;
+/// Identifier of a national language locking shift.
+const LOCKING_SHIFT: u8 = 0x25;
 
 /// The header of segment `index` (from 1) of `total`, with an 8 bit reference
 /// common to all segments of the message. This is what [`super::segment`] leaves
@@ -48,11 +60,26 @@ pub struct Concat {
     pub index: u8,
 }
 
+/// Between which applications the message goes: it is for a program, not for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ports {
+    /// At the receiver.
+    pub destination: u16,
+    /// At the sender.
+    pub source: u16,
+}
+
 /// What a user data header says that the gateway can use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Udh {
     /// The place in a message of several segments, if it is one of several.
     pub concat: Option<Concat>,
+    /// The application ports, if it names any.
+    pub ports: Option<Ports>,
+    /// The language of the single shift table, if it names one.
+    pub single_shift: Option<Language>,
+    /// The language of the locking shift table, if it names one.
+    pub locking_shift: Option<Language>,
 }
 
 /// A header that cannot be read.
@@ -103,6 +130,28 @@ pub enum UdhFault {
         /// Its length; 3 for 0x00 and 4 for 0x08 are right.
         length: usize,
     },
+}
+
+impl Udh {
+    /// Keeps what an element says that a text can be read without. One of a wrong length
+    /// says nothing (clause 9.2.3.24).
+    fn note(&mut self, identifier: u8, data: &[u8]) {
+        let ports = |destination, source| {
+            Some(Ports {
+                destination,
+                source,
+            })
+        };
+        match (identifier, data) {
+            (PORTS_8, &[to, from]) => self.ports = ports(u16::from(to), u16::from(from)),
+            (PORTS_16, &[a, b, c, d]) => {
+                self.ports = ports(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            }
+            (SINGLE_SHIFT, &[language]) => self.single_shift = Some(Language(language)),
+            (LOCKING_SHIFT, &[language]) => self.locking_shift = Some(Language(language)),
+            _ => {}
+        }
+    }
 }
 
 /// Reads the header at the start of `user_data`; also gives what follows it.
@@ -163,7 +212,10 @@ pub fn parse(user_data: &[u8]) -> Result<(Udh, &[u8]), UdhError> {
                 };
                 return fail(offset + 1, fault);
             }
-            _ => None,
+            _ => {
+                udh.note(identifier, data);
+                None
+            }
         };
         if let Some((reference, total, index)) = found
             && (1..=total).contains(&index)
@@ -225,6 +277,26 @@ mod tests {
                 "{octets:02X?}"
             );
         }
+    }
+
+    #[test]
+    fn ports_and_languages_are_read() {
+        let read = |octets: &[u8]| parse(octets).unwrap().0;
+        let ports = |octets: &[u8]| read(octets).ports.map(|p| (p.destination, p.source));
+        assert_eq!(
+            ports(&[6, 5, 4, 0x0B, 0x84, 0x23, 0xF0]),
+            Some((2948, 9200))
+        );
+        assert_eq!(ports(&[4, 4, 2, 0xFD, 1]), Some((253, 1)));
+        assert_eq!(ports(&[3, 5, 1, 9]), None);
+        let shifts = |octets: &[u8]| {
+            let udh = read(octets);
+            let number = |Language(number)| number;
+            (udh.single_shift.map(number), udh.locking_shift.map(number))
+        };
+        assert_eq!(shifts(&[3, 0x24, 1, 3]), (Some(3), None));
+        assert_eq!(shifts(&[6, 0x25, 1, 1, 0x24, 1, 2]), (Some(2), Some(1)));
+        assert_eq!(shifts(&[4, 0x24, 2, 1, 1]), (None, None));
     }
 
     #[test]
