@@ -77,7 +77,11 @@ fn bare(field: &str) -> &str {
 pub fn groups(value: &str) -> Vec<Vec<String>> {
     let value = value.trim();
     let whole = value.starts_with("((") && value.ends_with("))");
-    let value = if whole { &value[1..value.len() - 1] } else { value };
+    let value = if whole {
+        &value[1..value.len() - 1]
+    } else {
+        value
+    };
     if value.is_empty() {
         return Vec::new();
     }

@@ -109,7 +109,11 @@ pub fn routings(test_answer: Option<&str>) -> Vec<Routing> {
         let modes = modes.clone();
         let ds = ds.clone();
         modes.into_iter().flat_map(move |mode| {
-            let kinds: Vec<u8> = ds.iter().copied().filter(|&ds| (ds > 0) == wanted).collect();
+            let kinds: Vec<u8> = ds
+                .iter()
+                .copied()
+                .filter(|&ds| (ds > 0) == wanted)
+                .collect();
             kinds.into_iter().map(move |ds| routing(mode, ds))
         })
     };
@@ -265,7 +269,11 @@ mod tests {
             ("(1),(0),(0),(0),(0)", "1,0,0,0,0"),
         ];
         for (offered, expected) in cases {
-            assert_eq!(tried(&format!("+CNMI: {offered}"))[0], expected, "{offered}");
+            assert_eq!(
+                tried(&format!("+CNMI: {offered}"))[0],
+                expected,
+                "{offered}"
+            );
         }
     }
 

@@ -412,8 +412,16 @@ mod tests {
                 "fail",
                 Remedy::Nothing,
             ),
-            (&[21, 27, 38, 41, 42, 47, 127, 81, 95, 99, 111], "retry", R::Nothing),
-            (&[192, 194, 300, 500, 512, 515, 535, 615, 616, 600], "retry", R::Nothing),
+            (
+                &[21, 27, 38, 41, 42, 47, 127, 81, 95, 99, 111],
+                "retry",
+                R::Nothing,
+            ),
+            (
+                &[192, 194, 300, 500, 512, 515, 535, 615, 616, 600],
+                "retry",
+                R::Nothing,
+            ),
             (
                 &[29, 50, 69, 193, 310, 311, 312, 313, 315, 316, 318],
                 "account",
@@ -421,7 +429,11 @@ mod tests {
             ),
             (&[198, 199], "retry", R::WithoutValidity),
             (&[208, 211, 320, 322], "retry", R::EmptyStore),
-            (&[301, 302, 303, 304, 516, 520, 549, 554], "retry", R::SetUpAgain),
+            (
+                &[301, 302, 303, 304, 516, 520, 549, 554],
+                "retry",
+                R::SetUpAgain,
+            ),
             (&[314, 532], "account", R::AwaitSim),
             (&[330], "retry", R::SetServiceCentre),
             (&[331], "account", R::AwaitRegistration),
@@ -431,7 +443,11 @@ mod tests {
         for (codes, expected, remedy) in table {
             for &code in *codes {
                 let ruling = first(Failure::Cms(Some(code)));
-                assert_eq!((kind(&ruling), ruling.remedy), (*expected, *remedy), "{code}");
+                assert_eq!(
+                    (kind(&ruling), ruling.remedy),
+                    (*expected, *remedy),
+                    "{code}"
+                );
             }
         }
     }

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn every_line_end_is_understood() {
-        let all = b"AT+CSQ\r\r\n+CSQ: 9,99\r\n\r\nOK\r\n^MODE:5,4\r\r\nRDY\nAT\r\0\0\r\n WAVECOM \r\n";
+        let all =
+            b"AT+CSQ\r\r\n+CSQ: 9,99\r\n\r\nOK\r\n^MODE:5,4\r\r\nRDY\nAT\r\0\0\r\n WAVECOM \r\n";
         assert_eq!(
             read(&[all]),
             [

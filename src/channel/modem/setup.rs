@@ -310,7 +310,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
                 Err(AtError::Refused { .. } | AtError::TimedOut { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let tries = lines.iter().find_map(|entry| answer::pin_tries(&entry.line));
+            let tries = lines
+                .iter()
+                .find_map(|entry| answer::pin_tries(&entry.line));
             if tries.is_some() {
                 return Ok(tries);
             }
