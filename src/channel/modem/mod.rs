@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`line`] | octets to lines and prompts |
 //! | [`sort`] | whose each line is: the command's in flight, or nobody's |
-//! | [`at`] | the engine: one command at a time, the dialogue of `AT+CMGS`, back into step |
+//! | [`at`], [`command`] | the engine: one command at a time, the dialogue of `AT+CMGS`, back into step |
 //! | [`answer`] | what stands in the lines |
 //! | [`unsolicited`] | what the modem says unasked |
 //! | [`setup`], [`choice`] | asking the modem what it can do, and setting it up |
@@ -16,6 +16,7 @@
 pub mod answer;
 pub mod at;
 pub mod choice;
+pub mod command;
 pub mod errors;
 pub mod line;
 #[cfg(test)]
