@@ -22,6 +22,7 @@ use crate::domain::time::Timestamp;
 use crate::pdu::segment::Alphabet;
 
 pub mod limiter;
+pub mod modem;
 pub mod smpp;
 
 /// What the engine holds of one connection that can submit.
