@@ -4,7 +4,8 @@ use thiserror::Error;
 
 use super::event::{Event, Rejection, Sending};
 use super::message::{
-    Attempt, Cause, Doubt, Happening, Lease, Message, Outcome, Progress, Segment, State, WaitReason, What,
+    Attempt, Cause, Doubt, Happening, Lease, Message, Outcome, Progress, Segment, State,
+    WaitReason, What,
 };
 use super::policy::{OnDoubt, Policy};
 use super::receipt::{Known, Receipt, ReceiptState};

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::domain::event::{Event, Rejection};
-use crate::domain::fixtures::{at, batch_id, in_parts, lane, lease, message_id, number, policy, random};
+use crate::domain::fixtures::{
+    at, batch_id, in_parts, lane, lease, message_id, number, policy, random,
+};
 use crate::domain::id::InboundId;
 use crate::domain::inbound::{Numbering, Part};
 use crate::domain::optout::{Keyword, Source, Wish};
@@ -70,7 +72,10 @@ fn golden<R: Record + PartialEq + Debug>(name: &str, record: &R) {
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
         .collect();
     assert_eq!(decode::<R>(b"golden", &stored).unwrap(), *record, "{name}");
-    assert_eq!(octets, stored, "{name} is written in another way now: give it a new version");
+    assert_eq!(
+        octets, stored,
+        "{name} is written in another way now: give it a new version"
+    );
 }
 
 #[test]
