@@ -195,7 +195,8 @@ impl ModemHandle {
     /// # Errors
     /// If it is unplugged.
     pub fn open(&self) -> io::Result<DuplexStream> {
-        self.shared.tick(&mut Vec::new());
+        let now = self.shared.now();
+        self.shared.lock().occur(now);
         if self.shared.plug().is_none() || self.shared.stop.is_cancelled() {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -334,3 +335,6 @@ pub async fn run(
     handle.shutdown().await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,17 +4,20 @@
 //! each replug, as with a real stick. While nobody has the terminal open, what is written to it is
 //! lost, as on a serial line.
 
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
@@ -25,9 +28,13 @@ const LOOK: Duration = Duration::from_millis(5);
 /// A pseudo terminal's master side, with its link.
 pub(super) struct Pty {
     master: AsyncFd<OwnedFd>,
+    /// The terminal's own name.
+    name: CString,
     link: PathBuf,
     /// Runs while nobody has the terminal open.
     closed: Option<Pin<Box<Sleep>>>,
+    /// Whether somebody had it open since it was last emptied.
+    used: bool,
 }
 
 impl Pty {
@@ -41,8 +48,7 @@ impl Pty {
         let name = ptsname(&master, Vec::new())?;
         {
             // The settings stay when this is closed; then the master knows that nobody is there.
-            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-            let terminal = open(name.as_c_str(), flags, Mode::empty())?;
+            let terminal = terminal(&name)?;
             let mut settings = tcgetattr(&terminal)?;
             settings.make_raw();
             tcsetattr(&terminal, OptionalActions::Now, &settings)?;
@@ -52,15 +58,38 @@ impl Pty {
         // and what replaces this function is unsafe.
         #[allow(deprecated)]
         let master = AsyncFd::new(master)?;
-        let name = name.into_string().map_err(io::Error::other)?;
         unlink(link)?;
-        std::os::unix::fs::symlink(name, link)?;
+        std::os::unix::fs::symlink(OsStr::from_bytes(name.to_bytes()), link)?;
         Ok(Self {
             master,
+            name,
             link: link.to_owned(),
             closed: None,
+            used: false,
         })
     }
+
+    /// Whether nobody has the terminal open.
+    fn is_closed(&self) -> bool {
+        let mut asked = [PollFd::new(self.master.get_ref(), PollFlags::empty())];
+        let answer = poll(&mut asked, Some(&Timespec::default()));
+        answer.is_ok() && asked[0].revents().contains(PollFlags::HUP)
+    }
+
+    /// Forgets what the last one did not read, as a serial line does when it is closed.
+    fn empty(&mut self) {
+        if std::mem::take(&mut self.used)
+            && let Ok(terminal) = terminal(&self.name)
+        {
+            let _ = tcflush(&terminal, QueueSelector::IFlush);
+        }
+    }
+}
+
+/// The side of the terminal that programs open.
+fn terminal(name: &CString) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(open(name.as_c_str(), flags, Mode::empty())?)
 }
 
 impl Drop for Pty {
@@ -99,12 +128,14 @@ impl AsyncRead for Pty {
             let unfilled = buffer.initialize_unfilled();
             let read = ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut *unfilled)?));
             match read {
-                Err(_would_block) => {}
+                Err(_would_block) => this.used = true,
                 Ok(Ok(count)) => {
+                    this.used = true;
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));
                 }
                 Ok(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+                    this.empty();
                     this.closed = Some(Box::pin(tokio::time::sleep(LOOK)));
                 }
                 Ok(Err(error)) => return Poll::Ready(Err(error)),
@@ -119,14 +150,13 @@ impl AsyncWrite for Pty {
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_closed() {
+            return Poll::Ready(Ok(octets.len()));
+        }
         loop {
             let mut ready = ready!(self.master.poll_write_ready(context))?;
             match ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), octets)?)) {
                 Err(_would_block) => {}
-                // Nobody is there: it is lost.
-                Ok(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
-                    return Poll::Ready(Ok(octets.len()));
-                }
                 Ok(result) => return Poll::Ready(result),
             }
         }

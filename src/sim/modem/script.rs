@@ -407,3 +407,6 @@ impl Default for Inbound {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

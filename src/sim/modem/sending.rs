@@ -58,14 +58,19 @@ impl State {
         let rule = rule.map(|(_, rule)| rule);
         let answered = fault.is_none() && !rule.is_some_and(|rule| rule.unanswered);
         let due = due(rule.and_then(|rule| rule.send_ms).unwrap_or(own));
+        let reference = self.reference;
         entry.fate = match &refusal {
             Some(fate) => *fate,
             None if sends => Fate::Sent {
-                reference: self.reference,
+                reference,
                 answered,
             },
             None => Fate::Lost,
         };
+        if sends {
+            self.report(&entry, rule, due, now);
+            self.reference = self.reference.wrapping_add(1);
+        }
         if let Some(fault) = fault {
             self.at(now.elapsed, fault.event());
         } else if let Some(fate) = refusal {
@@ -76,15 +81,11 @@ impl State {
             };
             self.answer_message(None, &end, due);
         } else if answered {
-            let line = format!("+CMGS: {}", self.reference);
+            let line = format!("+CMGS: {reference}");
             self.answer_message(Some(line), &End::Ok, due);
             if let Some(fault) = self.fault(Moment::Answered) {
                 self.at(due + BEHIND, fault.event());
             }
-        }
-        if sends {
-            self.report(&entry, rule, due, now);
-            self.reference = self.reference.wrapping_add(1);
         }
         self.ledger.submit(entry);
     }
@@ -162,6 +163,9 @@ impl State {
                 report: true,
             };
             self.at(due, Event::Arrives(arrival));
+        }
+        if reports.before_answer {
+            self.occur(now);
         }
     }
 }
