@@ -232,6 +232,40 @@ Every key with its default: config/sim/smsc.toml.")]
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,
     },
+    /// A scripted GSM modem on a pseudo terminal
+    #[command(after_help = "Examples:
+  relais sim modem --link /tmp/modem-a
+  relais sim modem --link /tmp/modem-a --script huawei.toml
+
+The first line of output is the link to open; then one line that counts what it sees.
+
+A script is TOML; what it leaves out has a default, and a key that does not exist is an error:
+  personality = \"huawei\"      # huawei, simcom, quectel, siemens
+  pin = \"1234\"
+  reference_start = 240         # the first TP-MR
+  [chatter]
+  in_answers_every = 2          # unsolicited lines in the middle of answers
+  [reports]
+  delay_ms = 2000
+  [[rules]]                     # what happens to certain numbers; the first that fits counts
+  suffix = \"01\"
+  cms = 38                      # also: cme, error, times, each, unanswered, status, reports, ...
+  [[faults]]                    # what goes wrong: hang, unplug, reset
+  at_submit = 3
+  kind = \"unplug\"
+  for_ms = 5000
+  [[inbound]]                   # messages that come in
+  text = \"STOP\"
+  after_ms = 2000
+Every key with its default: config/sim/modem.toml.")]
+    Modem {
+        /// The symbolic link that names the terminal, instead of the script's (/tmp/relais-modem)
+        #[arg(long, value_name = "PATH")]
+        link: Option<PathBuf>,
+        /// How it behaves, as TOML: family, latency, reports, faults
+        #[arg(long, value_name = "FILE")]
+        script: Option<PathBuf>,
+    },
 }
 
 #[derive(Args, Debug)]

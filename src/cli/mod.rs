@@ -80,7 +80,8 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Send(send) => client::send(&send, lang),
         Command::Status(status) => client::status(&status, lang),
         Command::Key(key) => client::key(&key, lang),
-        Command::Sim(Sim::Smsc { listen, script }) => sim::run(listen, script.as_deref(), lang),
+        Command::Sim(Sim::Smsc { listen, script }) => sim::smsc(listen, script.as_deref(), lang),
+        Command::Sim(Sim::Modem { link, script }) => sim::modem(link, script.as_deref(), lang),
         Command::Fsck(store) => maintain::fsck(&store, lang),
         Command::Compact(store) => maintain::compact(&store, lang),
     }

@@ -1,22 +1,25 @@
-//! `relais sim smsc`: the simulated SMSC as a process of its own.
+//! `relais sim smsc` and `relais sim modem`: the simulators as processes of their own.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::de::DeserializeOwned;
 
 use super::serve::Signals;
 use super::texts::Lang;
 use super::{Failure, log, out, runtime};
 use crate::clock::{Clock, Random};
 use crate::config::{Log, LogFormat};
-use crate::sim::smsc::{self, SmscHandle, SmscScript};
+use crate::sim::modem::{self, ModemScript};
+use crate::sim::smsc::{self, SmscScript};
 
 /// Between two lines of the ledger.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Runs the SMSC until SIGTERM or SIGINT. The first line of output names its address.
-pub(super) fn run(
+pub(super) fn smsc(
     listen: Option<SocketAddr>,
     script: Option<&Path>,
     lang: Lang,
@@ -28,10 +31,7 @@ pub(super) fn run(
     if let Some(listen) = listen {
         script.listen = listen.to_string();
     }
-    log::init(&Log {
-        format: LogFormat::Text,
-        level: "warn".to_owned(),
-    });
+    quietly();
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let listener = tokio::net::TcpListener::bind(&script.listen)
@@ -42,7 +42,13 @@ pub(super) fn run(
         out::line(&lang.sim_listens(&at.unwrap_or_default()))?;
         tokio::select! {
             () = signals.until_stop(None) => {}
-            result = count(&smsc) => result?,
+            result = count(|| smsc.ledger(|ledger| format!(
+                "bound {}  submit_sm {}  deliver_sm {}  acknowledged {}",
+                ledger.bound,
+                ledger.submitted_total,
+                ledger.delivered_total,
+                ledger.acknowledged_total
+            ))) => result?,
         }
         out::line("")?;
         smsc.shutdown().await;
@@ -50,26 +56,62 @@ pub(super) fn run(
     })
 }
 
-fn read(path: &Path) -> Result<SmscScript, Failure> {
+/// Runs the modem until SIGTERM or SIGINT. The first line of output names its link.
+pub(super) fn modem(
+    link: Option<PathBuf>,
+    script: Option<&Path>,
+    lang: Lang,
+) -> Result<(), Failure> {
+    let mut script = match script {
+        Some(path) => read(path)?,
+        None => ModemScript::default(),
+    };
+    if let Some(link) = link {
+        script.link = link;
+    }
+    quietly();
+    runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let at = script.link.display().to_string();
+        let modem = modem::serve(script, &Clock::system(), &Random::system())
+            .map_err(|error| Failure::Failed(format!("{at}: {error}")))?;
+        out::line(&lang.sim_modem_is_at(&at))?;
+        tokio::select! {
+            () = signals.until_stop(None) => {}
+            result = count(|| modem.ledger(|ledger| format!(
+                "plugged {}  commands {}  sent {}  handed over {}  held {}",
+                u8::from(ledger.plugged),
+                ledger.commands_total,
+                ledger.sent_total,
+                ledger.delivered_total,
+                ledger.held
+            ))) => result?,
+        }
+        out::line("")?;
+        modem.shutdown().await;
+        Ok(())
+    })
+}
+
+fn quietly() {
+    log::init(&Log {
+        format: LogFormat::Text,
+        level: "warn".to_owned(),
+    });
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let wrong = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     toml::from_str(&text).map_err(|error| wrong(error.to_string()))
 }
 
 /// Writes what the ledger counts: over itself on a terminal, a line at every change elsewhere.
-async fn count(smsc: &SmscHandle) -> Result<(), Failure> {
+async fn count(look: impl Fn() -> String) -> Result<(), Failure> {
     let live = std::io::stdout().is_terminal();
     let mut last = String::new();
     loop {
-        let line = smsc.ledger(|ledger| {
-            format!(
-                "bound {}  submit_sm {}  deliver_sm {}  acknowledged {}",
-                ledger.bound,
-                ledger.submitted_total,
-                ledger.delivered_total,
-                ledger.acknowledged_total
-            )
-        });
+        let line = look();
         if line != last {
             out::write(&if live {
                 format!("\r{line}\u{1b}[K")

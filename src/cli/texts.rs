@@ -138,6 +138,13 @@ impl Lang {
         }
     }
 
+    pub(super) fn sim_modem_is_at(self, link: &str) -> String {
+        match self {
+            Fr => format!("modem GSM simulé branché sur {link}"),
+            En => format!("simulated GSM modem plugged in at {link}"),
+        }
+    }
+
     pub(super) fn no_store(self, folder: &str) -> String {
         match self {
             Fr => format!("il n'y a pas de stockage dans {folder}"),

@@ -4,4 +4,5 @@
 //! what it received. It uses the codecs and the session machinery of the daemon, never its store or
 //! engine, and nothing of the daemon uses it.
 
+pub mod modem;
 pub mod smsc;

@@ -153,6 +153,9 @@ fn the_shipped_rehearsals_are_scripts() {
     let mut found = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("modem.toml") {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         let script = toml::from_str::<SmscScript>(&text);
         assert!(script.is_ok(), "{}: {script:?}", path.display());
