@@ -10,7 +10,8 @@
 use super::gsm7;
 
 /// The locking table of the Indian scripts: a character below 0x80, a place in the script's
-/// block from 0x80 on. The places that [`Script::last`] overrides are Hindi's.
+/// block from 0x80 on. Kannada's table is printed with the letter PA at 0x24, where all
+/// others, and the handsets, have DDA; so has this one. The places that [`Script::last`] overrides are Hindi's.
 #[rustfmt::skip]
 const LOCKING: [u8; 128] = [
     0x81, 0x82, 0x83, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8B, 0x0A, 0x8C, 0x8D, 0x0D, 0x8E, 0x8F,
@@ -226,8 +227,6 @@ pub(super) fn locking(language: u8, septet: u8) -> Option<char> {
         return char::from_u32(u32::from(letter));
     }
     Some(match *LOCKING.get(at)? {
-        // Annex A.3.7 has the letter PA here as well, where the others have DDA.
-        0xA1 if language == 7 => '\u{CAA}',
         place @ 0x80.. => char::from_u32(u32::from(script.block) + u32::from(place & 0x7F))?,
         character => char::from(character),
     })
