@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`line`] | octets to lines and prompts |
+//! | [`mod@line`] | octets to lines and prompts |
 //! | [`sort`] | whose each line is: the command's in flight, or nobody's |
 //! | [`at`], [`command`] | the engine: one command at a time, the dialogue of `AT+CMGS`, back into step |
 //! | [`answer`] | what stands in the lines |
