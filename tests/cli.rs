@@ -418,6 +418,11 @@ fn doctor_finds_what_is_wrong_with_a_carrier_and_says_what_to_do() {
         let mut rest = String::new();
         let _ = log.read_to_string(&mut rest);
     });
+
+    // Clients find the daemon, and its key, by its configuration alone.
+    let config = ["--config", file.to_str().unwrap()];
+    let sent = run(&[&["send", "0612345678", "Bonjour", "--wait"], &config[..]].concat());
+    assert_eq!(sent.status.code(), Some(0), "{}", err(&sent));
     let asked = doctor(&file);
     let said = out(&asked);
     assert_eq!(asked.status.code(), Some(0), "{said}{}", err(&asked));

@@ -118,13 +118,13 @@ pub(super) struct ConfigFile {
 /// How a running daemon is reached.
 #[derive(Args, Debug)]
 pub(super) struct Reach {
-    /// Address of the daemon
-    #[arg(long, env = "RELAIS_URL", default_value = "http://127.0.0.1:8775")]
-    pub(super) url: String,
+    /// Address of the daemon; by default where the configuration has it listen
+    #[arg(long, env = "RELAIS_URL")]
+    pub(super) url: Option<String>,
     /// API key; by default the admin key of the configuration's data_dir, where it can be read
     #[arg(long, env = "RELAIS_KEY", hide_env_values = true)]
     pub(super) key: Option<SecretString>,
-    /// The configuration whose admin key is used
+    /// The configuration whose address and admin key are used
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     pub(super) config: PathBuf,
     /// Print the daemon's answer as it is

@@ -1,5 +1,6 @@
 //! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `key`.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -215,7 +216,12 @@ impl Api {
             Some(key) => key.clone(),
             None => admin_key(reach, lang)?,
         };
-        Self::new(reach.url.clone(), key, lang)
+        let url = reach.url.clone().unwrap_or_else(|| {
+            let config = config::load(&reach.config);
+            let listen = config.map_or(config::DEFAULT_LISTEN, |config| config.http.listen);
+            url_of(listen)
+        });
+        Self::new(url, key, lang)
     }
 
     /// Calls and answers the JSON of a success; an empty body is `null`.
@@ -265,6 +271,18 @@ impl Api {
         }
         Failure::Failed(words)
     }
+}
+
+/// Where a daemon that listens there is reached from its own machine.
+pub(super) fn url_of(listen: SocketAddr) -> String {
+    let mut at = listen;
+    if at.ip().is_unspecified() {
+        at.set_ip(match at {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{at}")
 }
 
 /// The admin key of the configuration, where this user can read both.

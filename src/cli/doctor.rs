@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::args::ConfigFile;
-use super::client::{self, Api};
+use super::client::{self, Api, url_of};
 use super::out::{self, Paint};
 use super::texts::Lang;
 use super::{Failure, warn};
@@ -165,7 +165,7 @@ impl Doctor {
             Ok(_) if runs && at.port() != 0 => self.error(&lang.doctor_listen_deaf(at)),
             Ok(_) => self.ok(&lang.doctor_listen_free(at)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let health = match Api::new(url(at), String::new().into(), lang) {
+                let health = match Api::new(url_of(at), String::new().into(), lang) {
                     Ok(api) => api.call(Method::GET, "/healthz", None).await.is_ok(),
                     Err(_) => false,
                 };
@@ -187,7 +187,7 @@ impl Doctor {
             Err(error) => Err(error.to_string()),
             Ok(key) => {
                 let key = key.trim().to_owned().into();
-                match Api::new(url(config.http.listen), key, self.lang) {
+                match Api::new(url_of(config.http.listen), key, self.lang) {
                     Ok(api) => api.call(Method::GET, "/v1/channels", None).await,
                     Err(failure) => Err(failure),
                 }
@@ -260,18 +260,6 @@ impl Doctor {
         };
         self.error(&said)
     }
-}
-
-/// Where a daemon that listens on `at` is reached from this machine.
-fn url(at: SocketAddr) -> String {
-    let mut at = at;
-    if at.ip().is_unspecified() {
-        at.set_ip(match at {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    format!("http://{at}")
 }
 
 /// The folder, or the nearest one above it that there is.

@@ -6,7 +6,7 @@
 //! starts, connects or writes anything, so that `check` can be run on a live machine.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub use smpp::{Bind, SmppAccount, Tls};
 
 /// Where the daemon looks when no file is named.
 pub const DEFAULT_PATH: &str = "/etc/relais/relais.toml";
+
+/// Where the daemon listens unless the configuration says otherwise.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8775);
 
 /// Everything that a configuration says, defaults filled in.
 #[derive(Clone, Debug)]
@@ -344,7 +347,7 @@ fn http<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Http {
         );
     }
     Http {
-        listen: listen.map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8775)), |at| at.value),
+        listen: listen.map_or(DEFAULT_LISTEN, |at| at.value),
     }
 }
 
