@@ -18,8 +18,8 @@
 //! 3  engine                       what the daemon does: accept, dispatch, commit, reap, post
 //! 2  store · channel              durability · carriers (never each other)
 //! 1  config · metrics · clock     files → policy · figures · time and chance
-//! 0  domain → pdu                 what the words mean, pure · 3GPP alphabets and segments
-//!    sim                          a scripted SMSC, over the session of channel::smpp alone
+//! 0  domain → pdu                 what the words mean, pure · 3GPP alphabets, segments, TPDUs
+//!    sim                          a scripted SMSC, over the session of channel::smpp alone; a modem
 //! ```
 //!
 //! # Invariants
