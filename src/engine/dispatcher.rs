@@ -22,6 +22,7 @@ use crate::channel::ChannelHandle;
 use crate::domain::id::{Account, Lane};
 use crate::domain::message::WaitReason;
 use crate::domain::policy::Policy;
+use crate::domain::text::TextRules;
 use crate::domain::time::Timestamp;
 use crate::store::{Claimant, Claimed, Reach, Report, StoreError};
 
@@ -76,6 +77,8 @@ pub(super) struct Way<'a> {
 struct Share {
     account: Account,
     reach: Reach,
+    /// How texts travel over it.
+    texts: TextRules,
     /// The account is tried with one message.
     probe: bool,
 }
@@ -214,7 +217,6 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let engine = self.engine.clone();
-        let rules = engine.rules().text_rules_of(&handle.account);
         let by = Claimant {
             account: handle.account.clone(),
             channel: handle.id.clone(),
@@ -235,7 +237,7 @@ impl Dispatcher {
         for message in messages {
             let Some(permit) = permits.pop() else { break };
             parts += flights::parts_left(&message);
-            if !engine.flights.start(&message, rules, permit, handle) {
+            if !engine.flights.start(&message, share.texts, permit, handle) {
                 // The channel stopped between the look and the claim.
                 returned.push(Report::GivenBack {
                     token: flights::token(&message),
@@ -277,6 +279,7 @@ impl Engine {
             let mut reach = Reach::of(&account);
             reach.pinned.extend(orphans.clone().cloned());
             shares.push(Share {
+                texts: policy.text_rules_of(&account),
                 account,
                 reach,
                 probe,
@@ -298,6 +301,7 @@ impl Engine {
             shares.push(Share {
                 account: account.clone(),
                 reach: Reach::pinned(account),
+                texts: policy.text_rules_of(account),
                 probe,
             });
         }
