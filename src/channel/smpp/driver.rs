@@ -126,6 +126,7 @@ impl Driver {
                     tracing::info!(channel = %self.id, "reset");
                     self.reset.mark_unchanged();
                     failures = 0;
+                    denials = 0;
                 }
             }
         }
