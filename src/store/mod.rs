@@ -13,7 +13,7 @@ use thiserror::Error;
 
 pub use self::embedded::RecoverError;
 pub use self::opening::{Options, check, memory, open};
-pub use self::records::{ApiKey, Batch, FINAL_EVENTS, Scope, Webhook};
+pub use self::records::{ApiKey, Batch, FINAL_EVENTS, Pause, Scope, Webhook};
 pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
@@ -506,16 +506,6 @@ pub enum Settled {
     Retry(Timestamp),
     /// Past its time: dropped, and counted.
     GivenUp,
-}
-
-/// An account, or one of its binds, that an operator has paused: it takes no messages until it is
-/// resumed, whatever happens to the process meanwhile.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
-    /// For example `orange`, or `orange#1`.
-    pub name: String,
-    /// Since when.
-    pub at: Timestamp,
 }
 
 /// Which messages to list.

@@ -1,4 +1,4 @@
-//! What the store keeps beside messages: batches, subscriptions, keys.
+//! What the store keeps beside messages: batches, subscriptions, keys, pauses.
 
 use serde::{Deserialize, Serialize};
 
@@ -84,4 +84,14 @@ pub enum Scope {
     Read,
     /// Everything, keys included.
     Admin,
+}
+
+/// An account, or one of its binds, that an operator has paused: it takes no messages until it is
+/// resumed, whatever happens to the process meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// For example `orange`, or `orange#1`.
+    pub name: String,
+    /// Since when.
+    pub at: Timestamp,
 }
