@@ -205,6 +205,7 @@ fn inbound(clock: &Clock, random: &Random, from: &str, text: &str, part: Option<
         received_at: now,
         keyword: None,
         incomplete: false,
+        fingerprint: None,
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use relais::channel::smpp::bind::{Connector, Stream};
 use relais::channel::smpp::{BindMode, SmppConfig, start_on};
-use relais::channel::{ChannelEvent, ChannelStatus, SegmentOutcome, SubmitRequest};
+use relais::channel::{ChannelEvent, ChannelStatus, Peer, SegmentOutcome, SubmitRequest};
 use relais::clock::{Clock, Random};
 use relais::domain::id::MessageId;
 use relais::domain::message::Token;
@@ -264,7 +264,9 @@ async fn what_an_smsc_of_5_0_says_about_itself_is_handed_up() {
     };
     let mut alone = Alone::new(script, |account| account.wire.version = Version::V50);
     alone.is(ChannelStatus::is_up).await;
-    let peer = alone.channels[0].0.peer.clone();
+    let Peer::Smsc(peer) = alone.channels[0].0.peer.clone() else {
+        panic!()
+    };
     assert_eq!(peer.borrow().interface_version, Some(0x50));
     assert_eq!(peer.borrow().congestion, None);
     alone.submit(1).await;

@@ -16,7 +16,7 @@ use crate::domain::id::{Account, ChannelId};
 use crate::domain::inbound::Part;
 use crate::domain::message::{Doubt, Token};
 use crate::domain::msisdn::Msisdn;
-use crate::domain::receipt::Receipt;
+use crate::domain::receipt::{Receipt, Taken};
 use crate::domain::sender::Sender;
 use crate::domain::time::Timestamp;
 use crate::pdu::segment::Alphabet;
@@ -24,6 +24,8 @@ use crate::pdu::segment::Alphabet;
 pub mod limiter;
 pub mod modem;
 pub mod smpp;
+
+pub use modem::ModemWord;
 
 /// What the engine holds of one connection that can submit.
 #[derive(Clone, Debug)]
@@ -40,10 +42,30 @@ pub struct ChannelHandle {
     pub requests: mpsc::Sender<SubmitRequest>,
     /// What state it is in.
     pub status: watch::Receiver<ChannelStatus>,
-    /// What the carrier has said about itself.
-    pub peer: watch::Receiver<PeerWord>,
-    /// Told to bind anew: at once if it waits to reconnect, after what is under way if it is bound.
+    /// What the far end has said about itself.
+    pub peer: Peer,
+    /// Told to connect anew: at once if it waits to reconnect, else after what is under way.
     pub reset: watch::Sender<()>,
+}
+
+/// The far end of a channel, and what it says about itself.
+#[derive(Clone, Debug)]
+pub enum Peer {
+    /// An SMSC.
+    Smsc(watch::Receiver<PeerWord>),
+    /// A GSM modem.
+    Modem(watch::Receiver<ModemWord>),
+}
+
+impl Peer {
+    /// The kind of channel, as operators see it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Smsc(_) => "smpp",
+            Self::Modem(_) => "modem",
+        }
+    }
 }
 
 /// What a carrier says about itself beside its answers. Nothing depends on it.
@@ -154,6 +176,8 @@ pub enum ChannelEvent {
         handset: Option<Msisdn>,
         /// What it says.
         receipt: Receipt,
+        /// When its service centre took the message, where it says so: a status report of a SIM.
+        taken: Option<Taken>,
         /// To be consumed after the commit.
         ack: Ack,
     },
@@ -174,6 +198,9 @@ pub enum ChannelEvent {
         /// Set if the text reads like a receipt, though nothing else says that it is one: it is a
         /// receipt then if its id is one of ours.
         receipt: Option<Box<Reported>>,
+        /// What this message is known by when a SIM shows it again, which it does until it is
+        /// deleted there; `None` where the carrier shows nothing twice.
+        fingerprint: Option<[u8; 16]>,
         /// To be consumed after the commit.
         ack: Ack,
     },

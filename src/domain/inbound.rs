@@ -41,6 +41,9 @@ pub struct Inbound {
     pub keyword: Option<Keyword>,
     /// True if parts of it never came: gaps are marked in the text.
     pub incomplete: bool,
+    /// What it is known by if a SIM shows it again: it is taken in once.
+    #[serde(skip)]
+    pub fingerprint: Option<[u8; 16]>,
 }
 
 /// Which part of a concatenated message (3GPP TS 23.040 §9.2.3.24.1).
@@ -206,6 +209,7 @@ impl Parts {
             part: None,
             keyword: self.came.iter().find_map(|part| part.keyword.clone()),
             incomplete: !self.is_complete(),
+            fingerprint: None,
             ..last.clone()
         })
     }
@@ -236,6 +240,7 @@ mod tests {
             received_at: Timestamp(1),
             keyword: None,
             incomplete: false,
+            fingerprint: None,
         }
     }
 

@@ -39,6 +39,7 @@ pub mod receipt;
 pub mod refusal;
 pub mod retry;
 pub mod sender;
+pub mod sim;
 pub mod status;
 pub mod text;
 pub mod time;

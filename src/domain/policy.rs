@@ -31,12 +31,37 @@ pub struct Policy {
     pub rates: HashMap<Account, u32>,
     /// How texts travel over each account; none means the defaults.
     pub text_rules: HashMap<Account, TextRules>,
+    /// The accounts that are GSM modems, and the rules of each.
+    pub modems: HashMap<Account, ModemRules>,
     /// Limits on what one call may ask.
     pub limits: Limits,
     /// Networks that webhooks may reach although they are private, and without TLS.
     pub webhook_allow: Vec<ipnet::IpNet>,
     /// What is done with messages from handsets.
     pub inbound: InboundRules,
+}
+
+/// How far the SIM of a modem may be used, and what its silence means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModemRules {
+    /// Most messages in any 24 h; `None`: no limit.
+    pub daily_limit: Option<u32>,
+    /// Most distinct recipients in any 30 days; `None`: no limit.
+    pub recipients_30d: Option<u32>,
+    /// How long a submission that was not answered rests before it is sent again, so that a status
+    /// report can settle it.
+    pub in_doubt_grace: Duration,
+}
+
+impl Default for ModemRules {
+    /// What the consumer contracts of French operators bear: 200 and 200; and 2 min.
+    fn default() -> Self {
+        Self {
+            daily_limit: Some(200),
+            recipients_30d: Some(200),
+            in_doubt_grace: Duration::from_mins(2),
+        }
+    }
 }
 
 /// Limits on input, each refused with a typed error.
@@ -122,6 +147,7 @@ impl Policy {
             in_doubt_grace: Duration::from_secs(10),
             rates: HashMap::new(),
             text_rules: HashMap::new(),
+            modems: HashMap::new(),
             limits,
             webhook_allow: Vec::new(),
             inbound: InboundRules::default(),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::time::Timestamp;
+
 /// What is known of one segment. It only climbs: receipts are merged by taking the maximum, so
 /// duplicates, reordering and a late `DELIVRD` after `EXPIRED` are all harmless.
 #[derive(
@@ -191,6 +193,19 @@ impl Receipt {
             network_error: None,
         }
     }
+}
+
+/// When a service centre took the message of a report: by its own clock, and by ours.
+///
+/// The clock of a service centre may be wrong, or in another zone than it says. The time from
+/// TP-SCTS to TP-DT is right whatever the zone, so that what it leaves of the time until now bounds
+/// when the message was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// TP-SCTS (3GPP TS 23.040 §9.2.3.11), as a moment.
+    pub at: Timestamp,
+    /// Not after this, by our own clock.
+    pub before: Timestamp,
 }
 
 /// Why a network did not deliver (SMPP 3.4 §5.3.2.31).

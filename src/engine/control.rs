@@ -6,7 +6,7 @@
 
 use super::Engine;
 use super::accounts::AccountView;
-use crate::channel::{ChannelHandle, ChannelStatus, PeerWord};
+use crate::channel::{ChannelHandle, ChannelStatus, Peer};
 use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 use crate::store::{Pause, StoreError};
@@ -18,7 +18,7 @@ pub struct ChannelView {
     pub name: String,
     /// Its account, for example `orange`.
     pub account: String,
-    /// `smpp`.
+    /// `smpp` or `modem`.
     pub kind: &'static str,
     /// What state it is in.
     pub status: ChannelStatus,
@@ -30,8 +30,8 @@ pub struct ChannelView {
     pub window_used: usize,
     /// Messages that may be under way at once.
     pub window: usize,
-    /// What the carrier has said about itself.
-    pub peer: PeerWord,
+    /// What the far end has said about itself.
+    pub peer: Peer,
     /// How the carrier writes its ids in receipts, once that is learnt.
     pub receipt_ids: Option<IdWriting>,
     /// What is known of its account now.
@@ -123,7 +123,7 @@ impl Engine {
         ChannelView {
             name: handle.id.to_string(),
             account: handle.account.to_string(),
-            kind: "smpp",
+            kind: handle.peer.kind(),
             status: handle.status.borrow().clone(),
             since,
             paused_at: state.paused_at.or(paused_at),
@@ -131,7 +131,7 @@ impl Engine {
                 .window_size
                 .saturating_sub(handle.window.available_permits()),
             window: handle.window_size,
-            peer: *handle.peer.borrow(),
+            peer: handle.peer.clone(),
             receipt_ids: self.store.writing(&handle.account),
             state,
         }

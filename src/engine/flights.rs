@@ -197,7 +197,7 @@ mod tests {
     use tokio::sync::{Semaphore, watch};
 
     use super::*;
-    use crate::channel::{ChannelStatus, PeerWord};
+    use crate::channel::{ChannelStatus, Peer, PeerWord};
     use crate::domain::event::Event;
     use crate::domain::fixtures::{START, at, in_parts, lease, policy};
 
@@ -211,7 +211,7 @@ mod tests {
             requests,
             status: watch::channel(ChannelStatus::Up).1,
             reset: watch::channel(()).0,
-            peer: watch::channel(PeerWord::default()).1,
+            peer: Peer::Smsc(watch::channel(PeerWord::default()).1),
         };
         (handle, inbox)
     }

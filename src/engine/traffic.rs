@@ -73,6 +73,7 @@ impl Engine {
                 other,
                 handset,
                 receipt,
+                taken,
                 ack,
             } => {
                 group.receipt_acks.push((channel, ack));
@@ -82,6 +83,7 @@ impl Engine {
                     other,
                     handset,
                     receipt,
+                    taken,
                     otherwise: None,
                 });
             }
@@ -93,6 +95,7 @@ impl Engine {
                 text,
                 part,
                 receipt,
+                fingerprint,
                 ack,
             } => {
                 let (now, rules) = (self.clock.now(), self.rules());
@@ -111,6 +114,7 @@ impl Engine {
                     received_at: now,
                     keyword: None,
                     incomplete: false,
+                    fingerprint,
                 };
                 let Some(reported) = receipt else {
                     self.metrics.inbound.increment(1);
@@ -126,6 +130,7 @@ impl Engine {
                     other: reported.other,
                     handset: reported.handset,
                     receipt: reported.receipt,
+                    taken: None,
                     otherwise: Some(Box::new(inbound)),
                 });
             }

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::{AccountView, ChannelView, Engine};
-use crate::channel::ChannelStatus;
+use crate::channel::{ChannelStatus, Peer, PeerWord};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
 use crate::domain::optout::Wish;
@@ -473,6 +473,10 @@ impl<'a> From<&'a Inbound> for InboundView<'a> {
 impl From<ChannelView> for ChannelJson {
     fn from(view: ChannelView) -> Self {
         let up = view.status.is_up();
+        let peer = match &view.peer {
+            Peer::Smsc(word) => *word.borrow(),
+            Peer::Modem(_) => PeerWord::default(),
+        };
         let (status, cause) = match view.status {
             ChannelStatus::Connecting => ("connecting", None),
             ChannelStatus::Up => ("up", None),
@@ -493,11 +497,11 @@ impl From<ChannelView> for ChannelJson {
             since: Rfc3339(view.since),
             paused: view.paused_at.is_some(),
             paused_since: view.paused_at.map(Rfc3339),
-            interface_version: view.peer.interface_version.map(|version| {
+            interface_version: peer.interface_version.map(|version| {
                 let (major, minor) = (version >> 4, version & 0x0F);
                 format!("{major}.{minor}")
             }),
-            congestion: view.peer.congestion,
+            congestion: peer.congestion,
             account_state: AccountJson::from(view.state),
         }
     }

@@ -25,7 +25,7 @@ use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, Token, WaitReason};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
-use crate::domain::receipt::{IdWriting, Receipt};
+use crate::domain::receipt::{IdWriting, Receipt, Taken};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 
@@ -404,6 +404,8 @@ pub struct ReceiptReport {
     pub handset: Option<Msisdn>,
     /// What it says.
     pub receipt: Receipt,
+    /// When its service centre took the message, where it says so: a status report of a SIM.
+    pub taken: Option<Taken>,
     /// Set where only the text looks like a receipt: what to take in instead if no message is known
     /// under the id.
     #[serde(skip)]
@@ -420,6 +422,7 @@ impl ReceiptReport {
             other: None,
             handset: None,
             receipt,
+            taken: None,
             otherwise: None,
         }
     }

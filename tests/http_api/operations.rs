@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use relais::channel::{ChannelHandle, ChannelStatus, PeerWord};
+use relais::channel::{ChannelHandle, ChannelStatus, Peer, PeerWord};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -19,11 +19,13 @@ fn channel(account: &str, number: u8) -> (ChannelHandle, watch::Receiver<()>) {
         window_size: 10,
         requests: mpsc::channel(10).0,
         status: watch::channel(ChannelStatus::Up).1,
-        peer: watch::channel(PeerWord {
-            interface_version: Some(0x34),
-            congestion: None,
-        })
-        .1,
+        peer: Peer::Smsc(
+            watch::channel(PeerWord {
+                interface_version: Some(0x34),
+                congestion: None,
+            })
+            .1,
+        ),
         reset,
     };
     (handle, told)

@@ -37,7 +37,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{ChannelEvent, ChannelHandle, ChannelStatus, PeerWord};
+use super::{ChannelEvent, ChannelHandle, ChannelStatus, Peer, PeerWord};
 use crate::clock::{Clock, Random};
 use crate::domain::id::{Account, ChannelId};
 use crate::domain::refusal::RefusalRules;
@@ -247,7 +247,7 @@ pub fn start_on(
                 window_size,
                 requests,
                 status: status_receiver,
-                peer: peer_receiver,
+                peer: Peer::Smsc(peer_receiver),
                 reset,
             };
             let driver = driver::Driver {

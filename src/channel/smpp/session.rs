@@ -363,6 +363,7 @@ impl<'a> Session<'a> {
                 other,
                 handset,
                 receipt,
+                taken: None,
                 ack,
             }
         } else {
@@ -380,6 +381,7 @@ impl<'a> Session<'a> {
                 text,
                 part,
                 receipt: receipt::read_unmarked(deliver).map(Box::new),
+                fingerprint: None,
                 ack,
             }
         };

@@ -292,6 +292,7 @@ async fn a_receipt_may_come_before_the_response_and_is_answered_only_after_the_a
         other: None,
         handset,
         receipt,
+        taken: None,
         ack,
     } = world.event().await
     else {

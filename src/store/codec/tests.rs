@@ -136,6 +136,7 @@ fn every_record_is_written_and_read_as_its_version_says() {
             wish: Wish::Stop,
         }),
         incomplete: true,
+        fingerprint: None,
     };
     golden("inbound", &inbound);
     golden(

@@ -39,6 +39,7 @@ fn wrote(n: u64, text: &str) -> Inbound {
         received_at: at(n),
         keyword: None,
         incomplete: false,
+        fingerprint: None,
     }
 }
 

@@ -265,6 +265,7 @@ async fn what_a_handset_sent_is_told_once(world: World) {
         received_at: at(1),
         keyword: None,
         incomplete: false,
+        fingerprint: None,
     };
     for _ in 0..2 {
         store.take_in(vec![inbound.clone()]).await.unwrap();

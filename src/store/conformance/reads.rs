@@ -177,6 +177,7 @@ fn inbound(n: u64, tenant: &str) -> Inbound {
         received_at,
         keyword: None,
         incomplete: false,
+        fingerprint: None,
     }
 }
 

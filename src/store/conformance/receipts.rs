@@ -396,6 +396,7 @@ async fn a_text_that_looks_like_a_receipt_is_one_only_under_an_id_of_ours(world:
             received_at: at(2),
             keyword: None,
             incomplete: false,
+            fingerprint: None,
         };
         ReceiptReport {
             handset: Some(number(from)),

@@ -81,6 +81,7 @@ impl Run {
             received_at: now,
             keyword: None,
             incomplete: false,
+            fingerprint: None,
         }
     }
 }

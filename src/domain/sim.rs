@@ -1,0 +1,55 @@
+//! How the submissions of a SIM are named.
+//!
+//! A modem answers with TP-MR (3GPP TS 23.040 §9.2.3.6), eight bits that come round within minutes.
+//! The reference of a submission is therefore made of the SIM, the last digits of the recipient and
+//! TP-MR; a status report names all three. What is still the same for two submissions is told apart
+//! by time. The id space is the SIM, not the modem, so that a SIM may move to another modem.
+
+use super::msisdn::Msisdn;
+
+/// How a reference begins that a SIM has made.
+const PREFIX: &str = "sim:";
+
+/// Digits at the end of a number that are the same however the network writes it.
+const DIGITS: usize = 9;
+
+/// The reference of what this SIM (by its IMSI, or whatever names it) has sent to `to` under TP-MR
+/// `reference`: for example `sim:208010123456789:612345678:17`.
+#[must_use]
+pub fn reference(sim: &str, to: Msisdn, reference: u8) -> String {
+    reference_of_digits(sim, &to.to_string(), reference)
+}
+
+/// The same for a recipient as a status report writes it: international, national, or cut.
+#[must_use]
+pub fn reference_of_digits(sim: &str, recipient: &str, reference: u8) -> String {
+    let digits: Vec<u8> = recipient.bytes().filter(u8::is_ascii_digit).collect();
+    let tail = &digits[digits.len().saturating_sub(DIGITS)..];
+    let tail = String::from_utf8_lossy(tail);
+    format!("{PREFIX}{sim}:{tail}:{reference}")
+}
+
+/// True if a SIM has made this reference.
+#[must_use]
+pub fn is_reference(reference: &str) -> bool {
+    reference.starts_with(PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_recipient_has_one_reference_however_a_report_writes_it() {
+        let to = Msisdn::from_e164_digits("33612345678").unwrap();
+        let made = reference("208010123456789", to, 17);
+        assert_eq!(made, "sim:208010123456789:612345678:17");
+        for written in ["+33612345678", "33612345678", "0612345678"] {
+            assert_eq!(reference_of_digits("208010123456789", written, 17), made);
+        }
+        assert!(is_reference(&made));
+        assert!(!is_reference("17"));
+        assert_eq!(reference_of_digits("1", "38600", 255), "sim:1:38600:255");
+    }
+}
