@@ -161,6 +161,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> At<S> {
         Some(news)
     }
 
+    /// Gives back, oldest first, what was taken and is not the taker's business: it comes before
+    /// everything else that waits.
+    pub fn put_back(&mut self, news: Vec<News>) {
+        for news in news.into_iter().rev() {
+            if self.news.len() == MAX_NEWS {
+                self.dropped += 1;
+                continue;
+            }
+            self.chatter += usize::from(news.is_chatter());
+            self.news.push_front(news);
+        }
+    }
+
     /// How many of them were dropped because nobody took them.
     #[must_use]
     pub const fn dropped_news(&self) -> u64 {

@@ -95,7 +95,8 @@ impl Driver {
                 self.id.clone(),
                 self.events.clone(),
                 self.clock.clone(),
-            ),
+            )
+            .sweeping_every(self.config.sweep),
             refusals: Refusals::default(),
             pin: PinMemory::new(self.config.pin_memory.as_deref(), &self.random),
             validity: true,

@@ -9,6 +9,8 @@
 //! | [`unsolicited`] | what the modem says unasked |
 //! | [`setup`], [`choice`] | asking the modem what it can do, and setting it up |
 //! | [`errors`] | what a refusal means for the message and for the modem |
+//! | [`inbox`], [`report`] | messages from handsets and status reports, up to their commit |
+//! | [`balance`] | what is left on the SIM |
 //! | [`word`] | what the modem says about itself |
 //! | [`port`] | opening a serial port, or anything else |
 //! | [`pin`] | that a PIN was tried, over restarts |
@@ -33,15 +35,16 @@ use crate::domain::id::{Account, ChannelId};
 
 pub mod answer;
 pub mod at;
-mod balance;
+pub mod balance;
 pub mod choice;
 pub mod command;
 mod driver;
 pub mod errors;
-mod inbox;
+pub mod inbox;
 pub mod line;
 pub mod pin;
 pub mod port;
+pub mod report;
 #[cfg(test)]
 mod scripted;
 mod send;

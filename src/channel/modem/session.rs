@@ -668,7 +668,7 @@ impl<'a> Session<'a> {
             Remedy::SetUpAgain | Remedy::EnterPin => {
                 return Err(Break::SetUp(failure.to_string()));
             }
-            Remedy::EmptyStore => self.kept.inbox.sweep_now(),
+            Remedy::EmptyStore => self.kept.inbox.ask_for_sweep(),
             Remedy::AwaitRegistration => {
                 self.registration = Registration::Searching;
                 self.driver
