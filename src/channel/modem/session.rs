@@ -20,7 +20,7 @@ use super::driver::{Driver, HAND_UP_EVERY, Kept, LASTED, why_unregistered};
 use super::errors::{self, Failure, Remedy, Verdict};
 use super::port::Stream;
 use super::setup::{self, Ready, SetupError, Wishes};
-use super::sort::Expect;
+use super::sort::{Expect, PROBE};
 use super::unsolicited::Unsolicited;
 use super::{balance, send};
 use crate::channel::{ChannelEvent, ChannelStatus, SegmentOutcome, SubmitRequest};
@@ -489,6 +489,8 @@ impl<'a> Session<'a> {
                 _ => return Err(Checked::Wants("the SIM is not ready".to_owned())),
             }
         }
+        // The questions below may go without an answer; this one may not.
+        self.at.command(&Command::new(PROBE)).await?;
         let air = setup::ask_air(&mut self.at).await?;
         self.silent = 0;
         self.alive_at = self.driver.clock.elapsed();
