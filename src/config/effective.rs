@@ -6,6 +6,7 @@ use super::{Backend, Config, Durability, LogFormat, ModemAccount, SmppAccount, d
 use crate::domain::inbound::InboundRules;
 use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::rate::Rate;
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
 use crate::domain::wire::SourceNumbering;
@@ -93,6 +94,13 @@ impl Config {
     }
 }
 
+fn rate(rate: Rate) -> String {
+    match rate.interval() {
+        None => "no limit".to_owned(),
+        Some(_) => rate.to_string().replace('/', " parts/"),
+    }
+}
+
 fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
     writeln!(out, "account {}", account.name)?;
     writeln!(
@@ -118,11 +126,7 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         account.bind.as_str(),
         account.window
     )?;
-    let rate = match account.rate {
-        0 => "no limit".to_owned(),
-        rate => format!("{rate} parts/s"),
-    };
-    writeln!(out, "  rate        {rate}")?;
+    writeln!(out, "  rate        {}", rate(account.rate))?;
     writeln!(
         out,
         "  timing      answer {}, enquire_link {}, reconnect {}..{}",
@@ -214,11 +218,7 @@ fn write_modem(out: &mut String, modem: &ModemAccount) -> std::fmt::Result {
         |number| format!("{own}, or else {number}"),
     );
     writeln!(out, "  SIM         {pin}, {centre}")?;
-    let rate = match modem.rate {
-        0 => "no limit".to_owned(),
-        rate => format!("{rate} parts/s"),
-    };
-    writeln!(out, "  rate        {rate}")?;
+    writeln!(out, "  rate        {}", rate(modem.rate))?;
     let limit = |limit: Option<u32>| limit.map_or("any number of".to_owned(), |n| n.to_string());
     writeln!(
         out,

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::raw::{Placed, Reader, Section, Value};
 use crate::domain::id::{Account, Tenant};
 use crate::domain::policy::ModemRules;
+use crate::domain::rate::Rate;
 
 /// A modem, as configured. Plain data: the daemon makes a channel of it.
 #[derive(Clone, Debug)]
@@ -23,8 +24,8 @@ pub struct ModemAccount {
     pub pin: Option<SecretString>,
     /// SMSC address for a SIM without one, `+` and digits.
     pub service_centre: Option<String>,
-    /// Parts per second; 0 is no limit.
-    pub rate: u32,
+    /// Pace of the modem, in parts.
+    pub rate: Rate,
     /// How far the SIM may be used, and how long a doubtful submission rests.
     pub rules: ModemRules,
     /// How long the network's answer to a message is awaited.
@@ -91,7 +92,7 @@ fn read<'a>(
     let baud = reader.take(s, "baud", |v| v.integer(300..=4_000_000_u32));
     let pin = pin(reader, s);
     let service_centre = reader.take(s, "service_centre", |v| service_centre(&v));
-    let rate = reader.take(s, "rate", |v| v.integer(0..=100_000_u32));
+    let rate = reader.take(s, "rate", |v| v.rate());
     let rules = rules(reader, s);
     let submit_timeout = reader.take(s, "submit_timeout", |v| v.duration(TENTH..=MINUTE * 10));
     let rest = reader.take(s, "rest", |v| v.duration(Duration::ZERO..=SECOND * 5));
@@ -110,7 +111,7 @@ fn read<'a>(
         baud: baud.map_or(115_200, |baud| baud.value),
         pin,
         service_centre: service_centre.map(|number| number.value),
-        rate: rate.map_or(0, |rate| rate.value),
+        rate: rate.map_or(Rate::NONE, |rate| rate.value),
         rules,
         submit_timeout: submit_timeout.map_or(MINUTE, |t| t.value),
         rest: rest.map_or(Duration::ZERO, |t| t.value),

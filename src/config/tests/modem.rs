@@ -44,7 +44,7 @@ operator default
 #[test]
 fn every_key_of_a_modem_counts_and_its_pin_is_never_shown() {
     let config = read_text(&format!(
-        "{MODEM}baud = 9600\npin = \"98761\"\nservice_centre = \"+33695000695\"\n\
+        "{MODEM}rate = \"6/min\"\nbaud = 9600\npin = \"98761\"\nservice_centre = \"+33695000695\"\n\
          daily_limit = 0\nrecipients_30d = 500\nin_doubt_grace = \"5m\"\nsubmit_timeout = \"90s\"\n\
          rest = \"100ms\"\nsweep = \"1m\"\ncheck = \"30s\"\nussd_balance = \"#123#\"\n\
          ussd_every = \"24h\"\nreopen = \"2s..1m\"\npower_command = [\"/bin/sh\", \"-c\", \"true\"]\n\
@@ -66,7 +66,7 @@ fn every_key_of_a_modem_counts_and_its_pin_is_never_shown() {
     let expected = "\
   device      /dev/modem-a, 9600 bit/s
   SIM         PIN ****, its own SMSC address, or else +33695000695
-  rate        no limit
+  rate        6 parts/min
   budget      any number of messages in 24h, 500 recipients in 30d
   timing      answer 1m30s, rest 100ms, sweep 1m, check 30s, reopen 2s..1m
   in doubt    rests 5m, for a status report to settle it
@@ -119,6 +119,10 @@ fn every_mistake_of_a_modem_is_told_with_its_line_and_key() {
         (
             modem("service_centre = \"0695000695\"\n"),
             "r.toml:3: modem.sim1.service_centre: \"0695000695\" is no SMSC address; write + and digits, like \"+33695000695\"",
+        ),
+        (
+            modem("rate = \"6/day\"\n"),
+            "r.toml:3: modem.sim1.rate: \"6/day\" is no rate; write it like 100, \"100/s\", \"6/min\" or \"300/h\"",
         ),
         (
             modem("daily_limit = -1\n"),
