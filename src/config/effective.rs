@@ -212,10 +212,9 @@ fn write_modem(out: &mut String, modem: &ModemAccount) -> std::fmt::Result {
     } else {
         "no PIN"
     };
-    let own = "its own SMSC address";
-    let centre = modem.service_centre.as_deref().map_or_else(
-        || own.to_owned(),
-        |number| format!("{own}, or else {number}"),
+    let centre = modem.service_centre.as_ref().map_or_else(
+        || "its own SMSC address".to_owned(),
+        |number| format!("SMSC {number}"),
     );
     writeln!(out, "  SIM         {pin}, {centre}")?;
     writeln!(out, "  rate        {}", rate(modem.rate))?;

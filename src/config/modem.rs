@@ -22,7 +22,7 @@ pub struct ModemAccount {
     pub baud: u32,
     /// PIN of the SIM, 4 to 8 digits.
     pub pin: Option<SecretString>,
-    /// SMSC address for a SIM without one, `+` and digits.
+    /// SMSC address, `+` and digits; `None`: the SIM's own.
     pub service_centre: Option<String>,
     /// Pace of the modem, in parts.
     pub rate: Rate,

@@ -65,7 +65,7 @@ fn every_key_of_a_modem_counts_and_its_pin_is_never_shown() {
     assert_eq!(tenant.as_str(), "mairie");
     let expected = "\
   device      /dev/modem-a, 9600 bit/s
-  SIM         PIN ****, its own SMSC address, or else +33695000695
+  SIM         PIN ****, SMSC +33695000695
   rate        6 parts/min
   budget      any number of messages in 24h, 500 recipients in 30d
   timing      answer 1m30s, rest 100ms, sweep 1m, check 30s, reopen 2s..1m

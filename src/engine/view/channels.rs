@@ -4,9 +4,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Rfc3339;
-use crate::channel::{ChannelStatus, Peer, PeerWord};
+use crate::channel::modem::answer::{Registration, Usage};
+use crate::channel::modem::word::Recoveries;
+use crate::channel::{ChannelStatus, ModemWord, Peer, PeerWord};
 use crate::domain::receipt::IdWriting;
-use crate::engine::{AccountView, ChannelView, Engine};
+use crate::engine::{AccountView, BudgetView, ChannelView, Engine, Used};
 
 /// A connection to a carrier, as operators read it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -16,7 +18,7 @@ pub struct ChannelJson {
     name: String,
     /// For example `orange`.
     account: String,
-    /// `smpp`.
+    /// `smpp` or `modem`.
     kind: &'static str,
     /// True if it takes messages.
     up: bool,
@@ -48,6 +50,9 @@ pub struct ChannelJson {
     /// How congested the carrier says that it is, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     congestion: Option<u8>,
+    /// What a modem and its SIM say about themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modem: Option<ModemJson>,
     account_state: AccountJson,
 }
 
@@ -87,6 +92,111 @@ struct LastErrorJson {
     error: String,
 }
 
+/// A GSM modem and its SIM. What is absent is not known: the modem was not reached, or does not say.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Modem)]
+struct ModemJson {
+    /// Its port, as configured.
+    #[schema(example = "/dev/serial/by-id/usb-HUAWEI_HUAWEI_Mobile-if00-port0")]
+    device: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maker: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    /// Serial number of the modem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imei: Option<String>,
+    /// The last four digits of the SIM's own number (IMSI, or else ICCID).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "…6789")]
+    sim: Option<String>,
+    /// SMSC address in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_centre: Option<String>,
+    /// The network's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<String>,
+    /// `home`, `roaming`, `searching`, `denied`, `idle` (neither registered nor searching) or `unknown`
+    /// (the modem does not say).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration: Option<&'static str>,
+    /// Signal in dBm: -113 is next to nothing, -51 and more is excellent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal_dbm: Option<i16>,
+    /// How status reports come: `direct`, `stored` or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reports: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage: Option<StorageJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<BalanceJson>,
+    /// What does not work and can be done without; what somebody should look at.
+    notes: Vec<String>,
+    recoveries: RecoveriesJson,
+    /// How far the SIM is used.
+    budget: BudgetJson,
+}
+
+/// The store for messages from handsets. A full one takes in nothing more.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModemStorage)]
+struct StorageJson {
+    /// Messages in it.
+    used: u16,
+    /// Places in it.
+    total: u16,
+}
+
+/// The network's answer to `ussd_balance`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModemBalance)]
+struct BalanceJson {
+    text: String,
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    at: Rfc3339,
+}
+
+/// How often the modem had to be brought back since the daemon started, from the mildest means to the
+/// strongest.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModemRecoveries)]
+struct RecoveriesJson {
+    /// Brought back into step.
+    resynchronised: u32,
+    /// Set up again.
+    set_up: u32,
+    /// Told to restart.
+    restarted: u32,
+    /// Its port closed and opened again.
+    reopened: u32,
+    /// Its power cut and given back.
+    power: u32,
+}
+
+/// How far a SIM is used. A limit that is absent is none.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimBudget)]
+struct BudgetJson {
+    /// Messages in the last 24 hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    day: Option<UsedJson>,
+    /// Distinct recipients in the last 30 days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipients_30d: Option<UsedJson>,
+}
+
+/// A limit, and how much of it is used.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimLimit)]
+struct UsedJson {
+    limit: u32,
+    used: u32,
+    /// When there is room again, if all of it is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    until: Option<Rfc3339>,
+}
+
 impl Engine {
     /// The connections as operators read them.
     #[must_use]
@@ -110,9 +220,12 @@ impl Engine {
 impl From<ChannelView> for ChannelJson {
     fn from(view: ChannelView) -> Self {
         let up = view.status.is_up();
-        let peer = match &view.peer {
-            Peer::Smsc(word) => *word.borrow(),
-            Peer::Modem(_) => PeerWord::default(),
+        let (peer, modem) = match &view.peer {
+            Peer::Smsc(word) => (*word.borrow(), None),
+            Peer::Modem(word) => {
+                let modem = ModemJson::new(word.borrow().clone(), view.budget.unwrap_or_default());
+                (PeerWord::default(), Some(modem))
+            }
         };
         let (status, cause) = match view.status {
             ChannelStatus::Connecting => ("connecting", None),
@@ -139,6 +252,7 @@ impl From<ChannelView> for ChannelJson {
                 format!("{major}.{minor}")
             }),
             congestion: peer.congestion,
+            modem,
             account_state: AccountJson::from(view.state),
         }
     }
@@ -157,5 +271,93 @@ impl From<AccountView> for AccountJson {
                 error,
             }),
         }
+    }
+}
+
+impl ModemJson {
+    fn new(word: ModemWord, budget: BudgetView) -> Self {
+        Self {
+            device: word.device,
+            maker: word.maker,
+            model: word.model,
+            imei: word.imei,
+            sim: word.sim.as_deref().map(masked),
+            service_centre: word.service_centre,
+            operator: word.operator,
+            registration: word.registration.map(registration_word),
+            signal_dbm: word.signal_dbm,
+            reports: word.reports,
+            storage: word
+                .storage
+                .map(|Usage { used, total }| StorageJson { used, total }),
+            balance: word.balance.map(|(text, at)| BalanceJson {
+                text,
+                at: Rfc3339(at),
+            }),
+            notes: word.notes,
+            recoveries: RecoveriesJson::from(word.recoveries),
+            budget: BudgetJson {
+                day: budget.day.map(UsedJson::from),
+                recipients_30d: budget.recipients_30d.map(UsedJson::from),
+            },
+        }
+    }
+}
+
+impl From<Recoveries> for RecoveriesJson {
+    fn from(recoveries: Recoveries) -> Self {
+        let Recoveries {
+            resynchronised,
+            set_up,
+            restarted,
+            reopened,
+            power,
+        } = recoveries;
+        Self {
+            resynchronised,
+            set_up,
+            restarted,
+            reopened,
+            power,
+        }
+    }
+}
+
+impl From<Used> for UsedJson {
+    fn from(used: Used) -> Self {
+        Self {
+            limit: used.limit,
+            used: used.used,
+            until: used.until.map(Rfc3339),
+        }
+    }
+}
+
+const fn registration_word(registration: Registration) -> &'static str {
+    match registration {
+        Registration::Idle => "idle",
+        Registration::Home => "home",
+        Registration::Searching => "searching",
+        Registration::Denied => "denied",
+        Registration::Roaming => "roaming",
+        Registration::Unknown => "unknown",
+    }
+}
+
+/// Who has the whole number of a SIM can ask its operator about its owner.
+fn masked(sim: &str) -> String {
+    let last = sim.char_indices().rev().nth(3).map_or(0, |(at, _)| at);
+    format!("…{}", &sim[last..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_sim_the_last_four_digits_are_shown() {
+        assert_eq!(masked("208010123456789"), "…6789");
+        assert_eq!(masked("123"), "…123");
+        assert_eq!(masked("été-1"), "…té-1");
     }
 }
