@@ -43,6 +43,23 @@ pub(super) struct Shut {
 }
 
 impl Shut {
+    /// Shut for this reason, without hope that it passes in a moment.
+    pub(super) const fn without_hope(why: &'static str, until: Option<Timestamp>) -> Self {
+        Self {
+            why,
+            until,
+            since: None,
+        }
+    }
+
+    /// The same without hope that it passes in a moment.
+    pub(super) const fn hopeless(self) -> Self {
+        Self {
+            since: None,
+            ..self
+        }
+    }
+
     /// When the next step of a route takes over, if it has been shut for `after` then.
     pub(super) fn given_up_at(&self, after: Duration) -> Timestamp {
         self.since
