@@ -8,6 +8,7 @@ use tokio::io::AsyncWrite;
 use super::*;
 use crate::domain::time::Timestamp;
 
+mod inbox;
 mod network;
 mod terminal;
 
