@@ -67,7 +67,10 @@ mod tests {
     fn references_tell_which_sim_has_made_them() {
         let made = |sim, digits| reference_of_digits(sim, digits, 17);
         assert!(is_same(&made("a:b", "0612345678"), &made("a:b", "38600")));
-        assert!(!is_same(&made("1", "0612345678"), &made("12", "0612345678")));
+        assert!(!is_same(
+            &made("1", "0612345678"),
+            &made("12", "0612345678")
+        ));
         assert!(!is_same("17", "17"));
     }
 }

@@ -139,7 +139,8 @@ impl Run {
             _ => {
                 let segment = next.min(parts - 1);
                 self.tokens[usize::try_from(index).unwrap()].1 = next + 1;
-                let by_modem = matches!(&message.state, State::Leased(it) if it.account == "m".into());
+                let by_modem =
+                    matches!(&message.state, State::Leased(it) if it.account == "m".into());
                 if by_modem {
                     let reference = self.answer_of_sim(message.to);
                     return Some(accepted(&message, segment, &reference));
@@ -188,11 +189,7 @@ impl Run {
         let reference = self.reference();
         ReceiptReport {
             handset: (self.pick(2) == 0).then(|| number(self.pick(5))),
-            ..ReceiptReport::new(
-                account,
-                reference,
-                Receipt::of(self.state()),
-            )
+            ..ReceiptReport::new(account, reference, Receipt::of(self.state()))
         }
     }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::fixtures::{at, in_parts, lease, message, policy, receipt};
-use crate::domain::policy::Operator;
 use crate::domain::retry::RetrySchedule;
 
 mod late_refusals;
+mod modems;
 mod properties;
 
 impl Message {
@@ -400,50 +400,6 @@ fn a_doubtful_message_rests_and_is_sent_again_as_a_possible_duplicate() {
     assert!(!message.maybe_duplicate, "not sent a second time yet");
     message.is_claimed("a", at(70));
     assert!(message.maybe_duplicate);
-}
-
-#[test]
-fn a_doubt_about_a_modem_rests_for_a_status_report_whatever_the_schedule() {
-    let mut rules = policy();
-    let grace = Duration::from_mins(2);
-    let schedule = [10, 3600, 10].map(Duration::from_secs);
-    let orange = Operator {
-        retry: RetrySchedule(schedule.to_vec()),
-        ..Operator::clone(rules.operator(&"orange".into()))
-    };
-    let modems = std::mem::take(&mut rules.modems);
-    rules = Policy::new(orange, Vec::new(), "FR", rules.limits);
-    rules.modems = modems;
-    let mut message = message(1);
-    let mut now = at(1);
-    for rest in [grace, grace * 4, grace] {
-        let claimed = Event::Claimed(lease("m", now, now));
-        let _ = message.apply(&claimed, &rules, now).unwrap();
-        now = now + Duration::from_mins(1);
-        let doubted = Event::SegmentUnknown {
-            by: message.sending(),
-            segment: 0,
-            doubt: Doubt::Timeout,
-        };
-        let _ = message.apply(&doubted, &rules, now).unwrap();
-        assert_eq!(message.pinned_to(), Some(&"m".into()));
-        assert_eq!(message.due_at(), now + rest);
-        now = message.due_at();
-    }
-}
-
-#[test]
-fn a_late_acceptance_settles_the_doubt_about_its_own_submission_alone() {
-    let mut message = message(1);
-    message.is_claimed("m", at(1));
-    let first = message.sending();
-    message.is_doubtful(at(60));
-    message.is_claimed("m", at(500));
-    let _ = message.does(&accepted(message.sending(), 0, "second"), at(510));
-    assert_eq!(message.attempts[0].segments[0].doubts, 1);
-    let _ = message.does(&accepted(first, 0, "first"), at(520));
-    assert_eq!(message.attempts[0].segments[0].doubts, 0);
-    assert_eq!(message.attempts[0].segments[0].references.len(), 2);
 }
 
 #[test]

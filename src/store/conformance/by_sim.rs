@@ -361,9 +361,13 @@ async fn a_part_in_doubt_is_settled_and_the_rest_goes_on(world: World) {
     store
         .reports(accepted(&taken, 0, &reference(7)), at(15))
         .await;
-    store.receives(delivered(7, number(1), at(19)), at(19)).await;
+    store
+        .receives(delivered(7, number(1), at(19)), at(19))
+        .await;
     store.reports(doubted(&taken, 1), at(75)).await;
-    let receiving = store.receives(delivered(8, number(1), at(90)), at(90)).await;
+    let receiving = store
+        .receives(delivered(8, number(1), at(90)), at(90))
+        .await;
     assert_eq!(status_of(&receiving), Some(Status::Pending));
     let again = store.by_modem(at(300)).await.unwrap();
     let progress: Vec<_> = again.attempts[0]

@@ -504,7 +504,10 @@ impl Model {
             let form = canonical_reference(&it.reference);
             (space(&it.account, &it.reference), form)
         };
-        self.parked.iter().map(|(parked, _)| under(parked)).collect()
+        self.parked
+            .iter()
+            .map(|(parked, _)| under(parked))
+            .collect()
     }
 
     pub(super) fn unknown_references(&self) -> u64 {

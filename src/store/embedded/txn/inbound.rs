@@ -37,11 +37,7 @@ impl<K: Kv> Txn<'_, K> {
         Ok(())
     }
 
-    fn take_in_new(
-        &mut self,
-        mut inbound: Inbound,
-        taken: &mut TakenIn,
-    ) -> Result<(), StoreError> {
+    fn take_in_new(&mut self, mut inbound: Inbound, taken: &mut TakenIn) -> Result<(), StoreError> {
         let Some(part) = numbered(&inbound) else {
             inbound.part = None;
             return self.keep(inbound, taken);
