@@ -21,6 +21,7 @@ mod effective;
 mod inbound;
 mod operators;
 mod raw;
+mod sims;
 mod smpp;
 #[cfg(test)]
 mod tests;
@@ -305,6 +306,9 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     }
     if let Some(grace) = in_doubt_grace {
         policy.in_doubt_grace = grace.value;
+    }
+    if let Some(problem) = sims::warning(&policy) {
+        reader.warn(0, "operators", problem);
     }
     Some(Config {
         data_dir,
