@@ -5,6 +5,7 @@
 //! it before anything is done for the modem's sake, so that the engine never waits for a modem to
 //! recover. While no message can be sent the channel is down, and requests are returned.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -892,7 +893,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn lost(&self, error: &AtError) -> End {
+    fn lost(&self, error: &impl fmt::Display) -> End {
         End::Lost {
             cause: format!("{}: {error}", self.driver.config.device.display()),
             lasted: self.lasted(),
