@@ -11,6 +11,7 @@ mod reads;
 mod receipts;
 mod recovery;
 mod sending;
+mod spendings;
 mod world;
 mod writings;
 

@@ -62,6 +62,8 @@ pub(super) struct Model {
     pub(super) outbox: Vec<(MessageId, u32)>,
     /// Numbers that have opted out.
     pub(super) opted_out: BTreeSet<Msisdn>,
+    /// What SIMs have sent, by SIM and message.
+    pub(super) spendings: BTreeMap<(String, MessageId), Spending>,
 }
 
 impl Model {
