@@ -18,7 +18,7 @@ use crate::domain::message::{Doubt, Token};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::time::Timestamp;
 use crate::pdu::segment::Alphabet;
-use crate::sim::modem::{self, Fate, Fault, FaultKind, ModemHandle, ModemScript, Moment, Rule};
+use crate::sim::modem::{self, Fault, FaultKind, ModemHandle, ModemScript, Moment, Rule};
 
 mod ladder;
 mod moments;
