@@ -16,6 +16,7 @@ pub(super) enum Lang {
 use Lang::{En, Fr};
 
 mod doctor;
+mod modem;
 
 impl Lang {
     /// The language that the environment asks for: the first of `LC_ALL`, `LC_MESSAGES` and `LANG`

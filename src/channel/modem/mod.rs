@@ -11,6 +11,7 @@
 //! | [`errors`] | what a refusal means for the message and for the modem |
 //! | [`word`] | what the modem says about itself |
 //! | [`port`] | opening a serial port, or anything else |
+//! | [`discovery`], [`trial`] | which ports there are, and what answers on each: for people, not for the driver |
 //! | `driver` | the task behind a [`ChannelHandle`]: opening, setting up, and what is under way |
 //!
 //! The layers below the driver know neither the engine nor the port: they run on any stream, so that a pty, a serial
@@ -34,6 +35,7 @@ pub mod answer;
 pub mod at;
 pub mod choice;
 pub mod command;
+pub mod discovery;
 mod driver;
 pub mod errors;
 pub mod line;
@@ -44,6 +46,7 @@ pub mod setup;
 pub mod sort;
 #[cfg(test)]
 mod transcripts;
+pub mod trial;
 pub mod unsolicited;
 pub mod word;
 
