@@ -301,7 +301,7 @@ fn udevs_own_verifier_agrees_where_there_is_one() {
         .is_ok_and(|output| output.status.success());
     if knows {
         let output = Command::new("udevadm")
-            .args(["verify", "--resolve-names=never", "--no-style"])
+            .args(["verify", "--resolve-names=never"])
             .arg(file())
             .output()
             .unwrap();
