@@ -35,6 +35,8 @@ pub enum KeySpace {
     Pause = b'p',
     /// Messages by recipient.
     Recipient = b'r',
+    /// What SIMs have sent, by SIM.
+    Spending = b's',
     /// Parts of what handsets sent, until all of them are there.
     Parts = b'u',
     /// Version of the layout.
@@ -47,7 +49,7 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
@@ -61,6 +63,7 @@ impl KeySpace {
         Self::Outbox,
         Self::Pause,
         Self::Recipient,
+        Self::Spending,
         Self::Parts,
         Self::Version,
         Self::Webhook,
@@ -259,6 +262,13 @@ pub fn api_key(prefix: &str) -> Vec<u8> {
 #[must_use]
 pub fn pause(name: &str) -> Vec<u8> {
     key(KeySpace::Pause, &[name.as_bytes()])
+}
+
+/// A message that a SIM has sent. The names of SIMs hold no NUL: they are digits, or the name of a
+/// modem.
+#[must_use]
+pub fn spending(sim: &str, message: MessageId) -> Vec<u8> {
+    key(KeySpace::Spending, &[sim.as_bytes(), &[0], message.bytes()])
 }
 
 /// How far claims have come.

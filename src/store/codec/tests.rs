@@ -243,6 +243,15 @@ fn every_record_is_written_and_read_as_its_version_says() {
         },
     );
     golden(
+        "spending",
+        &Spending {
+            sim: "208010123456789".to_owned(),
+            message: message_id(1),
+            to: number(1),
+            at: at(5),
+        },
+    );
+    golden(
         "learnt",
         &Learnt {
             account: "orange".into(),
