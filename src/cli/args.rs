@@ -37,7 +37,7 @@ pub(super) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Show the whole gateway at work with a simulated carrier, then go on serving
+    /// Show the whole gateway at work with a simulated carrier and modem, then go on serving
     #[command(after_help = "Examples:
   relais demo
   relais demo --once        exits after the account, for scripts

@@ -174,7 +174,7 @@ pub(super) fn who(heard: &Heard) -> String {
 pub(super) fn network(heard: &Heard, lang: Lang) -> String {
     let state = heard
         .registration
-        .map(|state| lang.modem_registration(state));
+        .map(|state| lang.modem_registration(state.word()));
     let known = [state, heard.operator.clone()];
     known.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -350,7 +350,7 @@ fn modem_json(heard: &Heard) -> Value {
         "imei": heard.imei,
         "sim": sim,
         "pin_tries": tries,
-        "registration": heard.registration.map(registration_word),
+        "registration": heard.registration.map(Registration::word),
         "operator": heard.operator,
         "signal_dbm": heard.signal_dbm,
         "service_centre": heard.service_centre,
@@ -361,17 +361,6 @@ fn modem_json(heard: &Heard) -> Value {
             Reports::None => "none",
         }),
     })
-}
-
-const fn registration_word(state: Registration) -> &'static str {
-    match state {
-        Registration::Idle => "idle",
-        Registration::Home => "home",
-        Registration::Searching => "searching",
-        Registration::Denied => "denied",
-        Registration::Roaming => "roaming",
-        Registration::Unknown => "unknown",
-    }
 }
 
 #[cfg(test)]
