@@ -83,7 +83,11 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Key(key) => client::key(&key, lang),
         Command::Modem(Modem::List(list)) => modem::list(&list, lang),
         Command::Sim(Sim::Smsc { listen, script }) => sim::smsc(listen, script.as_deref(), lang),
-        Command::Sim(Sim::Modem { link, script }) => sim::modem(link, script.as_deref(), lang),
+        Command::Sim(Sim::Modem {
+            link,
+            script,
+            ledger,
+        }) => sim::modem(link, script.as_deref(), ledger.as_deref(), lang),
         Command::Fsck(store) => maintain::fsck(&store, lang),
         Command::Compact(store) => maintain::compact(&store, lang),
     }

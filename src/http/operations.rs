@@ -291,6 +291,6 @@ fn show_modem(metrics: &Metrics, channel: &ChannelView, word: &ModemWord) {
         let labels = [("channel", channel.name.as_str()), ("limit", limit)];
         metrics
             .gauge("relais_sim_budget_remaining", &labels)
-            .set(used.remaining().into());
+            .set(f64::from(used.remaining()));
     }
 }

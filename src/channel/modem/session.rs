@@ -14,14 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Registration;
 use super::at::{At, AtError, Command, News, Outgoing, Submission};
+use super::balance::{self, UssdError};
 use super::choice::{Reports, SimState};
 use super::driver::{Driver, Kept, LASTED, why_unregistered};
 use super::errors::{self, Failure, Remedy, Verdict};
 use super::port::Stream;
+use super::send;
 use super::setup::{self, Ready, SetupError, Wishes};
 use super::sort::Expect;
 use super::unsolicited::Unsolicited;
-use super::{balance, send};
 use crate::channel::{ChannelEvent, ChannelStatus, SegmentOutcome, SubmitRequest};
 use crate::domain::event::Rejection;
 use crate::domain::message::{Doubt, Token};
@@ -523,7 +524,9 @@ impl<'a> Session<'a> {
                 self.driver.tell_of(|word| word.balance = Some((text, at)));
                 config.ussd_every
             }
-            Some(Err(error)) if error.is_lost() => return Err(Break::End(self.lost(&error))),
+            Some(Err(UssdError::At(error))) if error.is_lost() => {
+                return Err(Break::End(self.lost(&error)));
+            }
             Some(Err(error)) => {
                 tracing::debug!(channel = %self.driver.id, %error, "no answer about the balance");
                 config.ussd_every.min(BALANCE_AGAIN)
