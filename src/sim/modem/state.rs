@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::ledger::{DeliveredEntry, Ledger, Way};
 use super::memory::{READ, Record, Store, UNREAD};
-use super::script::{Fault, FaultKind, Inbound, ModemScript};
+use super::script::{Fault, FaultKind, Inbound, ModemScript, Moment};
 use super::tpdu;
 use crate::clock::{Clock, Random};
 use crate::domain::time::Timestamp;
@@ -618,6 +618,14 @@ impl State {
             _ if self.line.len() >= LINE => {}
             _ => {
                 self.echo(octet, now);
+                if self.line.is_empty()
+                    && let Some(fault) = self.fault(Moment::Written)
+                {
+                    self.mode = Mode::Command;
+                    self.at(now.elapsed, fault.event());
+                    self.occur(now);
+                    return;
+                }
                 self.line.push(octet);
             }
         }

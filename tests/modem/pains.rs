@@ -1,0 +1,1 @@
+//! What people have suffered from gateways over modems, one test each: shown here not to happen.
