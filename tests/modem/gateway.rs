@@ -227,7 +227,8 @@ pub fn commands(ledger: &Ledger, beginning: &str) -> usize {
 /// An engine with a channel to each modem of a rack.
 pub struct Gateway {
     pub engine: Arc<Engine>,
-    pub policy: watch::Sender<Arc<Policy>>,
+    /// The rules are in force as long as somebody could change them.
+    _policy: watch::Sender<Arc<Policy>>,
     stop: Stop,
     channels: CancellationToken,
     drivers: Vec<JoinHandle<()>>,
@@ -271,7 +272,7 @@ impl Gateway {
         let tasks = engine::run(&engine, events, &stop);
         Self {
             engine,
-            policy,
+            _policy: policy,
             stop,
             channels,
             drivers,

@@ -3,7 +3,8 @@
 //!
 //! Time is real, because a terminal knows no other: latencies are of milliseconds, intervals short, and
 //! each wait has a deadline that only a fault reaches. What is judged is what the modems were given
-//! and what the store holds, never how long it took.
+//! and what the store holds, never how long it took. Only `worlds` runs in virtual time, over streams
+//! in memory, so that chance has hours in which to do its worst.
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -14,3 +15,4 @@ mod pains;
 mod survival;
 mod traffic;
 mod unplugged;
+mod worlds;
