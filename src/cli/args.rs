@@ -236,8 +236,10 @@ Every key with its default: config/sim/smsc.toml.")]
     #[command(after_help = "Examples:
   relais sim modem --link /tmp/modem-a
   relais sim modem --link /tmp/modem-a --script huawei.toml
+  relais sim modem --link /tmp/modem-a --ledger /tmp/modem-a.jsonl
 
 The first line of output is the link to open; then one line that counts what it sees.
+A line of the ledger is JSON: at, to, text, part, report, fate, reference, answered, error, pdu.
 
 A script is TOML; what it leaves out has a default, and a key that does not exist is an error:
   personality = \"huawei\"      # huawei, simcom, quectel, siemens
@@ -265,6 +267,9 @@ Every key with its default: config/sim/modem.toml.")]
         /// How it behaves, as TOML: family, latency, reports, faults
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,
+        /// Append a line here for every message that it is given to send, number and text whole
+        #[arg(long, value_name = "FILE")]
+        ledger: Option<PathBuf>,
     },
 }
 

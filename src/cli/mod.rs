@@ -81,7 +81,11 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Status(status) => client::status(&status, lang),
         Command::Key(key) => client::key(&key, lang),
         Command::Sim(Sim::Smsc { listen, script }) => sim::smsc(listen, script.as_deref(), lang),
-        Command::Sim(Sim::Modem { link, script }) => sim::modem(link, script.as_deref(), lang),
+        Command::Sim(Sim::Modem {
+            link,
+            script,
+            ledger,
+        }) => sim::modem(link, script.as_deref(), ledger.as_deref(), lang),
         Command::Fsck(store) => maintain::fsck(&store, lang),
         Command::Compact(store) => maintain::compact(&store, lang),
     }
