@@ -114,9 +114,9 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         account.bind.as_str(),
         account.window
     )?;
-    let rate = match account.rate {
-        0 => "no limit".to_owned(),
-        rate => format!("{rate} parts/s"),
+    let rate = match account.rate.interval() {
+        None => "no limit".to_owned(),
+        Some(_) => account.rate.to_string().replace('/', " parts/"),
     };
     writeln!(out, "  rate        {rate}")?;
     writeln!(

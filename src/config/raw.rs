@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::duration;
 use super::{ConfigError, ConfigErrors};
+use crate::domain::rate::Rate;
 
 /// Where `${NAME}` is looked up: the environment, or a test's own.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -439,6 +440,17 @@ impl Value<'_, '_> {
             .filter(|number| (least..=most).contains(number))
             .and_then(|number| N::try_from(number).ok())
             .ok_or_else(|| format!("{} is outside {least} to {most}", integer.as_str()))
+    }
+
+    /// A pace: parts per second as a whole number, or a text such as `6/min`.
+    pub(super) fn rate(&self) -> Result<Rate, String> {
+        if matches!(self.value, DeValue::Integer(_)) {
+            return self.integer(0..=Rate::MOST).map(Rate::per_second);
+        }
+        let text = self.text()?;
+        Rate::parse(&text).ok_or_else(|| {
+            format!("{text:?} is no rate; write it like 100, \"100/s\", \"6/min\" or \"300/h\"")
+        })
     }
 
     /// True or false.

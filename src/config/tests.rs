@@ -64,6 +64,10 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:5: smpp.a.rate: -1 is outside 0 to 100000",
         ),
         (
+            account("rate = \"6/day\"\n"),
+            "r.toml:5: smpp.a.rate: \"6/day\" is no rate; write it like 100, \"100/s\", \"6/min\" or \"300/h\"",
+        ),
+        (
             account("bind = \"receiver\"\n"),
             "r.toml:5: smpp.a.bind: \"receiver\" is not one of \"transceiver\", \"transmitter+receiver\"",
         ),
@@ -417,7 +421,7 @@ fn the_examples_are_valid_and_mean_what_they_say() {
     let config = read_text(TOWN_HALL).unwrap();
     assert_eq!(config.policy.operators.len(), 3);
     assert_eq!(config.smpp[1].bind, Bind::TransmitterReceiver);
-    assert_eq!(config.policy.rates.get(&"sfr".into()), Some(&20));
+    assert_eq!(config.policy.rates.get(&"sfr".into()), Some(&20.into()));
     assert_eq!(config.warnings, []);
 }
 

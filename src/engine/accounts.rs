@@ -16,6 +16,7 @@ use crate::channel::limiter::Pacer;
 use crate::channel::{ChannelHandle, ChannelStatus};
 use crate::clock::Clock;
 use crate::domain::id::{Account, ChannelId, MessageId};
+use crate::domain::rate::Rate;
 use crate::domain::time::Timestamp;
 use crate::store::Pause;
 
@@ -85,8 +86,8 @@ pub struct AccountView {
 
 #[derive(Debug, Default)]
 struct Line {
-    /// Parts per second by the configuration; 0: no limit.
-    configured: u32,
+    /// The pace of the configuration.
+    configured: Rate,
     /// Keeps that rate, once there is one.
     pacer: Option<Pacer>,
     /// Keeps what the carrier's wishes leave of it.
@@ -197,7 +198,7 @@ impl Accounts {
     ///
     /// # Errors
     /// How long to wait before asking again.
-    pub(super) fn pay(&self, account: &Account, configured: u32) -> Result<(), Duration> {
+    pub(super) fn pay(&self, account: &Account, configured: Rate) -> Result<(), Duration> {
         let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
         let paid = self.with(account, |line| {
             line.configure(configured, &self.clock);
@@ -314,7 +315,7 @@ impl Accounts {
     }
 
     /// What operators see of an account, whose rate is `configured`.
-    pub(super) fn view(&self, account: &Account, configured: u32) -> AccountView {
+    pub(super) fn view(&self, account: &Account, configured: Rate) -> AccountView {
         let now = self.clock.now();
         let view = self.with(account, |line| {
             line.configure(configured, &self.clock);
@@ -372,16 +373,16 @@ impl Line {
     }
 
     /// The configured rate may change while the process runs.
-    fn configure(&mut self, rate: u32, clock: &Clock) {
+    fn configure(&mut self, rate: Rate, clock: &Clock) {
         if rate != self.configured {
             self.configured = rate;
-            self.pacer = (rate > 0).then(|| Pacer::new(rate, clock));
+            self.pacer = rate.interval().map(|_| Pacer::new(rate, clock));
         }
     }
 
     /// Parts per second by the configuration; `None`: no limit.
     fn configured(&self) -> Option<f64> {
-        (self.configured > 0).then(|| f64::from(self.configured))
+        self.configured.parts_per_second()
     }
 
     /// Pays for one part by the configured pace, and by the slower one that the carrier wishes.

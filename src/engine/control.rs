@@ -117,8 +117,8 @@ impl Engine {
     }
 
     fn look(&self, handle: &ChannelHandle) -> ChannelView {
-        let configured = self.rules().rates.get(&handle.account).copied();
-        let state = self.accounts.view(&handle.account, configured.unwrap_or(0));
+        let configured = self.rules().rate_of(&handle.account);
+        let state = self.accounts.view(&handle.account, configured);
         let (since, paused_at) = self.accounts.bind(handle);
         ChannelView {
             name: handle.id.to_string(),

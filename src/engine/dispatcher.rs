@@ -193,7 +193,7 @@ impl Dispatcher {
         most: usize,
         now: Timestamp,
     ) -> (Vec<OwnedSemaphorePermit>, Timestamp) {
-        let configured = policy.rates.get(&handle.account).copied().unwrap_or(0);
+        let configured = policy.rate_of(&handle.account);
         let mut permits = Vec::new();
         while permits.len() < most {
             let Ok(permit) = handle.window.clone().try_acquire_owned() else {
