@@ -188,6 +188,19 @@ impl Policy {
         self.rates.get(account).copied().unwrap_or_default()
     }
 
+    /// True if an account is a GSM modem.
+    #[must_use]
+    pub fn is_modem(&self, account: &Account) -> bool {
+        self.modems.contains_key(account)
+    }
+
+    /// True if nothing but modems sends for an operator.
+    #[must_use]
+    pub fn is_by_modem(&self, operator: &Operator) -> bool {
+        let mut accounts = operator.route.iter().flatten().peekable();
+        accounts.peek().is_some() && accounts.all(|account| self.is_modem(account))
+    }
+
     /// How texts travel over an account.
     #[must_use]
     pub fn text_rules_of(&self, account: &Account) -> TextRules {

@@ -523,7 +523,9 @@ impl<'a> Session<'a> {
                 self.driver.tell_of(|word| word.balance = Some((text, at)));
                 config.ussd_every
             }
-            Some(Err(error)) if error.is_lost() => return Err(Break::End(self.lost(&error))),
+            Some(Err(UssdError::At(error))) if error.is_lost() => {
+                return Err(Break::End(self.lost(&error)));
+            }
             Some(Err(error)) => {
                 tracing::debug!(channel = %self.driver.id, %error, "no answer about the balance");
                 config.ussd_every.min(BALANCE_AGAIN)
