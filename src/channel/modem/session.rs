@@ -523,7 +523,7 @@ impl<'a> Session<'a> {
                 self.driver.tell_of(|word| word.balance = Some((text, at)));
                 config.ussd_every
             }
-            Some(Err(UssdError::At(error))) if error.is_lost() => {
+            Some(Err(balance::UssdError::At(error))) if error.is_lost() => {
                 return Err(Break::End(self.lost(&error)));
             }
             Some(Err(error)) => {
