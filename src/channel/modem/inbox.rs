@@ -3,8 +3,7 @@
 //!
 //! Invariants:
 //!
-//! - Nothing is deleted from a store before the engine has committed it, and nothing else than that
-//!   ([`places`]).
+//! - Nothing is deleted from a store before the engine has committed it, and nothing else than that.
 //! - What came directly lies nowhere else: it is kept, and handed up again, until it is committed.
 //! - While a verdict is awaited the same record is not handed up again. What is handed up twice all
 //!   the same, after a restart or an unplug, has the same fingerprint.
@@ -125,7 +124,8 @@ pub struct Inbox {
     full: BTreeSet<String>,
     /// What does not work with a store, by what it is and the store's name.
     troubles: BTreeMap<(Trouble, String), String>,
-    silent: BTreeMap<String, u32>,
+    /// How often in a row a list of a store was not answered, and when the last time.
+    silences: BTreeMap<String, (u32, Duration)>,
     unreadable: u64,
     last_unreadable: String,
     lost: u64,
@@ -165,7 +165,7 @@ impl Inbox {
             usages: BTreeMap::new(),
             full: BTreeSet::new(),
             troubles: BTreeMap::new(),
-            silent: BTreeMap::new(),
+            silences: BTreeMap::new(),
             unreadable: 0,
             last_unreadable: String::new(),
             lost: 0,
@@ -196,6 +196,10 @@ impl Inbox {
             self.open
                 .retain(|_, open| matches!(open.origin, Origin::Direct(_)));
             self.number = None;
+            self.usages.clear();
+            self.full.clear();
+            self.troubles.clear();
+            self.silences.clear();
             self.sim = Some(sim);
         }
         self.places.doubt_all();
@@ -209,8 +213,6 @@ impl Inbox {
             }
         }
         self.to_list.clear();
-        self.troubles.clear();
-        self.silent.clear();
         if let (Some(choice), Some(usage)) = (&self.receiving, ready.usage) {
             let name = choice.name.clone();
             self.note_usage(&name, usage);
@@ -522,11 +524,7 @@ impl Inbox {
         let now = self.clock.elapsed();
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep_at = Some(now + self.sweep);
-            for name in &self.stores {
-                if !self.to_list.contains(name) {
-                    self.to_list.push_back(name.clone());
-                }
-            }
+            self.begin_sweep(now);
         }
         let done = match self.step() {
             None => Ok(()),

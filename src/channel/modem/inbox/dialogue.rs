@@ -19,8 +19,9 @@ use super::{Inbox, Origin, Trouble};
 const LIST_WITHIN: Duration = Duration::from_mins(1);
 const STORE_WITHIN: Duration = Duration::from_secs(10);
 
-/// So often a store is listed that the modem does not answer about.
+/// After so many lists without an answer, a store is not listed for so long.
 const MAX_SILENCES: u32 = 2;
+const SILENT_FOR: Duration = Duration::from_hours(1);
 
 /// When a modem that has left PDU mode is asked again.
 const MODE_AGAIN: Duration = Duration::from_secs(10);
@@ -165,6 +166,18 @@ impl Inbox {
         Ok(())
     }
 
+    /// Every store is to be looked through.
+    pub(super) fn begin_sweep(&mut self, now: Duration) {
+        for name in self.stores.clone() {
+            let silences = self.silences.get(&name);
+            if silences.is_some_and(|(n, at)| *n >= MAX_SILENCES && *at + SILENT_FOR > now) {
+                self.look_everywhere(&name);
+            } else if !self.to_list.contains(&name) {
+                self.to_list.push_back(name);
+            }
+        }
+    }
+
     pub(super) async fn list<S>(&mut self, at: &mut At<S>, name: String) -> Result<(), AtError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -186,11 +199,11 @@ impl Inbox {
                 self.look_everywhere(&name);
             }
             Err(error) => {
-                let times = self.silent.entry(name.clone()).or_default();
-                *times += 1;
+                let now = self.clock.elapsed();
+                let (times, last) = self.silences.entry(name.clone()).or_default();
+                (*times, *last) = (times.saturating_add(1), now);
                 if *times >= MAX_SILENCES {
                     self.to_list.retain(|known| *known != name);
-                    self.stores.retain(|known| *known != name);
                     let note = format!("the store {name} cannot be listed: {error}");
                     self.trouble(Trouble::Listing, &name, note);
                 }
@@ -211,7 +224,7 @@ impl Inbox {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         self.works_again(Trouble::Listing, name);
-        self.silent.remove(name);
+        self.silences.remove(name);
         if entries.iter().any(is_text_mode) {
             return self.back_to_pdu_mode(at).await;
         }
@@ -224,6 +237,9 @@ impl Inbox {
                 let memory = name.to_owned();
                 self.found(&Place { memory, index }, &header).await;
             }
+        }
+        if !self.places.has_taken(name) {
+            self.works_again(Trouble::Deleting, name);
         }
         Ok(())
     }

@@ -240,6 +240,14 @@ impl Places {
         });
     }
 
+    /// True if something in this store waits to be deleted.
+    pub(super) fn has_taken(&self, memory: &str) -> bool {
+        self.0.iter().any(|(place, known)| {
+            let held = known.held.as_ref();
+            place.memory == memory && held.is_some_and(|held| held.state == State::Taken)
+        })
+    }
+
     /// The next place to delete, of this store if there is one.
     pub(super) fn to_delete(&self, memory: Option<&str>) -> Option<&Place> {
         let due = |known: &Known| {

@@ -213,9 +213,11 @@ async fn a_deletion_without_an_answer_does_not_cost_the_next_message() {
     rig.instead("AT+CMGD", vec![Reply::Waits(Duration::from_secs(20))]);
     let error = rig.run(Duration::from_secs(60)).await.unwrap_err();
     assert!(matches!(error, AtError::TimedOut { .. }), "{error}");
+    assert_eq!(rig.inbox.notes().len(), 1);
     rig.put("SM", 1, &message("second"));
     rig.says = Says::Nothing;
-    rig.seconds(400).await;
+    rig.seconds(295).await;
+    assert_eq!(rig.inbox.notes(), Vec::<String>::new());
     assert_eq!(rig.texts(), ["first", "second"]);
     assert_eq!((rig.left().len(), rig.count("AT+CMGD")), (1, 1));
     rig.kept.pop().unwrap().taken();
@@ -336,8 +338,22 @@ async fn a_list_that_is_never_answered_is_given_up_and_places_are_still_read() {
     assert_eq!(rig.inbox.notes().len(), 1);
     rig.put("SM", 1, &message("announced"));
     assert!(rig.hears("+CMTI: \"SM\",1", None).await);
+    rig.put("SM", 2, &message("silent"));
     rig.seconds(1).await;
-    assert_eq!((rig.texts(), rig.left().len()), (vec!["announced"], 0));
+    assert_eq!((rig.texts(), rig.left().len()), (vec!["announced"], 1));
+    // Nor is it given up by a set-up, which says how full the store is.
+    rig.ready.usage = Some(Usage { used: 1, total: 20 });
+    rig.reopen();
+    rig.seconds(900).await;
+    assert_eq!(
+        (rig.texts(), rig.left().len()),
+        (vec!["announced", "silent"], 0)
+    );
+    assert_eq!(rig.count("AT+CMGL"), 0);
+    // After an hour it is tried again.
+    rig.seconds(3_600).await;
+    assert!(rig.count("AT+CMGL") > 0);
+    assert_eq!(rig.inbox.notes(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
