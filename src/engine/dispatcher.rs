@@ -81,6 +81,8 @@ struct Share {
     texts: TextRules,
     /// The account is tried with one message.
     probe: bool,
+    /// The SIM whose budget it uses.
+    sim: Option<String>,
 }
 
 impl Dispatcher {
@@ -148,7 +150,10 @@ impl Dispatcher {
                 }
             }
             for handle in self.channels(&share.account) {
-                let most = if share.probe { 1 } else { BURST };
+                let mut most = if share.probe { 1 } else { BURST };
+                if share.reach.free {
+                    most = most.min(engine.room(&share.account, policy, engine.clock.now()));
+                }
                 let (permits, next) = self.permits(&handle, policy, most, now);
                 wake_at = wake_at.min(next);
                 if permits.is_empty() {
@@ -193,7 +198,7 @@ impl Dispatcher {
         most: usize,
         now: Timestamp,
     ) -> (Vec<OwnedSemaphorePermit>, Timestamp) {
-        let configured = policy.rates.get(&handle.account).copied().unwrap_or(0);
+        let configured = policy.rate_of(&handle.account);
         let mut permits = Vec::new();
         while permits.len() < most {
             let Ok(permit) = handle.window.clone().try_acquire_owned() else {
@@ -237,10 +242,16 @@ impl Dispatcher {
         for message in messages {
             let Some(permit) = permits.pop() else { break };
             parts += flights::parts_left(&message);
+            let token = flights::token(&message);
+            // Known before the channel can report on it.
+            if let Some(sim) = &share.sim {
+                engine.budgets.take(token, sim.clone(), message.to);
+            }
             if !engine.flights.start(&message, share.texts, permit, handle) {
                 // The channel stopped between the look and the claim.
+                engine.budgets.give_back(token);
                 returned.push(Report::GivenBack {
-                    token: flights::token(&message),
+                    token,
                     why: WaitReason::NoChannelUp,
                 });
             }
@@ -280,6 +291,7 @@ impl Engine {
             reach.pinned.extend(orphans.clone().cloned());
             shares.push(Share {
                 texts: policy.text_rules_of(&account),
+                sim: self.counted_for(&account, policy),
                 account,
                 reach,
                 probe,
@@ -302,6 +314,7 @@ impl Engine {
                 account: account.clone(),
                 reach: Reach::pinned(account),
                 texts: policy.text_rules_of(account),
+                sim: self.counted_for(account, policy),
                 probe,
             });
         }
@@ -320,7 +333,7 @@ impl Engine {
             let mut usable = false;
             let mut given_up_at = Timestamp::default();
             for account in step {
-                match self.accounts.gate(account, now) {
+                match self.gate(account, policy, now) {
                     Gate::Open => {
                         usable = true;
                         way.open.push((account.clone(), false));
@@ -343,7 +356,7 @@ impl Engine {
         // No other way: accounts that only failed go on, each message by its own waits.
         if way.open.iter().all(|(_, probe)| *probe) {
             for account in way.steps.iter().flatten() {
-                if self.accounts.may_go_on(account, now) {
+                if self.accounts.may_go_on(account, now) && self.has_room(account, policy, now) {
                     way.open.retain(|(known, _)| known != account);
                     way.open.push((account.clone(), false));
                 }

@@ -4,7 +4,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, StoreError, Webhook};
+use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, Spending, StoreError, Webhook};
 use crate::domain::id::{Account, BatchId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -43,6 +43,7 @@ records! {
     OptOut = 1,
     ApiKey = 1,
     Pause = 1,
+    Spending = 1,
     Learnt = 1,
     Layout = 1,
     Reached = 1,

@@ -12,6 +12,7 @@ mod reads;
 mod receipts;
 mod recovery;
 mod sending;
+mod spendings;
 mod world;
 mod writings;
 

@@ -9,7 +9,7 @@ use super::codec::{
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
-use super::{ApiKey, Batch, Pause, Webhook};
+use super::{ApiKey, Batch, Pause, Spending, Webhook};
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -86,6 +86,7 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Webhook => readable::<Webhook>(&key, &octets, &mut findings),
             KeySpace::Pause => readable::<Pause>(&key, &octets, &mut findings),
             KeySpace::Writing => writing(&key, &octets, &mut findings),
+            KeySpace::Spending => spending(&key, &octets, &mut findings),
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }
@@ -129,6 +130,16 @@ fn writing(key: &[u8], octets: &[u8], findings: &mut Findings) {
     if decode::<Learnt>(key, octets).is_ok_and(|it| keys::writing(&it.account) != key) {
         findings.problem(format!(
             "{}: what is learnt of an account stands under another's key",
+            hex(key)
+        ));
+    }
+}
+
+fn spending(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    readable::<Spending>(key, octets, findings);
+    if decode::<Spending>(key, octets).is_ok_and(|it| keys::spending(&it.sim, it.message) != key) {
+        findings.problem(format!(
+            "{}: what a SIM has sent stands under another's key",
             hex(key)
         ));
     }

@@ -39,6 +39,8 @@ pub enum KeySpace {
     Pause = b'p',
     /// Messages by recipient.
     Recipient = b'r',
+    /// What SIMs have sent, by SIM.
+    Spending = b's',
     /// Parts of what handsets sent, until all of them are there.
     Parts = b'u',
     /// Version of the layout.
@@ -51,7 +53,7 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
@@ -66,6 +68,7 @@ impl KeySpace {
         Self::Outbox,
         Self::Pause,
         Self::Recipient,
+        Self::Spending,
         Self::Parts,
         Self::Version,
         Self::Webhook,
@@ -298,6 +301,13 @@ pub fn api_key(prefix: &str) -> Vec<u8> {
 #[must_use]
 pub fn pause(name: &str) -> Vec<u8> {
     key(KeySpace::Pause, &[name.as_bytes()])
+}
+
+/// A message that a SIM has sent. The names of SIMs hold no NUL: they are digits, or the name of a
+/// modem.
+#[must_use]
+pub fn spending(sim: &str, message: MessageId) -> Vec<u8> {
+    key(KeySpace::Spending, &[sim.as_bytes(), &[0], message.bytes()])
 }
 
 /// How far claims have come.

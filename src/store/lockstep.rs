@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::conformance::{World, accepted, all, claimant, keyed, shop, token};
 use super::writings::Writings;
 use super::{
-    Accepted, Change, Claimant, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError,
+    Accepted, Change, Claimant, Reach, ReceiptReport, Receiving, Report, Settled, Spending, Store,
+    StoreError,
 };
 use crate::clock::Random;
 use crate::domain::event::{Event, Rejection};
@@ -222,7 +223,7 @@ impl Run {
     async fn step(&mut self, stores: &[Arc<dyn Store>]) {
         self.now += self.pick(30_000);
         let now = self.instant();
-        match self.pick(16) {
+        match self.pick(17) {
             0..=2 => {
                 let count = 1 + self.pick(4);
                 let mut messages: Vec<_> = (0..count).map(|_| self.fresh()).collect();
@@ -320,6 +321,7 @@ impl Run {
             12 => self.opt_out(stores, now).await,
             13 => self.opt_in(stores).await,
             14 => self.hear(stores).await,
+            15 => self.spend(stores, now).await,
             _ => {
                 let expected = self.model.due();
                 for store in stores {
@@ -340,6 +342,28 @@ impl Run {
                 self.model.outbox.retain(|entry| !expected.contains(entry));
             }
         }
+    }
+
+    /// A SIM sends what some account has in hand, or has had.
+    async fn spend(&mut self, stores: &[Arc<dyn Store>], now: Timestamp) {
+        let count = u64::try_from(self.tokens.len()).unwrap();
+        let some = self
+            .tokens
+            .get(usize::try_from(self.pick(count.max(1))).unwrap());
+        let Some((message, _)) = some else {
+            return;
+        };
+        let spending = Spending {
+            sim: ["208010123456789", "sim1"][usize::from(self.pick(2) == 0)].to_owned(),
+            message: message.id,
+            to: message.to,
+            at: now,
+        };
+        for store in stores {
+            store.spend(vec![spending.clone()]).await.unwrap();
+        }
+        let key = (spending.sim.clone(), spending.message);
+        self.model.spendings.insert(key, spending);
     }
 
     /// Every record and figure of every store is the model's.
@@ -366,6 +390,9 @@ impl Run {
                 let learnt = self.model.writings.learnt(&account);
                 assert_eq!(store.writing(&account), learnt);
             }
+            let mut spendings = store.spendings();
+            spendings.sort();
+            assert!(spendings.iter().eq(self.model.spendings.values()));
         }
     }
 }
@@ -397,6 +424,7 @@ async fn play(seed: u64, worlds: &[World]) {
             opted_out: BTreeSet::new(),
             shown: BTreeSet::new(),
             heard: 0,
+            spendings: BTreeMap::new(),
         },
         before_claim: BTreeMap::new(),
         tokens: Vec::new(),

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 pub use self::embedded::RecoverError;
 pub use self::opening::{Options, check, memory, open};
-pub use self::records::{ApiKey, Batch, FINAL_EVENTS, Pause, Scope, Webhook};
+pub use self::records::{ApiKey, Batch, FINAL_EVENTS, Pause, Scope, Spending, Webhook};
 pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
@@ -163,6 +163,11 @@ pub trait Store: Send + Sync + 'static {
     fn writing(&self, account: &Account) -> Option<IdWriting>;
     /// Everything that is paused.
     fn pauses(&self) -> Vec<Pause>;
+
+    /// Remembers what SIMs have sent, for as long as it counts towards a limit.
+    async fn spend(&self, spendings: Vec<Spending>) -> Result<(), StoreError>;
+    /// Everything that SIMs have sent and that may still count. Reads it all: for a start.
+    fn spendings(&self) -> Vec<Spending>;
 
     /// One message of this tenant.
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError>;

@@ -273,6 +273,19 @@ fn every_record_is_written_and_read_as_its_version_says() {
 }
 
 #[test]
+fn what_a_sim_has_sent_is_written_and_read_as_its_version_says() {
+    golden(
+        "spending",
+        &Spending {
+            sim: "208010123456789".to_owned(),
+            message: message_id(1),
+            to: number(1),
+            at: at(5),
+        },
+    );
+}
+
+#[test]
 fn a_record_of_an_unknown_version_is_corrupt_and_named() {
     let mut octets = encode(&LAYOUT).unwrap();
     octets[0] = 99;

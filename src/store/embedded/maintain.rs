@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::store::codec::{Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Pair};
-use crate::store::{Batch, StoreError};
+use crate::store::{Batch, Spending, StoreError};
 
 /// Between two counts of the octets of all records: a count reads everything once.
 const MEASURE_EVERY: Duration = Duration::from_hours(6);
@@ -133,6 +133,11 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     }
     for (key, octets) in go_on(kv, shared, KeySpace::Idempotency)? {
         if now.since(decode::<Idempotent>(&key, &octets)?.at) >= IDEMPOTENCY_KEPT {
+            old.others.push(key);
+        }
+    }
+    for (key, octets) in go_on(kv, shared, KeySpace::Spending)? {
+        if now.since(decode::<Spending>(&key, &octets)?.at) >= Spending::KEPT {
             old.others.push(key);
         }
     }

@@ -70,6 +70,8 @@ pub(super) struct Model {
     pub(super) shown: BTreeSet<u8>,
     /// Number of messages from handsets.
     pub(super) heard: usize,
+    /// What SIMs have sent, by SIM and message.
+    pub(super) spendings: BTreeMap<(String, MessageId), Spending>,
 }
 
 impl Model {
