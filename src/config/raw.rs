@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::duration;
 use super::{ConfigError, ConfigErrors};
+use crate::domain::id::Tenant;
 use crate::domain::rate::Rate;
 
 /// Where `${NAME}` is looked up: the environment, or a test's own.
@@ -493,6 +494,12 @@ impl Value<'_, '_> {
             ));
         }
         self.text()
+    }
+
+    /// The name of a tenant.
+    pub(super) fn tenant(&self) -> Result<Tenant, String> {
+        let name = self.text()?;
+        Tenant::named(&name).ok_or_else(|| format!("{name:?} is no tenant: {}", Tenant::RULE))
     }
 
     /// One of a few words.

@@ -192,10 +192,7 @@ pub(super) fn read<'a>(
     let dest_ton = reader.take(s, "dest_ton", |v| v.integer(0..=6_u8));
     let dest_npi = reader.take(s, "dest_npi", |v| v.integer(0..=18_u8));
     let data_coding_gsm = reader.take(s, "data_coding_gsm", |v| v.integer(0..=u8::MAX));
-    let tenant = reader.take(s, "tenant", |v| {
-        let name = v.text()?;
-        Tenant::named(&name).ok_or_else(|| format!("{name:?} is no tenant: {}", Tenant::RULE))
-    });
+    let tenant = reader.take(s, "tenant", |v| v.tenant());
     let wire = wire::read(reader, s, bind.as_ref().map(|bind| bind.value));
     let alphabet = reader.take(s, "alphabet", |v| v.word(&ALPHABETS));
     let latin1 = reader.take(s, "latin1", |v| v.boolean());

@@ -7,6 +7,7 @@ use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
 mod inbound;
+mod modem;
 
 const REFERENCE: &str = include_str!("../../config/relais.toml");
 const MINIMAL: &str = include_str!("../../config/examples/minimal.toml");
@@ -216,7 +217,7 @@ fn every_mistake_is_told_with_its_line_and_key() {
         ),
         (
             "timezone = \"Europe/Paris\"\n".to_owned(),
-            "r.toml: smpp: there is no carrier account; add a table [smpp.NAME] with host, port, system_id and password",
+            "r.toml: there is neither a carrier account nor a modem; add a table [smpp.NAME] with host, port, system_id and password, or a table [modem.NAME] with device",
         ),
         (
             format!("timezone = \"Europe/Pari\"\n{ACCOUNT}"),
@@ -249,10 +250,6 @@ fn every_mistake_is_told_with_its_line_and_key() {
         (
             account("[webhooks]\nallow = [\"127.0.0.1\"]\n"),
             "r.toml:6: webhooks.allow[0]: \"127.0.0.1\" is no network, like \"10.0.0.0/8\" or \"127.0.0.1/32\"",
-        ),
-        (
-            account("[modem.sim1]\npin = \"0000\"\n"),
-            "r.toml:5: modem: GSM modems are not in this version; remove the [modem.…] tables and their names from routes",
         ),
         (
             account("[operators.default]\nroute = []\n"),
@@ -475,6 +472,7 @@ fn the_defaults_that_the_reference_shows_are_the_defaults() {
                     .is_some_and(|(name, _)| !name.contains(' '))
                     && !key.contains("# default:")
                     && !key.starts_with("password_file")
+                    && !key.starts_with("pin_file")
             });
             format!("{}\n", is_key.unwrap_or(line))
         })

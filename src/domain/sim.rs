@@ -35,6 +35,16 @@ pub fn is_reference(reference: &str) -> bool {
     reference.starts_with(PREFIX)
 }
 
+/// True if one SIM has made both references.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    let sim = |reference| {
+        let rest = str::strip_prefix(reference, PREFIX)?;
+        rest.rsplitn(3, ':').nth(2)
+    };
+    sim(one).is_some_and(|one| sim(other) == Some(one))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -51,5 +61,16 @@ mod tests {
         assert!(is_reference(&made));
         assert!(!is_reference("17"));
         assert_eq!(reference_of_digits("1", "38600", 255), "sim:1:38600:255");
+    }
+
+    #[test]
+    fn references_tell_which_sim_has_made_them() {
+        let made = |sim, digits| reference_of_digits(sim, digits, 17);
+        assert!(is_same(&made("a:b", "0612345678"), &made("a:b", "38600")));
+        assert!(!is_same(
+            &made("1", "0612345678"),
+            &made("12", "0612345678")
+        ));
+        assert!(!is_same("17", "17"));
     }
 }

@@ -74,6 +74,7 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Live | KeySpace::History => message(kv, space, &key, &octets, &mut findings)?,
             KeySpace::Recipient => recipient(kv, &key, &mut findings)?,
             KeySpace::Reference => reference(kv, &key, &octets, &mut findings)?,
+            KeySpace::Shown => shown(&key, &octets, &mut findings),
             KeySpace::Batch => readable::<Batch>(&key, &octets, &mut findings),
             KeySpace::Orphan => readable::<Orphans>(&key, &octets, &mut findings),
             KeySpace::Inbound => readable::<Inbound>(&key, &octets, &mut findings),
@@ -114,6 +115,13 @@ fn optout(key: &[u8], octets: &[u8], findings: &mut Findings) {
             "{}: an opt-out stands under another's key",
             hex(key)
         ));
+    }
+}
+
+fn shown(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    let whole = keys::trailing_id(key).is_some() && key.len() == keys::shown(0, &[0; 16]).len();
+    if !whole || !octets.is_empty() {
+        findings.problem(format!("{}: it is no fingerprint", hex(key)));
     }
 }
 

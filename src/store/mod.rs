@@ -64,8 +64,9 @@ pub trait Store: Send + Sync + 'static {
     /// Takes up to `limit` messages of `lane` that are due at `now` and within reach, for sending. One
     /// whose recipient has opted out in the meantime is not among them: it fails.
     ///
-    /// Where the message is to be sent at most once, its claim is durable before this returns;
-    /// elsewhere a crash forgets it, and the message is sent again, marked as one that may be a
+    /// Where the message is to be sent at most once, or by a modem, its claim is durable before this
+    /// returns: a status report that comes after a crash may then still settle what became of it.
+    /// Elsewhere a crash forgets it, and the message is sent again, marked as one that may be a
     /// duplicate: the same as if the claim were known.
     async fn claim(
         &self,
@@ -83,7 +84,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Option<Change>>, StoreError>;
 
-    /// Matches receipts with their messages, or parks them until the reference is bound.
+    /// Matches receipts with their messages, or parks them until the reference is bound. A status
+    /// report of a SIM also settles the doubt about what it is for.
     async fn receive(
         &self,
         receipts: Vec<ReceiptReport>,
@@ -101,7 +103,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Change, StoreError>;
 
-    /// Stores what handsets sent; a repetition of the same id changes nothing. Parts become a
+    /// Stores what handsets sent; a repetition of the same id changes nothing, nor does one of a
+    /// fingerprint that was shown in the last 7 days. Parts become a
     /// message when the last one comes. A keyword opts its sender out, or in again, in the same
     /// commit, and opting out fails what waits for it.
     async fn take_in(&self, inbound: Vec<Inbound>) -> Result<TakenIn, StoreError>;

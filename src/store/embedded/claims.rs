@@ -100,7 +100,8 @@ impl<K: Kv> Embedded<K> {
             if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
                 index.lease(&waiting, &message);
                 let resend = message.doubt_rule(policy) == OnDoubt::Resend;
-                if resend && !frontier.covers(&rank, place) {
+                let unseen = resend && !policy.is_modem(&by.account);
+                if unseen && !frontier.covers(&rank, place) {
                     let mark = beyond.entry(rank).or_insert(place);
                     *mark = (*mark).max(place);
                 }

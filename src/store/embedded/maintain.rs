@@ -119,6 +119,12 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
             old.others.push(key);
         }
     }
+    // Sorted by week: this one and the one before are kept.
+    let week = keys::week(now).saturating_sub(1);
+    let shown = kv.scan(keys::shown_before(week), false);
+    for pair in shown.take(LOOKED_AT) {
+        old.others.push(pair?.0);
+    }
     // These sort by something else, so each turn goes on where the last one stopped.
     for (key, octets) in go_on(kv, shared, KeySpace::Orphan)? {
         if now.since(decode::<Orphans>(&key, &octets)?.since) >= ORPHAN_KEPT {

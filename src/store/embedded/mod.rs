@@ -230,7 +230,9 @@ impl<K: Kv> Store for Embedded<K> {
         let careful: Vec<Message> = claimed
             .messages
             .iter()
-            .filter(|message| message.doubt_rule(&policy) == OnDoubt::Fail)
+            .filter(|message| {
+                message.doubt_rule(&policy) == OnDoubt::Fail || policy.is_modem(&by.account)
+            })
             .cloned()
             .collect();
         // Nothing is handed out before what says that it may have left is durable.
