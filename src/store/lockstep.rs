@@ -100,6 +100,7 @@ impl Run {
         Claimant {
             reach,
             in_line: self.now % 200_000 < 100_000,
+            only_to: (self.pick(4) == 0).then(|| Arc::new([number(self.pick(5))].into())),
             ..claimant(one, now)
         }
     }

@@ -60,7 +60,7 @@ pub struct ChannelJson {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AccountState)]
 struct AccountJson {
-    /// Parts a second as configured; absent: no limit.
+    /// Parts a second as configured, 0.1 being `"6/min"`; absent: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
     /// Parts a second now, below `rate` while the carrier asks for less; absent: no limit.
@@ -258,11 +258,17 @@ impl From<ChannelView> for ChannelJson {
     }
 }
 
+/// Parts a second as people read them: slow ones need more places.
+fn shown(rate: f64) -> f64 {
+    let places = if rate < 1.0 { 10_000.0 } else { 10.0 };
+    (rate * places).round() / places
+}
+
 impl From<AccountView> for AccountJson {
     fn from(view: AccountView) -> Self {
         Self {
-            rate: view.rate_configured,
-            rate_now: view.rate_now.map(|rate| (rate * 10.0).round() / 10.0),
+            rate: view.rate_configured.map(shown),
+            rate_now: view.rate_now.map(shown),
             throttled_until: view.throttled_until.map(Rfc3339),
             circuit: view.circuit,
             circuit_until: view.circuit_until.map(Rfc3339),

@@ -142,7 +142,9 @@ impl Model {
             None => {
                 let leased =
                     |m: &Message| matches!(m.state, State::Leased(_)) && m.to == message.to;
-                by.reach.free && !(by.in_line && self.messages.values().any(leased))
+                let wanted = by.only_to.as_ref();
+                let wanted = wanted.is_none_or(|only| only.contains(&message.to));
+                by.reach.free && wanted && !(by.in_line && self.messages.values().any(leased))
             }
         }
     }
