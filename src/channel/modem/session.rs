@@ -314,6 +314,7 @@ impl<'a> Session<'a> {
             word.signal_dbm = ready.signal;
             word.reports = Some(reports);
             word.storage = ready.usage;
+            word.storage_name = ready.memory.map(|store| store.name);
         });
         self.refresh();
     }
