@@ -146,6 +146,7 @@ fn a_new_user_sends_over_a_modem_with_five_lines_of_configuration() {
     assert_eq!(modem_json["registration"], "home");
     assert_eq!(modem_json["budget"]["day"]["used"], 2);
     assert_eq!(modem_json["budget"]["recipients_30d"]["used"], 2);
+    assert!(modem_json["storage"]["name"].is_string(), "{channel}");
     assert!(modem_json["sim"].as_str().unwrap().starts_with('…'));
     let figures = get("/metrics");
     for line in [

@@ -144,6 +144,8 @@ impl Driver {
             };
             kept.log(&self, &cause);
             self.show(ChannelStatus::Down { cause });
+            // What was known last is not what is.
+            self.tell_of(|word| (word.signal_dbm, word.registration) = (None, None));
             if lasted {
                 failures = 0;
                 kept.restarted &= restarts;

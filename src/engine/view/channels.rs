@@ -141,6 +141,9 @@ struct ModemJson {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ModemStorage)]
 struct StorageJson {
+    /// Its name, for example `SM` for the SIM's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// Messages in it.
     used: u16,
     /// Places in it.
@@ -293,9 +296,11 @@ impl ModemJson {
             registration: word.registration.map(registration_word),
             signal_dbm: word.signal_dbm,
             reports: word.reports,
-            storage: word
-                .storage
-                .map(|Usage { used, total }| StorageJson { used, total }),
+            storage: word.storage.map(|Usage { used, total }| StorageJson {
+                name: word.storage_name,
+                used,
+                total,
+            }),
             balance: word.balance.map(|(text, at)| BalanceJson {
                 text,
                 at: Rfc3339(at),

@@ -150,6 +150,7 @@ impl Session<'_> {
             word.signal_dbm = ready.signal;
             word.reports = Some(reports);
             word.storage = ready.usage;
+            word.storage_name = ready.memory.map(|store| store.name);
         });
         self.refresh();
     }
