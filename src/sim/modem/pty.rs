@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
 use tokio::io::unix::AsyncFd;
@@ -54,10 +54,7 @@ impl Pty {
             tcsetattr(&terminal, OptionalActions::Now, &settings)?;
         }
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
-        // Deprecated for sources that may change their descriptor; an OwnedFd owns one and keeps it,
-        // and what replaces this function is unsafe.
-        #[allow(deprecated)]
-        let master = AsyncFd::new(master)?;
+        let master = watched(master)?;
         unlink(link)?;
         std::os::unix::fs::symlink(OsStr::from_bytes(name.to_bytes()), link)?;
         Ok(Self {
@@ -67,6 +64,14 @@ impl Pty {
             closed: None,
             used: false,
         })
+    }
+
+    /// Forgets that the terminal was closed. Tokio takes an end for final and would call this ready
+    /// for ever, but a terminal is opened again.
+    fn watch_anew(&mut self) -> io::Result<()> {
+        let again = fcntl_dupfd_cloexec(self.master.get_ref(), 0)?;
+        self.master = watched(again)?;
+        Ok(())
     }
 
     /// Whether nobody has the terminal open.
@@ -84,6 +89,13 @@ impl Pty {
             let _ = tcflush(&terminal, QueueSelector::IFlush);
         }
     }
+}
+
+fn watched(master: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // Deprecated for sources that may change their descriptor; an OwnedFd owns one and keeps it, and
+    // what replaces this function is unsafe.
+    #[allow(deprecated)]
+    AsyncFd::new(master)
 }
 
 /// The side of the terminal that programs open.
@@ -125,10 +137,16 @@ impl AsyncRead for Pty {
                 this.closed = None;
             }
             let mut ready = ready!(this.master.poll_read_ready(context))?;
+            let ended = ready.ready().is_read_closed();
             let unfilled = buffer.initialize_unfilled();
             let read = ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut *unfilled)?));
             match read {
-                Err(_would_block) => this.used = true,
+                Err(_would_block) => {
+                    this.used = true;
+                    if ended {
+                        this.watch_anew()?;
+                    }
+                }
                 Ok(Ok(count)) => {
                     this.used = true;
                     buffer.advance(count);
@@ -146,7 +164,7 @@ impl AsyncRead for Pty {
 
 impl AsyncWrite for Pty {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -155,7 +173,9 @@ impl AsyncWrite for Pty {
         }
         loop {
             let mut ready = ready!(self.master.poll_write_ready(context))?;
+            let ended = ready.ready().is_write_closed();
             match ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), octets)?)) {
+                Err(_would_block) if ended => self.watch_anew()?,
                 Err(_would_block) => {}
                 Ok(result) => return Poll::Ready(result),
             }

@@ -59,6 +59,20 @@ async fn a_message_goes_through_a_real_terminal() {
 }
 
 #[tokio::test]
+async fn what_takes_time_comes_by_itself_on_a_terminal_that_was_closed_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let modem = on_terminal(&folder, "send_ms = 40");
+    open(&modem.link()).ok("AT").await;
+    modem.inject("+33612345678", "STOP");
+    modem.wait_for(|ledger| ledger.delivered_total == 1).await;
+    let mut client = open(&modem.link());
+    client.set_up().await;
+    client.send("+CMGS: 0\r\n").await;
+    client.until("+CDS: 25\r\n").await;
+    modem.shutdown().await;
+}
+
+#[tokio::test]
 async fn pulled_out_the_terminal_ends_and_another_one_comes_behind_the_same_link() {
     let folder = tempfile::tempdir().unwrap();
     let modem = on_terminal(&folder, "");
