@@ -242,4 +242,208 @@ fn is_usual(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::sync::{Arc, Mutex};
+
+    use proptest::prelude::*;
+
+    use super::super::scripted::{Reply, Scripted};
+    use super::*;
+
+    const OK: &str = "\r\nOK\r\n";
+    const WITHIN: Duration = Duration::from_secs(60);
+
+    /// A modem that answers the question with this, after `^USSDMODE` as `mode` says.
+    fn modem(mode: &'static str, answer: &[Reply]) -> (At<Scripted>, Arc<Mutex<Vec<String>>>) {
+        let answer = answer.to_vec();
+        let modem = Scripted::new(move |line| match line {
+            "\u{1b}" => Vec::new(),
+            "AT^USSDMODE=0" => super::super::scripted::says(mode),
+            "AT+CUSD=1,\"#123#\",15" => answer.clone(),
+            _ => super::super::scripted::says(OK),
+        });
+        let written = modem.written.clone();
+        (At::new(modem), written)
+    }
+
+    fn said(text: &str) -> Reply {
+        Reply::Says(text.as_bytes().to_vec())
+    }
+
+    async fn asked(answer: &[Reply]) -> (Result<String, UssdError>, Vec<String>, At<Scripted>) {
+        let (mut at, written) = modem("\r\nCOMMAND NOT SUPPORT\r\n", answer);
+        let result = ask(&mut at, "#123#", WITHIN).await;
+        let written = written.lock().unwrap().clone();
+        (result, written, at)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_comes_before_ok_or_behind_it_or_after_the_end() {
+        let wait = || Reply::Waits(Duration::from_secs(5));
+        let balance = "\r\n+CUSD: 0,\"Solde : 4,20 EUR\",15\r\n";
+        for answer in [
+            vec![said(OK), wait(), said(balance)],
+            vec![wait(), said(balance), wait(), said(OK)],
+            vec![
+                said("\r\n+CUSD: 2,\"Initiating Release\",15\r\n"),
+                said(balance),
+                said(OK),
+            ],
+            vec![
+                said(OK),
+                said("\r\n+CUSD: 2\r\n"),
+                wait_short(),
+                said(balance),
+            ],
+            vec![
+                said(OK),
+                said("\r\n+CUSD: 2,\"Solde : 4,20\r\nEUR\",15\r\n"),
+            ],
+            vec![said(OK), said("\r\n^RSSI:18\r\n"), said(balance)],
+        ] {
+            let (result, written, _) = asked(&answer).await;
+            assert_eq!(result.unwrap(), "Solde : 4,20 EUR", "{answer:?}");
+            assert!(!written.contains(&"AT+CUSD=2".to_owned()));
+        }
+    }
+
+    fn wait_short() -> Reply {
+        Reply::Waits(Duration::from_secs(1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_menu_is_closed_and_a_network_that_says_nothing_too() {
+        let menu = [said(OK), said("\r\n+CUSD: 1,\"1 Solde\r\n2 Aide\",15\r\n")];
+        let (result, written, _) = asked(&menu).await;
+        assert_eq!(result.unwrap(), "1 Solde 2 Aide");
+        assert_eq!(written.last().unwrap(), "AT+CUSD=2");
+        let (result, written, _) = asked(&[said(OK)]).await;
+        assert!(matches!(result, Err(UssdError::NoAnswer(_))), "{result:?}");
+        assert_eq!(written.last().unwrap(), "AT+CUSD=2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_answer_says_why() {
+        for (line, words) in [
+            (
+                "+CUSD: 4",
+                "the network answered without a text (not supported)",
+            ),
+            ("+CUSD: 5", "the network answered without a text (time-out)"),
+            ("+CUSD: 0", "the network answered without a text (done)"),
+            (
+                "+CUSD: 2",
+                "the network answered without a text (it has ended the dialogue)",
+            ),
+        ] {
+            let (result, ..) = asked(&[said(OK), said(&format!("\r\n{line}\r\n"))]).await;
+            assert_eq!(result.unwrap_err().to_string(), words);
+        }
+        let (result, ..) = asked(&[said("\r\n+CME ERROR: 30\r\n")]).await;
+        // The second try, in packed septets, is answered and leads to nothing.
+        assert!(matches!(result, Err(UssdError::NoAnswer(_))), "{result:?}");
+        let (result, ..) = asked(&[Reply::Closes]).await;
+        assert!(result.unwrap_err().is_lost());
+        let (result, ..) = asked(&[said("\r\nRDY\r\n")]).await;
+        assert!(
+            matches!(result, Err(UssdError::At(AtError::Restarted(_)))),
+            "{result:?}"
+        );
+        let (mut at, written) = modem(OK, &[]);
+        let error = ask(&mut at, "*100#\r\nAT+CFUN=0", WITHIN)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, UssdError::Code), "{error}");
+        assert_eq!(written.lock().unwrap().len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_else_is_said_stays_with_the_modem_in_its_order() {
+        let answer = [
+            said("\r\n+CMTI: \"SM\",1\r\n"),
+            said(OK),
+            said("\r\n+CDS: 25\r\n0006230E9126983575169498610103409544C26101034095448200\r\n"),
+            said("\r\n+CUSD: 0,\"ok\",15\r\n\r\n+CMTI: \"SM\",2\r\n"),
+        ];
+        let (result, _, mut at) = asked(&answer).await;
+        assert_eq!(result.unwrap(), "ok");
+        let mut names = Vec::new();
+        while let Ok(news) = timeout(Duration::from_secs(1), at.next_news()).await {
+            match news.unwrap() {
+                News::Said(entry, _) => names.push(entry.name().to_owned()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(names, ["+CMTI", "+CDS", "+CMTI"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_answer_is_not_taken_for_this_one() {
+        let scripted = Scripted::new(|line| match line {
+            "\u{1b}" => Vec::new(),
+            _ if line.starts_with("AT+CUSD=1") => {
+                vec![said(OK), said("\r\n+CUSD: 0,\"new\",15\r\n")]
+            }
+            _ => vec![said(OK)],
+        });
+        let mut at = At::new(scripted.saying_first("\r\n+CUSD: 0,\"old\",15\r\n"));
+        at.resynchronise().await.unwrap();
+        assert_eq!(ask(&mut at, "#123#", WITHIN).await.unwrap(), "new");
+    }
+
+    fn read(text: &str, dcs: Option<u8>) -> Option<String> {
+        let (state, text) = (0, Some(text.to_owned()));
+        super::text(&Ussd { state, text, dcs })
+    }
+
+    #[test]
+    fn hexadecimal_is_read_where_it_stands_for_something() {
+        let solde = "0053006F006C006400650020003A00200034002C00320030002020AC";
+        for dcs in [Some(72), Some(17), Some(15), None] {
+            assert_eq!(
+                read(solde, dcs).as_deref(),
+                Some("Solde : 4,20 €"),
+                "{dcs:?}"
+            );
+        }
+        assert_eq!(read("041404300020", Some(72)).as_deref(), Some("Да"));
+        let packed = hex_of_octets(&packing::pack(
+            &gsm7::encode("Credit: 12.50 EUR").unwrap(),
+            0,
+        ));
+        assert_eq!(
+            read(&packed, Some(15)).as_deref(),
+            Some("Credit: 12.50 EUR")
+        );
+        // Seven characters are padded with a carriage return.
+        let packed = hex_of_octets(&packing::pack(&gsm7::encode("Seven 7\r").unwrap(), 0));
+        assert_eq!(read(&packed, Some(15)).as_deref(), Some("Seven 7"));
+        for plain in ["1250", "12,50", "Solde 12", "ACE", "1234567"] {
+            assert_eq!(read(plain, Some(15)).as_deref(), Some(plain));
+        }
+    }
+
+    #[test]
+    fn a_text_is_one_short_line_without_control_characters() {
+        assert_eq!(
+            read("a\u{7}b\n\n c\u{1b}[2J ", Some(15)).as_deref(),
+            Some("a b c [2J")
+        );
+        assert_eq!(read(" \n ", Some(15)), None);
+        assert_eq!(
+            read(&"é".repeat(500), Some(15)).unwrap().chars().count(),
+            MAX_CHARACTERS
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_a_short_line_or_nothing(text: String, hex: Vec<u8>, dcs: Option<u8>) {
+            for text in [text, hex_of_octets(&hex)] {
+                if let Some(line) = read(&text, dcs) {
+                    prop_assert!(!line.is_empty() && line.chars().count() <= MAX_CHARACTERS);
+                    prop_assert!(!line.chars().any(char::is_control));
+                }
+            }
+        }
+    }
 }

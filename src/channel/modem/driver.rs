@@ -46,6 +46,9 @@ const POWER_AFTER: u32 = 5;
 const POWER_EVERY: Duration = Duration::from_mins(5);
 const POWER_WITHIN: Duration = Duration::from_mins(1);
 
+/// Between two looks at what waits to be handed up again.
+pub(super) const HAND_UP_EVERY: Duration = Duration::from_secs(1);
+
 /// What a modem that restarts is given before its port is opened again: one on USB needs a moment to
 /// drop off.
 const RESTARTS: Duration = Duration::from_secs(3);
@@ -112,7 +115,7 @@ impl Driver {
         let mut power_at: Option<Duration> = None;
         while !self.stop.is_cancelled() {
             self.show(ChannelStatus::Connecting);
-            let end = match self.open().await {
+            let end = match self.open(&mut kept.inbox).await {
                 None => break,
                 Some(Err(cause)) => End::Lost {
                     cause,
@@ -142,7 +145,8 @@ impl Driver {
             kept.log(&self, &cause);
             self.show(ChannelStatus::Down { cause });
             if lasted {
-                (failures, kept.restarted) = (0, false);
+                failures = 0;
+                kept.restarted &= restarts;
             }
             let mut wait = self.spread(self.backoff(failures));
             failures = failures.saturating_add(1);
@@ -153,11 +157,8 @@ impl Driver {
             let may = power_at.is_none_or(|last| now.saturating_sub(last) >= POWER_EVERY);
             if failures >= POWER_AFTER && may && !self.config.power_command.is_empty() {
                 power_at = Some(now);
-                if self
-                    .away(power(self.id.clone(), self.config.clone()))
-                    .await
-                    .is_none()
-                {
+                let run = power(self.id.clone(), self.config.clone());
+                if self.unplugged(&mut kept.inbox, run).await.is_none() {
                     break;
                 }
                 self.tell_of(|word| word.recoveries.power += 1);
@@ -172,7 +173,7 @@ impl Driver {
                     Ok(()) = reset.changed() => true,
                 }
             };
-            match self.away(waiting).await {
+            match self.unplugged(&mut kept.inbox, waiting).await {
                 None => break,
                 Some(false) => {}
                 Some(true) => {
@@ -191,11 +192,11 @@ impl Driver {
     }
 
     /// Opens the port, or says in words why that cannot be. `None`: stopped.
-    async fn open(&mut self) -> Option<Result<Box<dyn Stream>, String>> {
+    async fn open(&mut self, inbox: &mut Inbox) -> Option<Result<Box<dyn Stream>, String>> {
         let opener = self.opener.clone();
         let opening = timeout(OPEN_WITHIN, async move { opener.open().await });
         let device = self.config.device.clone();
-        let opened = self.away(opening).await?;
+        let opened = self.unplugged(inbox, opening).await?;
         Some(match opened {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(why_not_open(&device, &error)),
@@ -216,6 +217,22 @@ impl Driver {
                 () = self.stop.cancelled() => return None,
                 Some(request) = self.requests.recv() => self.give_back(&request).await,
                 output = &mut work => return Some(output),
+            }
+        }
+    }
+
+    /// Like [`Self::away`], while there is no modem: what came directly and is not committed yet lies
+    /// nowhere else, and is handed up again.
+    async fn unplugged<F: Future>(&mut self, inbox: &mut Inbox, work: F) -> Option<F::Output> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                Some(request) = self.requests.recv() => self.give_back(&request).await,
+                () = inbox.verdict() => {}
+                output = &mut work => return Some(output),
+                () = sleep(HAND_UP_EVERY) => inbox.hand_up_direct().await,
             }
         }
     }

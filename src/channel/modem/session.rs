@@ -5,6 +5,7 @@
 //! it before anything is done for the modem's sake, so that the engine never waits for a modem to
 //! recover. While no message can be sent the channel is down, and requests are returned.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::answer::Registration;
 use super::at::{At, AtError, Command, News, Outgoing, Submission};
 use super::balance::{self, UssdError};
 use super::choice::{Reports, SimState};
-use super::driver::{Driver, Kept, LASTED, why_unregistered};
+use super::driver::{Driver, HAND_UP_EVERY, Kept, LASTED, why_unregistered};
 use super::errors::{self, Failure, Remedy, Verdict};
 use super::port::Stream;
 use super::send;
@@ -107,9 +108,10 @@ pub(super) struct Session<'a> {
     driver: &'a mut Driver,
     kept: &'a mut Kept,
     at: At<Box<dyn Stream>>,
-    /// Whether the modem was set up on this port, and since when it takes messages.
-    ready: bool,
+    /// Since when it takes messages.
     up_since: Option<Duration>,
+    /// When it last answered something that it is there for.
+    alive_at: Duration,
     registration: Registration,
     /// Why a person must come before anything more is sent.
     halted: Option<String>,
@@ -150,8 +152,8 @@ impl<'a> Session<'a> {
             driver,
             kept,
             at,
-            ready: false,
             up_since: None,
+            alive_at: Duration::ZERO,
             registration: Registration::Unknown,
             halted: None,
             rests_until: Duration::ZERO,
@@ -223,7 +225,10 @@ impl<'a> Session<'a> {
                     tries = 0;
                 }
                 // Three more questions would not wake it.
-                Err(SetupError::At(error @ AtError::TimedOut { .. })) => {
+                Err(
+                    error
+                    @ (SetupError::At(AtError::TimedOut { .. }) | SetupError::NotReady { .. }),
+                ) => {
                     return Err(self.restart(error.to_string()).await);
                 }
                 Err(error) if tries >= SET_UPS => {
@@ -266,7 +271,6 @@ impl<'a> Session<'a> {
     /// Takes note of a modem that is set up.
     fn begin(&mut self, ready: Ready) {
         let now = self.driver.clock.elapsed();
-        self.ready = true;
         self.set_up_at = now;
         self.check_at = now + self.driver.config.check;
         self.registration = ready.registration;
@@ -343,8 +347,13 @@ impl<'a> Session<'a> {
                     self.driver.give_back(&request).await;
                     continue;
                 }
+                () = self.kept.inbox.verdict() => continue,
                 said = self.at.next_news() => said,
                 () = &mut wait => return Ok(()),
+                () = sleep(HAND_UP_EVERY) => {
+                    self.kept.inbox.hand_up_direct().await;
+                    continue;
+                }
             };
             match said {
                 Err(error) => return Err(self.lost(&error)),
@@ -483,6 +492,7 @@ impl<'a> Session<'a> {
         }
         let air = setup::ask_air(&mut self.at).await?;
         self.silent = 0;
+        self.alive_at = self.driver.clock.elapsed();
         self.registration = air.registration;
         self.driver.tell_of(|word| {
             word.registration = Some(air.registration);
@@ -568,14 +578,7 @@ impl<'a> Session<'a> {
             service_centre,
             tpdu,
         };
-        let within = self.driver.config.submit_timeout;
-        let left = self.leave_by.map(|by| by.saturating_sub(since));
-        let submission = tokio::select! {
-            biased;
-            submission = self.at.submit(pdu, within) => Some(submission),
-            () = cut(&self.driver.stop, left) => None,
-        };
-        let Some(submission) = submission else {
+        let Some(submission) = self.submit(pdu).await else {
             let outcome = SegmentOutcome::Unknown(Doubt::Timeout);
             self.report(&request, outcome, since).await;
             return Err(Break::End(End::Stopped));
@@ -583,6 +586,7 @@ impl<'a> Session<'a> {
         match submission {
             Submission::Accepted { reference } => {
                 self.unsent = 0;
+                self.alive_at = self.driver.clock.elapsed();
                 self.kept.refusals.accepted(request.token.message);
                 let reference = sim::reference(&self.driver.sim(), request.to, reference);
                 self.report(&request, SegmentOutcome::Accepted(reference), since)
@@ -591,6 +595,7 @@ impl<'a> Session<'a> {
             }
             Submission::Refused(failure) => {
                 self.unsent = 0;
+                self.alive_at = self.driver.clock.elapsed();
                 self.refused(&request, failure, since).await
             }
             Submission::Unsent(error) => {
@@ -620,6 +625,33 @@ impl<'a> Session<'a> {
                     .await;
                 heard?;
                 self.trouble(error, Asked::ToSend).await
+            }
+        }
+    }
+
+    /// Hands a PDU over. `None`: we were told to stop, and it takes too long.
+    async fn submit(&mut self, pdu: Outgoing<'_>) -> Option<Submission> {
+        let Self {
+            driver,
+            at,
+            leave_by,
+            ..
+        } = self;
+        let submission = at.submit(pdu, driver.config.submit_timeout);
+        tokio::pin!(submission);
+        loop {
+            let left = leave_by.map_or(Duration::MAX, |by| {
+                by.saturating_sub(driver.clock.elapsed())
+            });
+            tokio::select! {
+                biased;
+                submission = &mut submission => return Some(submission),
+                () = driver.stop.cancelled(), if leave_by.is_none() => {
+                    // Counted from now on, whenever the answer comes.
+                    driver.show(ChannelStatus::Draining);
+                    *leave_by = Some(driver.clock.elapsed() + LEAVE_WITHIN);
+                }
+                () = sleep(left), if leave_by.is_some() => return None,
             }
         }
     }
@@ -768,6 +800,7 @@ impl<'a> Session<'a> {
         self.kept.inbox.hear(&news).await;
         match news {
             News::Restarted(sign) => {
+                self.halted = None;
                 Err(Break::SetUp(format!("the modem has restarted ({sign:?})")))
             }
             News::LateAccepted { reference } => {
@@ -840,7 +873,10 @@ impl<'a> Session<'a> {
     async fn trouble(&mut self, error: AtError, asked: Asked) -> Step {
         match &error {
             error if error.is_lost() => return Err(Break::End(self.lost(error))),
-            AtError::Restarted(_) => return Err(Break::SetUp(error.to_string())),
+            AtError::Restarted(_) => {
+                self.halted = None;
+                return Err(Break::SetUp(error.to_string()));
+            }
             // It has answered, and is in step.
             AtError::Refused { failure, .. } if *failure != Failure::NoCarrier => return Ok(()),
             _ => {}
@@ -875,8 +911,11 @@ impl<'a> Session<'a> {
 
     /// Restarts the modem, once between two good sessions, and gives the port up.
     async fn restart(&mut self, cause: String) -> End {
-        let first = !std::mem::replace(&mut self.kept.restarted, true);
-        if first {
+        // Its silence is no part of the good time that it had.
+        let lasted = self.lasted(self.alive_at);
+        self.kept.restarted &= !lasted;
+        let restarts = !std::mem::replace(&mut self.kept.restarted, true);
+        if restarts {
             tracing::warn!(channel = %self.driver.id, cause, "restarting the modem");
             self.driver.tell_of(|word| word.recoveries.restarted += 1);
             self.driver.show(ChannelStatus::Down {
@@ -890,23 +929,23 @@ impl<'a> Session<'a> {
         }
         End::Lost {
             cause,
-            lasted: self.lasted() && !first,
-            restarts: first,
+            lasted,
+            restarts,
         }
     }
 
-    fn lost(&self, error: &AtError) -> End {
+    fn lost(&self, error: &impl fmt::Display) -> End {
         End::Lost {
             cause: format!("{}: {error}", self.driver.config.device.display()),
-            lasted: self.lasted(),
+            lasted: self.lasted(self.driver.clock.elapsed()),
             restarts: false,
         }
     }
 
-    fn lasted(&self) -> bool {
-        let now = self.driver.clock.elapsed();
+    /// True if it took messages for a while until then.
+    fn lasted(&self, until: Duration) -> bool {
         self.up_since
-            .is_some_and(|since| now.saturating_sub(since) >= LASTED)
+            .is_some_and(|since| until.saturating_sub(since) >= LASTED)
     }
 
     fn is_up(&self, now: Duration) -> bool {
@@ -953,7 +992,7 @@ impl<'a> Session<'a> {
         // Said at once, so that nothing more is handed over only to be returned.
         self.driver.show(ChannelStatus::Draining);
         let by = self.driver.clock.elapsed() + LEAVE_WITHIN;
-        self.leave_by = Some(by);
+        let by = *self.leave_by.get_or_insert(by);
         loop {
             let left = by.saturating_sub(self.driver.clock.elapsed());
             let Driver {
@@ -1028,17 +1067,6 @@ async fn unless<F: Future>(stop: &CancellationToken, work: F) -> Option<F::Outpu
         biased;
         () = stop.cancelled() => None,
         output = work => Some(output),
-    }
-}
-
-/// Ends when a submission can be waited for no longer: so long after we were told to stop.
-async fn cut(stop: &CancellationToken, left: Option<Duration>) {
-    match left {
-        Some(left) => sleep(left).await,
-        None => {
-            stop.cancelled().await;
-            sleep(LEAVE_WITHIN).await;
-        }
     }
 }
 

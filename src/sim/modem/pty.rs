@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
 use tokio::io::unix::AsyncFd;
@@ -54,7 +54,7 @@ impl Pty {
             tcsetattr(&terminal, OptionalActions::Now, &settings)?;
         }
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
-        let master = watched(master)?;
+        let master = watch(master)?;
         unlink(link)?;
         std::os::unix::fs::symlink(OsStr::from_bytes(name.to_bytes()), link)?;
         Ok(Self {
@@ -66,19 +66,20 @@ impl Pty {
         })
     }
 
-    /// Forgets that the terminal was closed. Tokio takes an end for final and would call this ready
-    /// for ever, but a terminal is opened again.
-    fn watch_anew(&mut self) -> io::Result<()> {
-        let again = fcntl_dupfd_cloexec(self.master.get_ref(), 0)?;
-        self.master = watched(again)?;
-        Ok(())
-    }
-
     /// Whether nobody has the terminal open.
     fn is_closed(&self) -> bool {
         let mut asked = [PollFd::new(self.master.get_ref(), PollFlags::empty())];
         let answer = poll(&mut asked, Some(&Timespec::default()));
         answer.is_ok() && asked[0].revents().contains(PollFlags::HUP)
+    }
+
+    /// Registers the terminal anew. To the runtime the end of a stream is final, and it would call a
+    /// terminal ready for ever that was once closed; here somebody opens it again.
+    fn renew(&mut self, context: &Context<'_>) -> io::Result<()> {
+        self.master = watch(self.master.get_ref().try_clone()?)?;
+        // Whoever waited on the old registration asks again.
+        context.waker().wake_by_ref();
+        Ok(())
     }
 
     /// Forgets what the last one did not read, as a serial line does when it is closed.
@@ -91,11 +92,12 @@ impl Pty {
     }
 }
 
-fn watched(master: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // Deprecated for sources that may change their descriptor; an OwnedFd owns one and keeps it, and
-    // what replaces this function is unsafe.
+/// Registers a descriptor with the runtime.
+fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // Deprecated for sources that may change their descriptor; an OwnedFd owns one and keeps it,
+    // and what replaces this function is unsafe.
     #[allow(deprecated)]
-    AsyncFd::new(master)
+    AsyncFd::new(fd)
 }
 
 /// The side of the terminal that programs open.
@@ -137,14 +139,14 @@ impl AsyncRead for Pty {
                 this.closed = None;
             }
             let mut ready = ready!(this.master.poll_read_ready(context))?;
-            let ended = ready.ready().is_read_closed();
+            let was_closed = ready.ready().is_read_closed();
             let unfilled = buffer.initialize_unfilled();
             let read = ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut *unfilled)?));
             match read {
                 Err(_would_block) => {
                     this.used = true;
-                    if ended {
-                        this.watch_anew()?;
+                    if was_closed {
+                        this.renew(context)?;
                     }
                 }
                 Ok(Ok(count)) => {
@@ -173,9 +175,9 @@ impl AsyncWrite for Pty {
         }
         loop {
             let mut ready = ready!(self.master.poll_write_ready(context))?;
-            let ended = ready.ready().is_write_closed();
+            let was_closed = ready.ready().is_write_closed();
             match ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), octets)?)) {
-                Err(_would_block) if ended => self.watch_anew()?,
+                Err(_would_block) if was_closed => self.renew(context)?,
                 Err(_would_block) => {}
                 Ok(result) => return Poll::Ready(result),
             }

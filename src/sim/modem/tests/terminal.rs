@@ -59,20 +59,6 @@ async fn a_message_goes_through_a_real_terminal() {
 }
 
 #[tokio::test]
-async fn what_takes_time_comes_by_itself_on_a_terminal_that_was_closed_before() {
-    let folder = tempfile::tempdir().unwrap();
-    let modem = on_terminal(&folder, "send_ms = 40");
-    open(&modem.link()).ok("AT").await;
-    modem.inject("+33612345678", "STOP");
-    modem.wait_for(|ledger| ledger.delivered_total == 1).await;
-    let mut client = open(&modem.link());
-    client.set_up().await;
-    client.send("+CMGS: 0\r\n").await;
-    client.until("+CDS: 25\r\n").await;
-    modem.shutdown().await;
-}
-
-#[tokio::test]
 async fn pulled_out_the_terminal_ends_and_another_one_comes_behind_the_same_link() {
     let folder = tempfile::tempdir().unwrap();
     let modem = on_terminal(&folder, "");
@@ -136,6 +122,20 @@ async fn what_is_said_while_nobody_listens_is_lost() {
     let mut client = open(&modem.link());
     let heard = client.ok("AT").await;
     assert_eq!(heard, "\r\nOK\r\n", "and the settings are kept");
+    modem.shutdown().await;
+}
+
+#[tokio::test]
+async fn time_goes_on_while_a_client_that_came_late_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let modem = on_terminal(&folder, "[reports]\ndelay_ms = 100");
+    // Somebody was there and has left again, so that the terminal has seen its end.
+    drop(open(&modem.link()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut client = open(&modem.link());
+    client.set_up().await;
+    client.send("+CMGS: 0\r\n").await;
+    client.until("+CDS: 25\r\n").await;
     modem.shutdown().await;
 }
 
