@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Doctor;
+use crate::channel::modem::answer::Usage;
 use crate::channel::modem::choice::Reports;
 use crate::channel::modem::discovery::Roots;
 use crate::channel::modem::pin::PinMemory;
@@ -21,9 +22,6 @@ use crate::daemon;
 
 /// Below this much signal, in dBm, messages get lost: 4 of the 31 steps of `+CSQ`.
 const WEAK_DBM: i64 = -105;
-
-/// A store is called full from this share on, in percent.
-const NEARLY_FULL: u64 = 80;
 
 impl Doctor {
     /// Opens a modem and asks it; the first thing that fails is the last that is said.
@@ -153,7 +151,7 @@ impl Doctor {
 
     fn storage(&mut self, name: &str, used: u64, total: u64) -> io::Result<()> {
         let lang = self.lang;
-        if total > 0 && used * 100 >= total * NEARLY_FULL {
+        if total > 0 && used * 100 >= total * u64::from(Usage::NEARLY_FULL) {
             return self.warning(&lang.doctor_storage_full(name, used, total));
         }
         self.ok(&lang.doctor_storage(name, used, total))
