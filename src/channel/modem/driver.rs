@@ -157,7 +157,8 @@ impl Driver {
             let may = power_at.is_none_or(|last| now.saturating_sub(last) >= POWER_EVERY);
             if failures >= POWER_AFTER && may && !self.config.power_command.is_empty() {
                 power_at = Some(now);
-                let run = power(self.id.clone(), self.config.clone());
+                let aloud = kept.may_say("power", now);
+                let run = power(self.id.clone(), self.config.clone(), aloud);
                 if self.unplugged(&mut kept.inbox, run).await.is_none() {
                     break;
                 }
@@ -309,7 +310,8 @@ impl Kept {
         }
     }
 
-    fn may_say(&mut self, cause: &str, now: Duration) -> bool {
+    /// True if this was not said within so long; it counts as said then.
+    pub(super) fn may_say(&mut self, cause: &str, now: Duration) -> bool {
         self.said
             .retain(|(_, at)| now.saturating_sub(*at) < SAID_AGAIN);
         if self.said.iter().any(|(said, _)| said == cause) {
@@ -324,11 +326,13 @@ impl Kept {
 }
 
 /// Runs the operator's power command, with the device behind its own arguments. No shell reads it.
-async fn power(channel: ChannelId, config: Arc<ModemConfig>) {
+async fn power(channel: ChannelId, config: Arc<ModemConfig>, aloud: bool) {
     let Some((program, arguments)) = config.power_command.split_first() else {
         return;
     };
-    tracing::warn!(%channel, program, "cutting the modem's power");
+    if aloud {
+        tracing::warn!(%channel, program, "cutting the modem's power");
+    }
     let run = tokio::process::Command::new(program)
         .args(arguments)
         .arg(&config.device)
@@ -337,15 +341,14 @@ async fn power(channel: ChannelId, config: Arc<ModemConfig>) {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .status();
-    match timeout(POWER_WITHIN, run).await {
-        Ok(Ok(status)) if status.success() => tracing::info!(%channel, "the power command has run"),
-        Ok(Ok(status)) => tracing::error!(%channel, %status, "the power command failed"),
-        Ok(Err(error)) => tracing::error!(%channel, %error, "the power command cannot be run"),
-        Err(_) => tracing::error!(
-            %channel,
-            "the power command did not end within {} s",
-            POWER_WITHIN.as_secs()
-        ),
+    let failed = match timeout(POWER_WITHIN, run).await {
+        Ok(Ok(status)) if status.success() => return,
+        Ok(Ok(status)) => status.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("it did not end within {} s", POWER_WITHIN.as_secs()),
+    };
+    if aloud {
+        tracing::error!(%channel, program, failed, "the power command failed");
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::super::start_on;
 use super::*;
-use crate::channel::{ChannelHandle, Peer, SegmentOutcome};
+use crate::channel::{Ack, ChannelHandle, Peer, SegmentOutcome};
 use crate::domain::event::Rejection;
 use crate::domain::id::MessageId;
 use crate::domain::message::{Doubt, Token};
@@ -145,6 +145,22 @@ impl Rig {
                     return event;
                 }
                 other => self.passed.push_back(other),
+            }
+        }
+    }
+
+    /// The next status report.
+    async fn receipt(&mut self) -> (String, Ack) {
+        loop {
+            let event = match self.passed.pop_front() {
+                Some(event) => event,
+                None => {
+                    let event = timeout(PATIENCE, self.events.recv()).await;
+                    event.expect("a report").expect("a driver")
+                }
+            };
+            if let ChannelEvent::Receipt { reference, ack, .. } = event {
+                return (reference, ack);
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::channel::modem::setup::{Ready, Wishes, set_up};
 use crate::channel::{Ack, ChannelEvent};
 use crate::domain::inbound::Part;
 use crate::domain::receipt::ReceiptState;
+use crate::pdu::tpdu::octets_of_hex;
 
 const FAMILIES: [&str; 4] = ["huawei", "simcom", "quectel", "siemens"];
 
@@ -116,7 +117,7 @@ impl Live {
     }
 
     async fn send(&mut self) -> u8 {
-        let tpdu = tpdu::unhex(&SUBMIT.as_bytes()[2..]).unwrap();
+        let tpdu = octets_of_hex(&SUBMIT[2..]).unwrap();
         let pdu = Outgoing {
             service_centre: &[],
             tpdu: &tpdu,
@@ -366,7 +367,7 @@ async fn a_record_that_cannot_be_read_stays_and_the_others_go() {
         let mut live = Live::start(&script(family, "")).await;
         live.seconds(2).await;
         // A message that says 20 septets and has none.
-        let broken = tpdu::unhex(b"040B913316325476F800006211222103000014").unwrap();
+        let broken = octets_of_hex("040B913316325476F800006211222103000014").unwrap();
         live.modem.inject_tpdu(&broken, false);
         live.modem.inject("+33612345678", "whole");
         live.seconds(1_000).await;

@@ -175,7 +175,7 @@ impl<K: Kv> Txn<'_, K> {
         };
         let mut doubtful = lately
             .iter()
-            .flat_map(|message| doubtful(message, &mine, handset, taken));
+            .flat_map(|message| doubtful(message, mine, handset, taken));
         Ok(match (doubtful.next(), doubtful.next()) {
             (None, _) => otherwise(),
             (Some(place), None) => Meant::Doubtful(Earlier {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::super::super::scripted::{Scripted, says};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -167,6 +168,38 @@ async fn the_power_command_gets_the_device_and_no_shell() {
     let device = folder.path().join("$(odd) name");
     let mut config = ModemConfig::new("stick", &device);
     config.power_command = vec!["touch".to_owned(), "--".to_owned()];
-    power(ChannelId::from("stick"), Arc::new(config)).await;
+    power(ChannelId::from("stick"), Arc::new(config), true).await;
     assert!(device.exists());
+}
+
+/// A modem that knows every command and never asks for a PDU.
+struct Promptless;
+
+#[async_trait]
+impl Opener for Promptless {
+    async fn open(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(Scripted::new(|line| match line {
+            "\x1b" => Vec::new(),
+            "AT+CREG?" => says("\r\n+CREG: 1,1\r\n\r\nOK\r\n"),
+            _ => says("\r\nOK\r\n"),
+        })))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_never_asks_for_the_message_does_not_spin() {
+    let clock = Clock::starting_at(START);
+    let modem = modem::start(ModemScript::default(), &clock, &Random::seeded(3));
+    let mut rig = Rig::on(Arc::new(Promptless), modem, clock, |_| {});
+    let mut returned = 0;
+    while rig.clock.elapsed() < Duration::from_mins(10) {
+        rig.ask(request(1)).await;
+        assert!(matches!(rig.next().await, ChannelEvent::Returned { .. }));
+        returned += 1;
+    }
+    assert!(returned < 200, "{returned}");
+    let recoveries = rig.word().recoveries;
+    assert!(recoveries.resynchronised > 0 && recoveries.set_up > 0);
+    assert!(recoveries.restarted > 0 && recoveries.reopened > 0);
+    rig.stopped().await;
 }

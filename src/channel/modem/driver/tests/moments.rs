@@ -136,19 +136,25 @@ async fn its_report_names_the_message_and_comes_however_talkative_the_modem_is()
     script.reports.national = Some("33".to_owned());
     let mut rig = Rig::new(script);
     assert_eq!(rig.send(request(1)).await, accepted(0));
-    let found = async {
-        loop {
-            match rig.passed.pop_front() {
-                Some(ChannelEvent::Receipt { reference, ack, .. }) => {
-                    ack.taken();
-                    return reference;
-                }
-                Some(_) => {}
-                None => rig.passed.extend(rig.events.recv().await),
-            }
-        }
-    };
-    let reference = timeout(PATIENCE, found).await.unwrap();
+    let (reference, ack) = rig.receipt().await;
+    ack.taken();
     assert_eq!(SegmentOutcome::Accepted(reference), accepted(0));
+    rig.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_was_not_committed_survives_the_modem() {
+    let mut rig = Rig::new(ModemScript::default());
+    assert_eq!(rig.send(request(1)).await, accepted(0));
+    let (reference, ack) = rig.receipt().await;
+    rig.modem.unplug();
+    rig.down("no such device").await;
+    ack.not_now();
+    let (again, ack) = rig.receipt().await;
+    assert_eq!(again, reference);
+    rig.down("no such device").await;
+    ack.taken();
+    rig.modem.replug();
+    rig.up().await;
     rig.stopped().await;
 }
