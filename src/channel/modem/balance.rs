@@ -21,7 +21,7 @@ pub const MAX_CHARACTERS: usize = 160;
 /// Most news that are kept for the caller meanwhile; chatter is not.
 const MAX_KEPT: usize = 512;
 
-/// How long `OK` alone may take, and the end of a dialogue.
+/// How long `OK` alone may take.
 const OK_WITHIN: Duration = Duration::from_secs(15);
 
 /// After a word of the network that the dialogue is over, an answer may still come for so long.
@@ -52,12 +52,15 @@ impl UssdError {
     }
 }
 
-/// What `<m>` of `+CUSD` means.
+/// `<m>` of `+CUSD` for a dialogue that the network has ended.
+const ENDED: u8 = 2;
+
+/// What `<m>` means.
 const fn meaning(state: u8) -> &'static str {
     match state {
         0 => "done",
         1 => "it asks for more",
-        2 => "it has ended the dialogue",
+        ENDED => "it has ended the dialogue",
         3 => "another client has answered",
         4 => "not supported",
         5 => "time-out",
@@ -81,115 +84,115 @@ where
     {
         return Err(UssdError::Code);
     }
-    let mut kept = Vec::new();
+    let mut dialogue = Dialogue {
+        at,
+        kept: Vec::new(),
+    };
     // An answer that nobody has waited for is not the answer to this question.
-    while let Some(news) = at.take_news() {
-        keep(&mut kept, news);
+    while let Some(news) = dialogue.at.take_news() {
+        dialogue.keep(news);
     }
-    let result = converse(at, code, within, &mut kept).await;
-    at.put_back(kept);
-    result
+    dialogue.converse(code, within).await
 }
 
-fn keep(kept: &mut Vec<News>, news: News) {
-    let is_ours = matches!(
-        news,
-        News::Said(_, Unsolicited::Ussd(_) | Unsolicited::Chatter)
-    );
-    if !is_ours && kept.len() < MAX_KEPT {
-        kept.push(news);
+/// A question under way, with what was said meanwhile and is not its business: that goes back when
+/// it ends, however it ends.
+struct Dialogue<'a, S> {
+    at: &'a mut At<S>,
+    kept: Vec<News>,
+}
+
+impl<S> Drop for Dialogue<'_, S> {
+    fn drop(&mut self) {
+        self.at.put_back(std::mem::take(&mut self.kept));
     }
 }
 
-async fn converse<S>(
-    at: &mut At<S>,
-    code: &str,
-    within: Duration,
-    kept: &mut Vec<News>,
-) -> Result<String, UssdError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    // Huawei's want packed septets until they are told otherwise; the others do not know the word.
-    optional(at, Command::new("AT^USSDMODE=0")).await?;
-    match dial(at, code, within).await {
-        Err(AtError::Refused { .. }) => {
-            // One that does not know that word either, and understands nothing else.
-            let septets = gsm7::encode(code).unwrap_or_default();
-            dial(at, &hex_of_octets(&packing::pack(&septets, 0)), within).await?;
+impl<S> Dialogue<'_, S> {
+    fn keep(&mut self, news: News) {
+        let is_ours = matches!(
+            news,
+            News::Said(_, Unsolicited::Ussd(_) | Unsolicited::Chatter)
+        );
+        if !is_ours && self.kept.len() < MAX_KEPT {
+            self.kept.push(news);
         }
-        dialled => dialled?,
-    }
-    let answered = timeout(within, answer(at, kept)).await;
-    let result = match answered {
-        Ok(result) => result,
-        Err(_) => Err(UssdError::NoAnswer(within)),
-    };
-    let stays_open = match &result {
-        Ok((_, stays_open)) => *stays_open,
-        Err(UssdError::NoAnswer(_)) => true,
-        Err(_) => false,
-    };
-    if stays_open {
-        optional(at, Command::new("AT+CUSD=2").within(OK_WITHIN)).await?;
-    }
-    result.map(|(text, _)| text)
-}
-
-async fn dial<S>(at: &mut At<S>, code: &str, within: Duration) -> Result<(), AtError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    // Some give `OK` only behind the answer.
-    let dial = Command::new(format!("AT+CUSD=1,\"{code}\",15")).within(within.max(OK_WITHIN));
-    at.command(&dial.shown_as("AT+CUSD=1")).await.map(drop)
-}
-
-/// Runs a command that may be refused, or not answered.
-async fn optional<S>(at: &mut At<S>, command: Command) -> Result<(), AtError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    match at.command(&command).await {
-        Ok(_) | Err(AtError::Refused { .. } | AtError::TimedOut { .. }) => Ok(()),
-        Err(error) => Err(error),
     }
 }
 
-/// The network's answer, and whether it wants another one.
-async fn answer<S>(at: &mut At<S>, kept: &mut Vec<News>) -> Result<(String, bool), UssdError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let released = sleep(Duration::MAX);
-    tokio::pin!(released);
-    let mut ended = None;
-    loop {
-        let news = tokio::select! {
-            biased;
-            news = at.next_news() => news?,
-            () = &mut released => return Err(UssdError::NoText(ended.unwrap_or(2))),
-        };
-        let ussd = match news {
-            News::Said(_, Unsolicited::Ussd(ussd)) => ussd,
-            News::Restarted(sign) => {
-                keep(kept, News::Restarted(sign));
-                return Err(AtError::Restarted(sign).into());
+impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
+    async fn converse(&mut self, code: &str, within: Duration) -> Result<String, UssdError> {
+        // Huawei's want packed septets until they are told otherwise; the others do not know the
+        // word.
+        self.optional("AT^USSDMODE=0").await?;
+        match self.dial(code, within).await {
+            Err(AtError::Refused { .. }) => {
+                // One that does not know that word either, and understands nothing else.
+                let septets = gsm7::encode(code).unwrap_or_default();
+                let packed = hex_of_octets(&packing::pack(&septets, 0));
+                self.dial(&packed, within).await?;
             }
-            news => {
-                keep(kept, news);
-                continue;
-            }
-        };
-        match (text(&ussd), ussd.state) {
-            // The end may be told before the answer.
-            (None, 2) => {}
-            (Some(text), 2) if text == "Initiating Release" => {}
-            (Some(text), state @ 0..=2) => return Ok((text, state == 1)),
-            (_, state) => return Err(UssdError::NoText(state)),
+            dialled => dialled?,
         }
-        ended = Some(ussd.state);
-        released.set(sleep(RELEASED));
+        let answered = timeout(within, self.answer()).await;
+        let result = answered.unwrap_or(Err(UssdError::NoAnswer(within)));
+        let stays_open = match &result {
+            Ok((_, stays_open)) => *stays_open,
+            Err(UssdError::NoAnswer(_)) => true,
+            Err(_) => false,
+        };
+        if stays_open {
+            self.optional("AT+CUSD=2").await?;
+        }
+        result.map(|(text, _)| text)
+    }
+
+    async fn dial(&mut self, code: &str, within: Duration) -> Result<(), AtError> {
+        // Some give `OK` only behind the answer.
+        let dial = Command::new(format!("AT+CUSD=1,\"{code}\",15"))
+            .within(within.max(OK_WITHIN))
+            .shown_as("AT+CUSD=1");
+        self.at.command(&dial).await.map(drop)
+    }
+
+    /// Runs a command that may be refused, or not answered.
+    async fn optional(&mut self, text: &str) -> Result<(), AtError> {
+        match self.at.command(&Command::new(text)).await {
+            Ok(_) | Err(AtError::Refused { .. } | AtError::TimedOut { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The network's answer, and whether it wants another one.
+    async fn answer(&mut self) -> Result<(String, bool), UssdError> {
+        let released = sleep(Duration::MAX);
+        tokio::pin!(released);
+        loop {
+            let news = tokio::select! {
+                biased;
+                news = self.at.next_news() => news?,
+                () = &mut released => return Err(UssdError::NoText(ENDED)),
+            };
+            let ussd = match news {
+                News::Said(_, Unsolicited::Ussd(ussd)) => ussd,
+                News::Restarted(sign) => {
+                    self.keep(News::Restarted(sign));
+                    return Err(AtError::Restarted(sign).into());
+                }
+                news => {
+                    self.keep(news);
+                    continue;
+                }
+            };
+            match (text(&ussd), ussd.state) {
+                // The end may be told before the answer.
+                (None, ENDED) => {}
+                (Some(text), ENDED) if text == "Initiating Release" => {}
+                (Some(text), state @ 0..=ENDED) => return Ok((text, state == 1)),
+                (_, state) => return Err(UssdError::NoText(state)),
+            }
+            released.set(sleep(RELEASED));
+        }
     }
 }
 
@@ -374,6 +377,15 @@ mod tests {
             }
         }
         assert_eq!(names, ["+CMTI", "+CDS", "+CMTI"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropping_the_question_loses_no_news() {
+        let answer = [said(OK), said("\r\n+CMTI: \"SM\",1\r\n")];
+        let (mut at, _) = modem(OK, &answer);
+        let question = ask(&mut at, "#123#", WITHIN);
+        assert!(timeout(Duration::from_secs(10), question).await.is_err());
+        assert!(matches!(at.take_news(), Some(News::Said(entry, _)) if entry.name() == "+CMTI"));
     }
 
     #[tokio::test(start_paused = true)]

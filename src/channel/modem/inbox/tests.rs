@@ -6,7 +6,7 @@ mod direct;
 mod rig;
 mod vectors;
 
-use rig::{IMSI, REFUSED, Rig, Says, Up, message, report};
+use rig::{IMSI, Rig, Says, Up, message, report};
 
 /// A TPDU that says 7 octets of text and has 2.
 const BROKEN: &str = "00040B913316325476F80000621122210300000801";
@@ -344,11 +344,12 @@ async fn a_list_that_is_never_answered_is_given_up_and_places_are_still_read() {
 async fn a_modem_that_has_left_pdu_mode_is_brought_back() {
     let text = message("pdu");
     let mut rig = Rig::new(&[(1, &text)]);
-    let listed = "\r\n+CMGL: 1,\"REC UNREAD\",\"+33612345678\",,\"26/11/22,12:30:00+04\"\r\nOK\r\n";
-    rig.instead("AT+CMGL", says(&format!("{listed}\r\nOK\r\n")));
-    rig.run(Duration::from_secs(60)).await.unwrap();
-    rig.inbox.ask_for_sweep();
-    rig.seconds(1).await;
+    let header = "+CMGL: 1,\"REC UNREAD\",\"+33612345678\",,\"26/11/22,12:30:00+04\"";
+    rig.instead(
+        "AT+CMGL",
+        says(&format!("\r\n{header}\r\nBonjour\r\n\r\nOK\r\n")),
+    );
+    rig.seconds(60).await;
     assert_eq!(rig.count("AT+CMGF=0"), 1);
     assert_eq!((rig.texts(), rig.left().len()), (vec!["pdu"], 0));
 }
@@ -383,5 +384,47 @@ async fn a_place_that_is_refused_again_and_again_is_left_to_the_sweeps() {
     assert_eq!((rig.count("AT+CMGR"), rig.up.len()), (4, 0));
     rig.seconds(300).await;
     assert_eq!((rig.texts(), rig.left().len()), (vec!["listed"], 0));
-    assert_ne!(REFUSED, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_listed_is_read_place_by_place() {
+    let text = message("hidden");
+    let mut rig = Rig::new(&[(7, &text), (12, BROKEN)]);
+    rig.stores.lock().unwrap().never = vec!["AT+CMGL"];
+    rig.seconds(10).await;
+    assert_eq!((rig.texts(), rig.left().len()), (vec!["hidden"], 1));
+    assert_eq!(rig.count("AT+CMGR"), 21, "each place once");
+    assert_eq!(rig.inbox.notes().len(), 2, "{:?}", rig.inbox.notes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_listed_without_a_pdu_disturbs_nobody() {
+    let text = message("beside");
+    let mut rig = Rig::new(&[(1, &text)]);
+    let pdu = format!("+CMGL: 1,0,,{}\r\n{text}", rig::length(&text));
+    let answer = format!("\r\n+CMGL: 0,3,,0\r\n\r\n{pdu}\r\n\r\nOK\r\n");
+    rig.instead("AT+CMGL", says(&answer));
+    rig.seconds(60).await;
+    assert_eq!((rig.texts(), rig.left().len()), (vec!["beside"], 0));
+    assert_eq!((rig.count("AT+CMGF"), rig.inbox.notes().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_work_at_any_moment_loses_and_doubles_nothing() {
+    let texts: Vec<String> = (0..12).map(|n| message(&format!("n {n}"))).collect();
+    let records: Vec<(u16, &str)> = (0..).zip(texts.iter().map(String::as_str)).collect();
+    let mut rig = Rig::new(&records);
+    rig.stores.lock().unwrap().latency = Duration::from_millis(7);
+    for n in 0..400_u64 {
+        let moment = Duration::from_millis(n * 37 % 1_100);
+        rig.run(moment).await.unwrap();
+        let work = rig.inbox.work(&mut rig.at);
+        let _ = tokio::time::timeout(Duration::from_millis(n % 50), work).await;
+    }
+    rig.seconds(700).await;
+    let mut texts: Vec<String> = rig.texts().iter().map(|&text| text.to_owned()).collect();
+    texts.sort_unstable();
+    let before = texts.len();
+    texts.dedup();
+    assert_eq!((texts.len(), before, rig.left().len()), (12, 12, 0));
 }

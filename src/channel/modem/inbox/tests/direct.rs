@@ -2,6 +2,8 @@
 
 use super::rig::length;
 use super::*;
+use crate::channel::modem::answer::Entry;
+use crate::clock::Clock;
 
 impl Rig {
     async fn direct(&mut self, code: &str, pdu: &str) {
@@ -129,4 +131,43 @@ async fn dropping_the_future_while_the_engine_is_slow_loses_nothing() {
         .collect();
     let expected: Vec<String> = (0..20).map(|n| n.to_string()).collect();
     assert_eq!(ends, expected, "in their order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_before_the_sim_is_known_waits_for_it_and_stays_its_own() {
+    let mut rig = Rig::new(&[]);
+    rig.says = Says::NotNow;
+    rig.inbox.sim = None;
+    rig.direct("+CDS", &report(1, 0)).await;
+    rig.seconds(30).await;
+    assert_eq!(rig.up.len(), 0);
+    assert!(rig.inbox.next_work().unwrap() > Duration::ZERO);
+    rig.reopen();
+    rig.seconds(1).await;
+    // Another SIM is put in before it is committed.
+    rig.ready.imsi = Some("208999999999999".to_owned());
+    rig.reopen();
+    rig.says = Says::Taken;
+    rig.seconds(30).await;
+    let reference = format!("sim:{IMSI}:612345678:1");
+    assert_eq!(rig.texts(), [reference.as_str(), reference.as_str()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_ends_is_not_asked_without_rest() {
+    let (sender, events) = mpsc::channel(1);
+    drop(events);
+    let clock = Clock::starting_at(Timestamp(0));
+    let mut inbox = Inbox::new("m".into(), "m".into(), sender, clock);
+    inbox.begin(&super::rig::ready(""));
+    let pdu = report(1, 0);
+    let entry = Entry {
+        line: format!("+CDS: {}", length(&pdu)),
+        body: Some(pdu),
+    };
+    let said = Unsolicited::read(&entry);
+    assert!(inbox.hear(&News::Said(entry, said)).await);
+    assert_eq!(inbox.direct.len(), 1);
+    inbox.hand_up_direct().await;
+    assert!(inbox.direct[0].due > inbox.clock.elapsed());
 }

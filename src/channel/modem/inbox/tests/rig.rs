@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::super::super::answer;
 use super::super::super::at::At;
 use super::super::super::choice::{Memories, MemoryChoice};
 use super::super::super::scripted::{Reply, Scripted, says};
@@ -28,6 +29,8 @@ pub(super) struct Stores {
     /// What is refused always.
     pub(super) never: Vec<&'static str>,
     pub(super) total: u16,
+    /// Before each answer.
+    pub(super) latency: Duration,
 }
 
 impl Stores {
@@ -38,6 +41,14 @@ impl Stores {
             .filter(|(memory, _)| memory == name)
             .count();
         format!("{used},{}", self.total)
+    }
+
+    fn slowly(&mut self, line: &str) -> Vec<Reply> {
+        let mut replies = self.answer(line);
+        if !self.latency.is_zero() {
+            replies.insert(0, Reply::Waits(self.latency));
+        }
+        replies
     }
 
     fn answer(&mut self, line: &str) -> Vec<Reply> {
@@ -243,7 +254,7 @@ impl Rig {
 
     fn open(stores: &Arc<Mutex<Stores>>) -> (At<Scripted>, Arc<Mutex<Vec<String>>>) {
         let of_it = stores.clone();
-        let modem = Scripted::new(move |line| of_it.lock().unwrap().answer(line));
+        let modem = Scripted::new(move |line| of_it.lock().unwrap().slowly(line));
         let written = modem.written.clone();
         (At::new(modem), written)
     }
