@@ -46,6 +46,8 @@ struct Run {
     before_claim: BTreeMap<MessageId, Message>,
     tokens: Vec<(Message, u16)>,
     references: Vec<String>,
+    /// Status reports so far, for repetitions.
+    reports: Vec<ReceiptReport>,
 }
 
 impl Run {
@@ -109,7 +111,13 @@ impl Run {
         let token: Token = token(&message);
         let next = *segment;
         let parts = u16::try_from(message.parts()).unwrap();
-        Some(match self.pick(10) {
+        let by_modem = matches!(&message.state, State::Leased(it) if it.account == "m".into());
+        // Modems fall silent oftener than carriers do.
+        let what = match self.pick(10) {
+            6 if by_modem => 1,
+            what => what,
+        };
+        Some(match what {
             0 => Report::Rejected {
                 token,
                 rejection: match self.pick(3) {
@@ -118,7 +126,7 @@ impl Run {
                     _ => Rejection::Throttled("s".to_owned()),
                 },
             },
-            1 if self.pick(4) == 0 => Report::RefusedLate {
+            1 if self.pick(4) == 0 && !by_modem => Report::RefusedLate {
                 token,
                 segment: next.min(parts - 1),
                 rejection: match self.pick(4) {
@@ -140,8 +148,6 @@ impl Run {
             _ => {
                 let segment = next.min(parts - 1);
                 self.tokens[usize::try_from(index).unwrap()].1 = next + 1;
-                let by_modem =
-                    matches!(&message.state, State::Leased(it) if it.account == "m".into());
                 if by_modem {
                     let reference = self.answer_of_sim(message.to);
                     return Some(accepted(&message, segment, &reference));
@@ -182,7 +188,7 @@ impl Run {
         STATES[usize::try_from(self.pick(5)).unwrap()]
     }
 
-    fn receipt(&self) -> ReceiptReport {
+    fn receipt(&mut self) -> ReceiptReport {
         if self.pick(2) == 0 {
             return self.report_of_sim();
         }
@@ -423,6 +429,7 @@ async fn play(seed: u64, worlds: &[World]) {
         before_claim: BTreeMap::new(),
         tokens: Vec::new(),
         references: Vec::new(),
+        reports: Vec::new(),
     };
     let mut stores: Vec<_> = worlds.iter().map(|world| world.open(at(0))).collect();
     for step in 1..=100 {

@@ -45,8 +45,60 @@ impl Run {
         sim::reference("1", to, u8::try_from(self.pick(3)).unwrap())
     }
 
-    /// A status report: of what was taken just now, a while ago, or by a wrong clock.
-    pub(super) fn report_of_sim(&self) -> ReceiptReport {
+    /// A status report: of what the modem has sent, a repetition of one, or somebody else's.
+    pub(super) fn report_of_sim(&mut self) -> ReceiptReport {
+        let known = u64::try_from(self.reports.len()).unwrap();
+        let mut report = match self.pick(4) {
+            0 if known > 0 => {
+                let index = usize::try_from(self.pick(known)).unwrap();
+                let mut again = self.reports[index].clone();
+                let later = Duration::from_secs(self.pick(100));
+                again.taken = again.taken.map(|taken| Taken {
+                    before: (taken.before + later).min(self.instant().max(taken.before)),
+                    ..taken
+                });
+                again
+            }
+            1 | 2 => self
+                .report_of_sent()
+                .unwrap_or_else(|| self.report_of_any()),
+            _ => self.report_of_any(),
+        };
+        report.receipt = Receipt::of(self.state());
+        self.reports.push(report.clone());
+        report
+    }
+
+    /// Of something that the modem has, or may have, sent.
+    fn report_of_sent(&self) -> Option<ReceiptReport> {
+        let by_modem = |message: &&Message| {
+            let mut attempts = message.attempts.iter();
+            attempts.any(|tried| tried.account == "m".into())
+        };
+        let sent: Vec<_> = self.model.messages.values().filter(by_modem).collect();
+        let count = u64::try_from(sent.len()).unwrap();
+        let message = sent[usize::try_from(self.pick(count.max(1))).unwrap()..].first()?;
+        let tried = message
+            .attempts
+            .iter()
+            .find(|it| it.account == "m".into())?;
+        let mut references = tried.segments.iter().flat_map(|it| &it.references);
+        let answered = references.next().filter(|_| self.pick(4) > 0);
+        let since = tried.started_at + Duration::from_secs(self.pick(20));
+        let taken = Taken {
+            at: Timestamp(since.millis() / 1000 * 1000),
+            before: since + Duration::from_secs([0, 30][usize::from(self.pick(4) == 0)]),
+        };
+        Some(ReceiptReport {
+            reference: answered.map_or_else(|| self.answer_of_sim(message.to), String::clone),
+            handset: Some(message.to),
+            taken: Some(taken),
+            ..self.report_of_any()
+        })
+    }
+
+    /// Of what was taken just now, a while ago, or by a wrong clock.
+    fn report_of_any(&self) -> ReceiptReport {
         let now = self.instant();
         let to = number(self.pick(5));
         let took = Duration::from_secs([2, 2, 200, 2000][usize::try_from(self.pick(4)).unwrap()]);
