@@ -22,10 +22,10 @@ fn four_parts() -> String {
 
 #[tokio::test]
 async fn a_killed_gateway_resumes_at_the_first_unsent_part_with_the_same_reference_and_plan() {
-    // Deaf behind the answer to part 2: part 3 cannot leave, and is not in doubt either.
+    // Deaf when part 3 is to leave: it has not left, and nobody is told.
     let deaf = Fault {
-        at_submit: Some(2),
-        moment: Moment::Answered,
+        at_submit: Some(3),
+        moment: Moment::Prompt,
         kind: FaultKind::Hang,
         ..Fault::default()
     };
@@ -48,6 +48,8 @@ async fn a_killed_gateway_resumes_at_the_first_unsent_part_with_the_same_referen
             == 2
     };
     let before = gateway.until(id, "half sent", two).await;
+    let asked = |ledger: &Ledger| commands(ledger, "AT+CMGS=") == 3;
+    seen(rack.first(), "part 3 being announced", asked).await;
     assert_eq!(before.parts(), 4);
     gateway.kill().await;
     rack.first().reset();
