@@ -244,7 +244,7 @@ fn request(n: u8) -> SubmitRequest {
 }
 
 fn accepted(reference: u8) -> SegmentOutcome {
-    SegmentOutcome::Accepted(format!("sim:208010123456789:612345678:{reference}"))
+    SegmentOutcome::Accepted(format!("sim:e9288588a056:612345678:{reference}"))
 }
 
 /// A fault at the first message.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::super::scripted::{Reply, says};
 use super::*;
+use crate::domain::sim;
 
 mod direct;
 mod rig;
@@ -16,7 +17,7 @@ async fn what_lies_there_at_the_start_is_read_handed_up_and_deleted() {
     let records = [message("one"), message("two"), report(7, 0)];
     let mut rig = Rig::new(&[(0, &records[0]), (3, &records[1]), (255, &records[2])]);
     rig.seconds(1).await;
-    let reference = format!("sim:{IMSI}:612345678:7");
+    let reference = sim::reference_of_digits(IMSI, "612345678", 7);
     assert_eq!(rig.texts(), ["one", "two", reference.as_str()]);
     assert_eq!(rig.left(), []);
     assert_eq!(rig.inbox.next_work(), Some(SWEEP - Duration::from_secs(1)));

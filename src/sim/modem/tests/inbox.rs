@@ -257,7 +257,7 @@ async fn reports_come_directly_or_from_a_store_in_every_family_that_can() {
                 live.seconds(5).await;
             }
             let names: Vec<_> = [254, 255, 0]
-                .map(|mr| format!("sim:208010123456789:612345678:{mr}"))
+                .map(|mr| format!("sim:e9288588a056:612345678:{mr}"))
                 .to_vec();
             assert_eq!(live.texts(), names, "{family} {stored}");
             assert!(

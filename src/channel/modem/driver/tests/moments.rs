@@ -107,7 +107,7 @@ async fn a_late_answer_settles_the_doubt() {
         let mut other = request(2);
         other.to = number(33_711_111_111);
         let outcome = rig.insist(other).await;
-        let reference = "sim:208010123456789:711111111:1".to_owned();
+        let reference = "sim:e9288588a056:711111111:1".to_owned();
         assert_eq!(outcome, SegmentOutcome::Accepted(reference));
         assert_eq!((rig.submitted(), rig.sent()), (2, 2));
         rig.stopped().await;

@@ -21,7 +21,7 @@ async fn a_message_and_a_report_go_up_at_once() {
     rig.direct("+CMT", &message("flash")).await;
     rig.direct("+CDS", &report(200, 0x20)).await;
     rig.seconds(1).await;
-    let reference = format!("sim:{IMSI}:612345678:200");
+    let reference = sim::reference_of_digits(IMSI, "612345678", 200);
     assert_eq!(rig.texts(), ["flash", reference.as_str()]);
     let Up::Report {
         taken: Some(taken), ..
@@ -149,7 +149,7 @@ async fn what_comes_before_the_sim_is_known_waits_for_it_and_stays_its_own() {
     rig.reopen();
     rig.says = Says::Taken;
     rig.seconds(30).await;
-    let reference = format!("sim:{IMSI}:612345678:1");
+    let reference = sim::reference_of_digits(IMSI, "612345678", 1);
     assert_eq!(rig.texts(), [reference.as_str(), reference.as_str()]);
 }
 
