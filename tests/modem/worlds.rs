@@ -50,7 +50,7 @@ const TRAFFIC: Duration = Duration::from_mins(20);
 const VALIDITY: Duration = Duration::from_mins(50);
 
 /// Worlds of a usual run.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 
 /// Chance, all of it from the seed.
 struct Dice(Random);
