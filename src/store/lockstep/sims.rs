@@ -344,6 +344,6 @@ fn doubted_about(message: &Message, tried: &Attempt, taken: Taken) -> bool {
         let from = last.map_or(tried.started_at, |line| line.at);
         matches!(line.what, What::Doubt(_))
             && between(line.at, taken.at.min(taken.before)) <= 15 * MINUTE
-            && between(taken.before, from) <= 10 * MINUTE
+            && between(taken.before, from) <= 5_000
     })
 }
