@@ -356,10 +356,12 @@ async fn power(channel: ChannelId, config: Arc<ModemConfig>, aloud: bool) {
 
 /// Why a port does not open, and what to do about it.
 fn why_not_open(device: &Path, error: &io::Error) -> String {
-    /// "Device or resource busy", which the serial library tells in words only.
-    const BUSY: &str = "busy";
+    /// "Device or resource busy", "Unable to acquire exclusive lock" (what the superuser gets): the
+    /// serial library tells them in words only, and by the kind of a device that is not there.
+    const BUSY: [&str; 2] = ["busy", "exclusive lock"];
     let device = device.display();
-    if error.to_string().to_ascii_lowercase().contains(BUSY) {
+    let said = error.to_string().to_ascii_lowercase();
+    if BUSY.iter().any(|busy| said.contains(busy)) {
         return format!("{device} is in use by another program, ModemManager perhaps");
     }
     match error.kind() {
