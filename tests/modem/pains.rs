@@ -74,7 +74,7 @@ async fn pain_18_a_long_message_that_fails_half_way_goes_on_where_it_stopped() {
     rack.first().ledger(|ledger| {
         assert_eq!(parts(ledger), [1, 2, 3, 4]);
         assert_eq!(ledger.submitted.len(), 7, "three were refused");
-        assert_eq!(ledger.texts()[NUMBER], [text.clone()]);
+        assert_eq!(ledger.texts()[NUMBER], [text.as_str()]);
     });
     gateway.stop().await;
     rack.unplug_all().await;
