@@ -22,6 +22,7 @@ mod inbound;
 mod modem;
 mod operators;
 mod raw;
+mod sims;
 mod smpp;
 #[cfg(test)]
 mod tests;
@@ -299,6 +300,9 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     }
     if let Some(grace) = in_doubt_grace {
         policy.in_doubt_grace = grace.value;
+    }
+    if let Some(problem) = sims::warning(&policy) {
+        reader.warn(0, "operators", problem);
     }
     Some(Config {
         data_dir,

@@ -207,6 +207,13 @@ impl Policy {
         self.text_rules.get(account).copied().unwrap_or_default()
     }
 
+    /// The first account of an operator's route that is a modem.
+    #[must_use]
+    pub fn first_modem<'a>(&self, operator: &'a Operator) -> Option<&'a Account> {
+        let mut accounts = operator.route.iter().flatten();
+        accounts.find(|account| self.modems.contains_key(*account))
+    }
+
     /// The rules that a text for this operator is planned by: those of the first account of its
     /// route.
     #[must_use]

@@ -9,11 +9,12 @@
 //!
 //! At a limit the account is shut for new messages, without hope that it passes in a moment: the next
 //! step of a route takes over at once, and where there is none, messages wait until the window has
-//! rolled on.
+//! rolled on. At the limit of recipients, where there is no other way, those whom the SIM has written
+//! to anyway are still written to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Engine;
@@ -157,6 +158,15 @@ impl Budgets {
         self.lock().view(sim, rules, now)
     }
 
+    /// Whom a SIM has written to, as far back as that counts.
+    fn recipients(&self, sim: &str) -> HashSet<Msisdn> {
+        let book = self.lock();
+        let spent = book.spent.get(sim);
+        spent.map_or_else(HashSet::new, |spent| {
+            spent.recipients.last.keys().copied().collect()
+        })
+    }
+
     /// A message is handed to the modem of a SIM.
     pub(super) fn take(&self, token: Token, sim: String, to: Msisdn) {
         self.lock().taken.insert(token, (sim, to));
@@ -238,9 +248,27 @@ impl Engine {
         let budget = self.budget(account, policy, now).unwrap_or_default();
         let limits = [budget.day, budget.recipients_30d].into_iter().flatten();
         let least = limits.map(|used| used.remaining()).min();
-        least.map_or(usize::MAX, |least| {
-            usize::try_from(least).unwrap_or(usize::MAX)
-        })
+        least.map_or(usize::MAX, |least| least as usize)
+    }
+
+    /// Where the SIM of an account that could send may write to nobody else: whom it has written to,
+    /// and how many messages it has room for.
+    pub(super) fn room_for_known(
+        &self,
+        account: &Account,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Option<(Arc<HashSet<Msisdn>>, usize)> {
+        let BudgetView {
+            day,
+            recipients_30d,
+        } = self.budget(account, policy, now)?;
+        let room = day.map_or(usize::MAX, |day| day.remaining() as usize);
+        let is_full = recipients_30d.is_some_and(|used| used.remaining() == 0);
+        if room == 0 || !is_full || self.accounts.gate(account, now) != Gate::Open {
+            return None;
+        }
+        Some((Arc::new(self.budgets.recipients(&self.sim(account)?)), room))
     }
 
     /// How far the SIM of an account is used; `None` if the account is not a modem.

@@ -10,6 +10,7 @@
 //! operator's rule says. So the way back to the first step needs no write. What an account has, or
 //! may have, a part of is claimed for that account alone, whichever step it is in.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::{Engine, flights};
 use crate::channel::ChannelHandle;
 use crate::domain::id::{Account, Lane};
 use crate::domain::message::WaitReason;
+use crate::domain::msisdn::Msisdn;
 use crate::domain::policy::Policy;
 use crate::domain::text::TextRules;
 use crate::domain::time::Timestamp;
@@ -83,6 +85,10 @@ struct Share {
     probe: bool,
     /// The SIM whose budget it uses.
     sim: Option<String>,
+    /// Most new messages that this budget has room for.
+    room: usize,
+    /// Set where it has room for messages to recipients that it has counted before.
+    only_to: Option<Arc<HashSet<Msisdn>>>,
 }
 
 impl Dispatcher {
@@ -150,10 +156,11 @@ impl Dispatcher {
                 }
             }
             for handle in self.channels(&share.account) {
-                let mut most = if share.probe { 1 } else { BURST };
-                if share.reach.free {
-                    most = most.min(engine.room(&share.account, policy, engine.clock.now()));
-                }
+                let most = if share.probe {
+                    1
+                } else {
+                    BURST.min(share.room)
+                };
                 let (permits, next) = self.permits(&handle, policy, most, now);
                 wake_at = wake_at.min(next);
                 if permits.is_empty() {
@@ -228,6 +235,7 @@ impl Dispatcher {
             until: now + LEASE,
             reach: share.reach.clone(),
             in_line,
+            only_to: share.only_to.clone(),
         };
         let claimed = engine.store.claim(lane, by, permits.len(), now).await;
         let claimed = claimed.unwrap_or_else(|error| {
@@ -279,14 +287,25 @@ impl Engine {
         now: Timestamp,
     ) -> (Vec<Share>, Timestamp) {
         let Way {
+            steps,
             open: free,
             mut wake_at,
-            ..
         } = self.way(lane, policy, now);
         let mut shares: Vec<Share> = Vec::new();
         // Nobody can finish what an account has begun that the configuration no longer has.
         let orphans = pins.iter().filter(|account| !self.accounts.has(account));
-        for (account, probe) in free {
+        // Where there is no other way, those whom a SIM writes to anyway need not wait.
+        let known = steps.iter().flatten().filter(|_| free.is_empty());
+        let known = known.filter_map(|account| {
+            let (only_to, room) = self.room_for_known(account, policy, now)?;
+            Some((account.clone(), false, room, Some(only_to)))
+        });
+        let known: Vec<_> = known.collect();
+        let free = free.into_iter().map(|(account, probe)| {
+            let room = self.room(&account, policy, now);
+            (account, probe, room, None)
+        });
+        for (account, probe, room, only_to) in free.chain(known) {
             let mut reach = Reach::of(&account);
             reach.pinned.extend(orphans.clone().cloned());
             shares.push(Share {
@@ -295,6 +314,8 @@ impl Engine {
                 account,
                 reach,
                 probe,
+                room,
+                only_to,
             });
         }
         for account in pins {
@@ -316,6 +337,9 @@ impl Engine {
                 texts: policy.text_rules_of(account),
                 sim: self.counted_for(account, policy),
                 probe,
+                // What is begun is finished.
+                room: usize::MAX,
+                only_to: None,
             });
         }
         (shares, wake_at)

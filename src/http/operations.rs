@@ -13,7 +13,6 @@ use super::auth::{Allowed, ToAdminister, ToRead};
 use super::body::Named;
 use super::problem::Problem;
 use super::{App, List, json};
-use crate::channel::{ModemWord, Peer};
 use crate::domain::id::Lane;
 use crate::engine::view::ChannelJson;
 use crate::engine::{ChannelView, Engine};
@@ -235,10 +234,7 @@ impl Shown {
             metrics.gauge("relais_account_rate", &labels).set(rate);
             let open = f64::from(u8::from(channel.state.circuit != "closed"));
             metrics.gauge("relais_circuit_open", &labels).set(open);
-            if let Peer::Modem(word) = &channel.peer {
-                let word = word.borrow().clone();
-                show_modem(metrics, &channel, &word);
-            }
+            show_modem(metrics, &channel);
         }
         for (name, value) in [
             ("relais_webhook_pending", gauges.outbox),
@@ -250,9 +246,12 @@ impl Shown {
     }
 }
 
-/// What a modem says of itself, and what its SIM may still send. What is not known is no number: 0 dBm
-/// would be the best of signals.
-fn show_modem(metrics: &Metrics, channel: &ChannelView, word: &ModemWord) {
+/// What the channel's modem, if it is one, says of itself, and what its SIM may still send. What is not
+/// known is no number: 0 dBm would be the best of signals.
+fn show_modem(metrics: &Metrics, channel: &ChannelView) {
+    let Some(word) = channel.peer.modem() else {
+        return;
+    };
     let labels = [("channel", channel.name.as_str())];
     let signal = word.signal_dbm.map_or(f64::NAN, f64::from);
     metrics

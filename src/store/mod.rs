@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::claiming::{Claimant, Claimed, Reach};
 pub use self::embedded::RecoverError;
 pub use self::opening::{Options, check, memory, open};
 pub use self::records::{ApiKey, Batch, FINAL_EVENTS, Pause, Scope, Spending, Webhook};
@@ -18,9 +19,7 @@ pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::event::{Event, Rejection};
-use crate::domain::id::{
-    Account, BatchId, ChannelId, InboundId, Lane, MessageId, OperatorName, Tenant,
-};
+use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, OperatorName, Tenant};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, Token, WaitReason};
 use crate::domain::msisdn::Msisdn;
@@ -29,6 +28,7 @@ use crate::domain::receipt::{IdWriting, Receipt, Taken};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 
+mod claiming;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
@@ -277,62 +277,6 @@ pub enum Accepted {
         /// The first answer's messages.
         messages: Vec<MessageId>,
     },
-}
-
-/// Who takes messages for sending.
-#[derive(Clone, Debug)]
-pub struct Claimant {
-    /// The id space of its references.
-    pub account: Account,
-    /// The bind or modem.
-    pub channel: ChannelId,
-    /// When the claim is taken as lost.
-    pub until: Timestamp,
-    /// Which messages it may take.
-    pub reach: Reach,
-    /// True: no message is taken while another one to the same recipient is leased, so that none can
-    /// overtake one that is refused.
-    pub in_line: bool,
-}
-
-/// Which messages of a lane a claimant may take.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// Those that no account has, or may have, a part of.
-    pub free: bool,
-    /// Those that one of these accounts has, or may have, a part of.
-    pub pinned: Vec<Account>,
-}
-
-impl Reach {
-    /// Whatever this account may send.
-    #[must_use]
-    pub fn of(account: &Account) -> Self {
-        Self {
-            free: true,
-            pinned: vec![account.clone()],
-        }
-    }
-
-    /// Only what this account has to finish.
-    #[must_use]
-    pub fn pinned(account: &Account) -> Self {
-        Self {
-            free: false,
-            pinned: vec![account.clone()],
-        }
-    }
-}
-
-/// What a claim took.
-#[derive(Clone, Debug, Default)]
-pub struct Claimed {
-    /// The messages, leased.
-    pub messages: Vec<Message>,
-    /// When the lane has work again within the same reach.
-    pub next_due: Option<Timestamp>,
-    /// Messages that failed instead, because their recipients have opted out.
-    pub failed: Vec<Change>,
 }
 
 /// What became of messages from handsets.

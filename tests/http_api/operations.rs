@@ -142,6 +142,7 @@ async fn a_modem_shows_itself_its_sim_masked_and_what_the_sim_may_still_send() {
         signal_dbm: Some(-71),
         reports: Some("direct"),
         storage: Some(Usage { used: 5, total: 20 }),
+        storage_name: Some("SM".to_owned()),
         balance: Some(("Solde : 12,50 EUR".to_owned(), Timestamp(1_790_000_000_000))),
         notes: vec!["AT+CSCS is not known".to_owned()],
         recoveries: Recoveries {
@@ -172,7 +173,7 @@ async fn a_modem_shows_itself_its_sim_masked_and_what_the_sim_may_still_send() {
             "device": "/dev/modem-a", "maker": "huawei", "model": "E173",
             "imei": "356938035643809", "sim": "…6789", "service_centre": "+33695000695",
             "operator": "Orange F", "registration": "home", "signal_dbm": -71,
-            "reports": "direct", "storage": {"used": 5, "total": 20},
+            "reports": "direct", "storage": {"name": "SM", "used": 5, "total": 20},
             "balance": {"text": "Solde : 12,50 EUR", "at": "2026-09-21T14:13:20.000Z"},
             "notes": ["AT+CSCS is not known"],
             "recoveries": {"resynchronised": 0, "set_up": 3, "restarted": 0, "reopened": 0, "power": 0},
@@ -208,7 +209,7 @@ async fn a_modem_shows_itself_its_sim_masked_and_what_the_sim_may_still_send() {
     }
     // Unplugged: what was known last is not what is.
     said.send_modify(|word| {
-        (word.signal_dbm, word.registration) = (None, Some(Registration::Searching));
+        (word.signal_dbm, word.registration) = (None, None);
         word.recoveries.set_up += 1;
     });
     let text = figures().await;

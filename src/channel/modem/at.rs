@@ -120,6 +120,21 @@ pub struct At<S> {
     in_step: bool,
 }
 
+impl<S> At<S> {
+    /// Gives back, oldest first, what was taken and is not the taker's business: it comes before
+    /// everything else that waits.
+    pub fn put_back(&mut self, news: Vec<News>) {
+        for news in news.into_iter().rev() {
+            if self.news.len() == MAX_NEWS {
+                self.dropped += 1;
+                continue;
+            }
+            self.chatter += usize::from(news.is_chatter());
+            self.news.push_front(news);
+        }
+    }
+}
+
 /// What concerns the command in flight.
 enum Own {
     Info(Entry),
@@ -159,19 +174,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> At<S> {
         let news = self.news.pop_front()?;
         self.chatter -= usize::from(news.is_chatter());
         Some(news)
-    }
-
-    /// Gives back, oldest first, what was taken and is not the taker's business: it comes before
-    /// everything else that waits.
-    pub fn put_back(&mut self, news: Vec<News>) {
-        for news in news.into_iter().rev() {
-            if self.news.len() == MAX_NEWS {
-                self.dropped += 1;
-                continue;
-            }
-            self.chatter += usize::from(news.is_chatter());
-            self.news.push_front(news);
-        }
     }
 
     /// How many of them were dropped because nobody took them.

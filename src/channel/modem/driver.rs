@@ -46,6 +46,9 @@ const POWER_AFTER: u32 = 5;
 const POWER_EVERY: Duration = Duration::from_mins(5);
 const POWER_WITHIN: Duration = Duration::from_mins(1);
 
+/// Between two looks at what waits to be handed up again.
+pub(super) const HAND_UP_EVERY: Duration = Duration::from_secs(1);
+
 /// What a modem that restarts is given before its port is opened again: one on USB needs a moment to
 /// drop off.
 const RESTARTS: Duration = Duration::from_secs(3);
@@ -112,7 +115,7 @@ impl Driver {
         let mut power_at: Option<Duration> = None;
         while !self.stop.is_cancelled() {
             self.show(ChannelStatus::Connecting);
-            let end = match self.open().await {
+            let end = match self.open(&mut kept.inbox).await {
                 None => break,
                 Some(Err(cause)) => End::Lost {
                     cause,
@@ -141,8 +144,11 @@ impl Driver {
             };
             kept.log(&self, &cause);
             self.show(ChannelStatus::Down { cause });
+            // What was known last is not what is.
+            self.tell_of(|word| (word.signal_dbm, word.registration) = (None, None));
             if lasted {
-                (failures, kept.restarted) = (0, false);
+                failures = 0;
+                kept.restarted &= restarts;
             }
             let mut wait = self.spread(self.backoff(failures));
             failures = failures.saturating_add(1);
@@ -153,11 +159,9 @@ impl Driver {
             let may = power_at.is_none_or(|last| now.saturating_sub(last) >= POWER_EVERY);
             if failures >= POWER_AFTER && may && !self.config.power_command.is_empty() {
                 power_at = Some(now);
-                if self
-                    .away(power(self.id.clone(), self.config.clone()))
-                    .await
-                    .is_none()
-                {
+                let aloud = kept.may_say("power", now);
+                let run = power(self.id.clone(), self.config.clone(), aloud);
+                if self.unplugged(&mut kept.inbox, run).await.is_none() {
                     break;
                 }
                 self.tell_of(|word| word.recoveries.power += 1);
@@ -172,7 +176,7 @@ impl Driver {
                     Ok(()) = reset.changed() => true,
                 }
             };
-            match self.away(waiting).await {
+            match self.unplugged(&mut kept.inbox, waiting).await {
                 None => break,
                 Some(false) => {}
                 Some(true) => {
@@ -191,11 +195,11 @@ impl Driver {
     }
 
     /// Opens the port, or says in words why that cannot be. `None`: stopped.
-    async fn open(&mut self) -> Option<Result<Box<dyn Stream>, String>> {
+    async fn open(&mut self, inbox: &mut Inbox) -> Option<Result<Box<dyn Stream>, String>> {
         let opener = self.opener.clone();
         let opening = timeout(OPEN_WITHIN, async move { opener.open().await });
         let device = self.config.device.clone();
-        let opened = self.away(opening).await?;
+        let opened = self.unplugged(inbox, opening).await?;
         Some(match opened {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(why_not_open(&device, &error)),
@@ -216,6 +220,22 @@ impl Driver {
                 () = self.stop.cancelled() => return None,
                 Some(request) = self.requests.recv() => self.give_back(&request).await,
                 output = &mut work => return Some(output),
+            }
+        }
+    }
+
+    /// Like [`Self::away`], while there is no modem: what came directly and is not committed yet lies
+    /// nowhere else, and is handed up again.
+    async fn unplugged<F: Future>(&mut self, inbox: &mut Inbox, work: F) -> Option<F::Output> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                Some(request) = self.requests.recv() => self.give_back(&request).await,
+                () = inbox.verdict() => {}
+                output = &mut work => return Some(output),
+                () = sleep(HAND_UP_EVERY) => inbox.hand_up_direct().await,
             }
         }
     }
@@ -292,7 +312,8 @@ impl Kept {
         }
     }
 
-    fn may_say(&mut self, cause: &str, now: Duration) -> bool {
+    /// True if this was not said within so long; it counts as said then.
+    pub(super) fn may_say(&mut self, cause: &str, now: Duration) -> bool {
         self.said
             .retain(|(_, at)| now.saturating_sub(*at) < SAID_AGAIN);
         if self.said.iter().any(|(said, _)| said == cause) {
@@ -307,11 +328,13 @@ impl Kept {
 }
 
 /// Runs the operator's power command, with the device behind its own arguments. No shell reads it.
-async fn power(channel: ChannelId, config: Arc<ModemConfig>) {
+async fn power(channel: ChannelId, config: Arc<ModemConfig>, aloud: bool) {
     let Some((program, arguments)) = config.power_command.split_first() else {
         return;
     };
-    tracing::warn!(%channel, program, "cutting the modem's power");
+    if aloud {
+        tracing::warn!(%channel, program, "cutting the modem's power");
+    }
     let run = tokio::process::Command::new(program)
         .args(arguments)
         .arg(&config.device)
@@ -320,24 +343,25 @@ async fn power(channel: ChannelId, config: Arc<ModemConfig>) {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .status();
-    match timeout(POWER_WITHIN, run).await {
-        Ok(Ok(status)) if status.success() => tracing::info!(%channel, "the power command has run"),
-        Ok(Ok(status)) => tracing::error!(%channel, %status, "the power command failed"),
-        Ok(Err(error)) => tracing::error!(%channel, %error, "the power command cannot be run"),
-        Err(_) => tracing::error!(
-            %channel,
-            "the power command did not end within {} s",
-            POWER_WITHIN.as_secs()
-        ),
+    let failed = match timeout(POWER_WITHIN, run).await {
+        Ok(Ok(status)) if status.success() => return,
+        Ok(Ok(status)) => status.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("it did not end within {} s", POWER_WITHIN.as_secs()),
+    };
+    if aloud {
+        tracing::error!(%channel, program, failed, "the power command failed");
     }
 }
 
 /// Why a port does not open, and what to do about it.
 fn why_not_open(device: &Path, error: &io::Error) -> String {
-    /// "Device or resource busy", which the serial library tells in words only.
-    const BUSY: &str = "busy";
+    /// "Device or resource busy", "Unable to acquire exclusive lock" (what the superuser gets): the
+    /// serial library tells them in words only, and by the kind of a device that is not there.
+    const BUSY: [&str; 2] = ["busy", "exclusive lock"];
     let device = device.display();
-    if error.to_string().to_ascii_lowercase().contains(BUSY) {
+    let said = error.to_string().to_ascii_lowercase();
+    if BUSY.iter().any(|busy| said.contains(busy)) {
         return format!("{device} is in use by another program, ModemManager perhaps");
     }
     match error.kind() {

@@ -3,8 +3,7 @@
 //!
 //! Invariants:
 //!
-//! - Nothing is deleted from a store before the engine has committed it, and nothing else than that
-//!   ([`places`]).
+//! - Nothing is deleted from a store before the engine has committed it, and nothing else than that.
 //! - What came directly lies nowhere else: it is kept, and handed up again, until it is committed.
 //! - While a verdict is awaited the same record is not handed up again. What is handed up twice all
 //!   the same, after a restart or an unplug, has the same fingerprint.
@@ -21,22 +20,22 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::answer::{self, PduHeader, Usage};
-use super::at::{At, AtError, Command, News};
+use super::answer::{PduHeader, Usage};
+use super::at::{At, AtError, News};
 use super::choice::MemoryChoice;
 use super::report;
 use super::setup::Ready;
-use super::sort::Expect;
 use super::unsolicited::Unsolicited;
 use crate::channel::{Ack, AckVerdict, ChannelEvent};
 use crate::clock::Clock;
 use crate::domain::id::{Account, ChannelId};
 use crate::domain::time::Timestamp;
 
+mod dialogue;
 mod places;
 mod record;
 
-use places::{Place, Places, State, again_after};
+use places::{Place, Places, again_after};
 use record::{Fingerprint, Message, Record, Sim};
 
 /// Most events that may await the engine's verdict.
@@ -50,10 +49,6 @@ const VERDICT_WITHIN: Duration = Duration::from_mins(5);
 
 /// How often every store is looked through, if nothing else is said.
 const SWEEP: Duration = Duration::from_mins(5);
-
-/// A full store takes a while to list.
-const LIST_WITHIN: Duration = Duration::from_mins(1);
-const STORE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Most records that the notes name one by one.
 const MAX_NAMED: usize = 8;
@@ -75,9 +70,19 @@ struct Open {
 #[derive(Clone, Debug)]
 struct Direct {
     header: PduHeader,
+    /// `None`: it came before the SIM was known, and waits for that.
+    sim: Option<Sim>,
     came: Timestamp,
     due: Duration,
     refusals: u32,
+}
+
+/// What does not work with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    Choosing,
+    Listing,
+    Deleting,
 }
 
 /// What to do next with the modem.
@@ -103,7 +108,8 @@ pub struct Inbox {
     last: u32,
     direct: VecDeque<Direct>,
     places: Places,
-    sim: Sim,
+    /// Known from the first set-up on.
+    sim: Option<Sim>,
     /// The SIM's own number.
     number: Option<String>,
     asks_number: bool,
@@ -116,10 +122,10 @@ pub struct Inbox {
     sweep_at: Option<Duration>,
     usages: BTreeMap<String, Usage>,
     full: BTreeSet<String>,
-    /// What a store refuses, by its name.
-    refused: BTreeMap<String, String>,
-    undeleted: BTreeMap<String, String>,
-    silent: BTreeMap<String, u32>,
+    /// What does not work with a store, by what it is and the store's name.
+    troubles: BTreeMap<(Trouble, String), String>,
+    /// How often in a row a list of a store was not answered, and when the last time.
+    silences: BTreeMap<String, (u32, Duration)>,
     unreadable: u64,
     last_unreadable: String,
     lost: u64,
@@ -136,7 +142,6 @@ impl Inbox {
         clock: Clock,
     ) -> Self {
         let (verdict_sender, verdicts) = mpsc::channel(MAX_OPEN);
-        let name = channel.as_str().to_owned();
         Self {
             account,
             channel,
@@ -149,10 +154,7 @@ impl Inbox {
             last: 0,
             direct: VecDeque::new(),
             places: Places::default(),
-            sim: Sim {
-                name,
-                country: None,
-            },
+            sim: None,
             number: None,
             asks_number: false,
             receiving: None,
@@ -162,9 +164,8 @@ impl Inbox {
             sweep_at: None,
             usages: BTreeMap::new(),
             full: BTreeSet::new(),
-            refused: BTreeMap::new(),
-            undeleted: BTreeMap::new(),
-            silent: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            silences: BTreeMap::new(),
             unreadable: 0,
             last_unreadable: String::new(),
             lost: 0,
@@ -186,10 +187,20 @@ impl Inbox {
             name: name.map_or_else(|| self.channel.as_str().to_owned(), Clone::clone),
             country: ready.imsi.as_deref().and_then(report::country),
         };
-        if sim != self.sim {
+        for direct in &mut self.direct {
+            direct.sim.get_or_insert_with(|| sim.clone());
+        }
+        if self.sim.as_ref() != Some(&sim) {
             self.places.clear();
+            // A verdict about the other SIM's record says nothing about what lies there now.
+            self.open
+                .retain(|_, open| matches!(open.origin, Origin::Direct(_)));
             self.number = None;
-            self.sim = sim;
+            self.usages.clear();
+            self.full.clear();
+            self.troubles.clear();
+            self.silences.clear();
+            self.sim = Some(sim);
         }
         self.places.doubt_all();
         self.asks_number = self.number.is_none();
@@ -202,9 +213,6 @@ impl Inbox {
             }
         }
         self.to_list.clear();
-        self.refused.clear();
-        self.undeleted.clear();
-        self.silent.clear();
         if let (Some(choice), Some(usage)) = (&self.receiving, ready.usage) {
             let name = choice.name.clone();
             self.note_usage(&name, usage);
@@ -230,6 +238,7 @@ impl Inbox {
             Unsolicited::Message(header) | Unsolicited::Report(header) => {
                 self.keep(Direct {
                     header: header.clone(),
+                    sim: self.sim.clone(),
                     came: self.clock.now(),
                     due: self.clock.elapsed(),
                     refusals: 0,
@@ -252,14 +261,17 @@ impl Inbox {
         let Some(memory) = memory.or_else(receiving) else {
             return;
         };
-        if let Some(usage) = self.usages.get(&memory).copied() {
-            let used = usage.used.saturating_add(1).min(usage.total);
-            self.note_usage(&memory, Usage { used, ..usage });
-        }
         match index {
             Some(index) => {
                 let now = self.clock.elapsed();
-                self.places.read_at(&Place { memory, index }, now);
+                let place = Place { memory, index };
+                if !self.places.knows(&place)
+                    && let Some(usage) = self.usages.get(&place.memory).copied()
+                {
+                    let used = usage.used.saturating_add(1).min(usage.total);
+                    self.note_usage(&place.memory, Usage { used, ..usage });
+                }
+                self.places.read_at(&place, now);
             }
             None if self.to_list.contains(&memory) => {}
             None => self.to_list.push_back(memory),
@@ -283,19 +295,26 @@ impl Inbox {
     pub async fn hand_up_direct(&mut self) {
         loop {
             let now = self.clock.elapsed();
-            let Some(at) = self.direct.iter().position(|direct| direct.due <= now) else {
+            let due = |direct: &Direct| direct.sim.is_some() && direct.due <= now;
+            let Some(at) = self.direct.iter().position(due) else {
                 return;
             };
             if !self.has_room() {
                 return;
             }
-            let Ok(permit) = self.events.clone().reserve_owned().await else {
+            let permit = self.events.clone().reserve_owned().await;
+            let Some(mut direct) = self.direct.remove(at) else {
                 return;
             };
-            let Some(direct) = self.direct.remove(at) else {
+            let (Ok(permit), Some(sim)) = (permit, &direct.sim) else {
+                // The gateway ends.
+                direct.due = now + again_after(u32::MAX);
+                self.direct.push_back(direct);
                 return;
             };
-            match record::read(&direct.header, &self.sim, direct.came) {
+            match record::read(&direct.header, sim, direct.came) {
+                // Nobody sends us what we would send.
+                Ok(Record::Draft) => {}
                 Ok(record) => {
                     let ack = self.await_verdict(Origin::Direct(direct));
                     if let Some(event) = self.event(record, ack) {
@@ -406,8 +425,7 @@ impl Inbox {
                 ));
             }
         }
-        notes.extend(self.refused.values().cloned());
-        notes.extend(self.undeleted.values().cloned());
+        notes.extend(self.troubles.values().cloned());
         let unreadable = self.places.unreadable();
         notes.extend(unreadable.take(MAX_NAMED).map(|(place, why)| {
             let Place { memory, index } = place;
@@ -454,7 +472,7 @@ impl Inbox {
     }
 }
 
-/// The dialogue with the modem.
+/// What there is to do with the modem.
 impl Inbox {
     /// How long until [`Self::work`] has something to do; `None`: not before something is heard or a
     /// verdict comes.
@@ -465,8 +483,8 @@ impl Inbox {
             return Some(Duration::ZERO);
         }
         let room = self.has_room();
-        let direct = self.direct.iter().map(|direct| direct.due).min();
-        let direct = direct.filter(|_| room);
+        let known = self.direct.iter().filter(|direct| direct.sim.is_some());
+        let direct = known.map(|direct| direct.due).min().filter(|_| room);
         let read = self.places.next_read().filter(|_| room);
         let expires = self.open.values().map(|open| open.since + VERDICT_WITHIN);
         let sweep = self.sweep_at.filter(|_| !self.stores.is_empty());
@@ -495,7 +513,8 @@ impl Inbox {
     /// looks a store through.
     ///
     /// # Errors
-    /// If the dialogue fails. Nothing is lost by that: what was to be done stays to be done.
+    /// If the dialogue fails. Nothing is lost by that, nor by dropping the future: what was to be
+    /// done stays to be done.
     pub async fn work<S>(&mut self, at: &mut At<S>) -> Result<(), AtError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -505,11 +524,7 @@ impl Inbox {
         let now = self.clock.elapsed();
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep_at = Some(now + self.sweep);
-            for name in &self.stores {
-                if !self.to_list.contains(name) {
-                    self.to_list.push_back(name.clone());
-                }
-            }
+            self.begin_sweep(now);
         }
         let done = match self.step() {
             None => Ok(()),
@@ -545,258 +560,6 @@ impl Inbox {
             self.take(AckVerdict { sequence, taken });
         }
     }
-
-    /// Reads from this store from now on. False if the modem refuses.
-    async fn choose<S>(&mut self, at: &mut At<S>, name: &str) -> Result<bool, AtError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        if self.current.as_deref() == Some(name) {
-            return Ok(true);
-        }
-        self.current = None;
-        // The first argument is the store to read and delete in. Where messages arrive is named by
-        // the third, which stays unless it was chosen so.
-        let receiving = self.receiving.clone().filter(|choice| choice.name == name);
-        let most = self.receiving.as_ref().map_or(1, |choice| choice.arguments);
-        let alone = MemoryChoice {
-            name: name.to_owned(),
-            arguments: 1,
-        };
-        let all = MemoryChoice {
-            arguments: most,
-            ..alone.clone()
-        };
-        let tried = match receiving {
-            Some(choice) => vec![choice],
-            None if most > 1 => vec![alone, all],
-            None => vec![alone],
-        };
-        for choice in tried {
-            let set = Command::new(choice.command())
-                .expecting(Expect::Named("+CPMS"))
-                .within(STORE_WITHIN);
-            match at.command(&set).await {
-                Ok(entries) => {
-                    self.current = Some(name.to_owned());
-                    let usages = entries.first().map(|entry| answer::usage(&entry.line));
-                    if let Some(usage) = usages.and_then(|usages| usages.first().copied()) {
-                        self.note_usage(name, usage);
-                    }
-                    return Ok(true);
-                }
-                Err(error @ AtError::Refused { .. }) => {
-                    let note = format!("the store {name} cannot be chosen: {error}");
-                    self.refused.insert(name.to_owned(), note);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(false)
-    }
-
-    /// `+CNUM: [<alpha>],<number>,<type>` (3GPP TS 27.007 §7.1). Many SIMs do not know their number.
-    async fn ask_number<S>(&mut self, at: &mut At<S>) -> Result<(), AtError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        self.asks_number = false;
-        let question = Command::new("AT+CNUM").expecting(Expect::Named("+CNUM"));
-        match at.command(&question).await {
-            Ok(entries) => {
-                self.number = entries.iter().find_map(|entry| own_number(entry.value()));
-                Ok(())
-            }
-            Err(AtError::Refused { .. } | AtError::TimedOut { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn delete<S>(&mut self, at: &mut At<S>, place: Place) -> Result<(), AtError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        if !self.choose(at, &place.memory).await? {
-            self.places.not_deleted(&place);
-            return Ok(());
-        }
-        // Whatever the answer is, something else may lie there soon.
-        self.places.not_deleted(&place);
-        let delete = Command::new(format!("AT+CMGD={}", place.index)).within(STORE_WITHIN);
-        match at.command(&delete).await {
-            Ok(_) => {
-                self.places.deleted(&place);
-                self.undeleted.remove(&place.memory);
-                if let Some(usage) = self.usages.get(&place.memory).copied() {
-                    let used = usage.used.saturating_sub(1);
-                    self.note_usage(&place.memory, Usage { used, ..usage });
-                }
-                Ok(())
-            }
-            Err(error) => {
-                let note = format!(
-                    "a message in {} could not be deleted, which is tried again: {error}",
-                    place.memory
-                );
-                self.undeleted.insert(place.memory, note);
-                match error {
-                    AtError::Refused { .. } => Ok(()),
-                    error => Err(error),
-                }
-            }
-        }
-    }
-
-    async fn read<S>(&mut self, at: &mut At<S>, place: Place) -> Result<(), AtError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let chosen = self.choose(at, &place.memory).await?;
-        let read = Command::new(format!("AT+CMGR={}", place.index))
-            .expecting(Expect::Named("+CMGR"))
-            .within(STORE_WITHIN);
-        let answered = if chosen {
-            at.command(&read).await
-        } else {
-            Ok(Vec::new())
-        };
-        let now = self.clock.elapsed();
-        match answered {
-            Ok(entries) => match entries.first().map(answer::cmgr) {
-                Some(Some(header)) if !header.pdu.is_empty() => {
-                    self.found(&place, &header).await;
-                }
-                Some(None) => {
-                    self.places.nothing_at(&place, now);
-                    return pdu_mode(at).await;
-                }
-                _ => self.places.nothing_at(&place, now),
-            },
-            Err(AtError::Refused { .. }) => self.places.nothing_at(&place, now),
-            Err(error) => {
-                self.places.silent_at(&place, now);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    async fn list<S>(&mut self, at: &mut At<S>, name: String) -> Result<(), AtError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        // Chosen anew, which says how full it is.
-        self.current = None;
-        if !self.choose(at, &name).await? {
-            self.to_list.retain(|known| *known != name);
-            return Ok(());
-        }
-        let list = Command::new("AT+CMGL=4")
-            .expecting(Expect::Named("+CMGL"))
-            .within(LIST_WITHIN);
-        let answered = at.command(&list).await;
-        if answered
-            .as_ref()
-            .err()
-            .is_none_or(|error| error.failure().is_some())
-        {
-            self.to_list.retain(|known| *known != name);
-        }
-        match answered {
-            Ok(entries) => {
-                self.refused.remove(&name);
-                self.silent.remove(&name);
-                let headers: Vec<PduHeader> = entries.iter().filter_map(answer::cmgl).collect();
-                let listed: Vec<u16> = headers.iter().filter_map(|header| header.index).collect();
-                if headers.len() < entries.len() {
-                    pdu_mode(at).await?;
-                } else {
-                    self.places.only(&name, &listed);
-                }
-                for header in headers {
-                    let Some(index) = header.index else {
-                        continue;
-                    };
-                    let memory = name.clone();
-                    self.found(&Place { memory, index }, &header).await;
-                }
-                Ok(())
-            }
-            Err(error @ AtError::Refused { .. }) => {
-                let note = format!("the store {name} cannot be listed: {error}");
-                self.refused.insert(name, note);
-                Ok(())
-            }
-            Err(error) => {
-                let times = self.silent.entry(name.clone()).or_default();
-                *times += 1;
-                if *times >= 2 {
-                    self.to_list.retain(|known| *known != name);
-                    self.stores.retain(|known| *known != name);
-                    let note = format!("the store {name} cannot be listed: {error}");
-                    self.refused.insert(name, note);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// A record lies there: hands it up if that is due, and there is room.
-    async fn found(&mut self, place: &Place, header: &PduHeader) {
-        let hash = record::fingerprint(&[header.pdu.to_ascii_uppercase().as_bytes()]);
-        let refusals = self.places.refusals(place);
-        if !self.places.found(place, hash) {
-            return;
-        }
-        let record = match record::read(header, &self.sim, self.clock.now()) {
-            Ok(Record::Draft) => return self.places.hold(place, hash, State::Left(None)),
-            Ok(record) => record,
-            Err(error) => {
-                // Drafts of other programs are none of ours, readable or not.
-                let draft = matches!(header.stat, Some(2 | 3));
-                let why = (!draft).then(|| error.to_string());
-                return self.places.hold(place, hash, State::Left(why));
-            }
-        };
-        let now = self.clock.elapsed();
-        if !self.has_room() {
-            return self.places.read_at(place, now);
-        }
-        match self.events.clone().reserve_owned().await {
-            Ok(permit) => {
-                let ack = self.await_verdict(Origin::Place(place.clone(), hash, refusals));
-                self.places.hold(place, hash, State::Open);
-                if let Some(event) = self.event(record, ack) {
-                    permit.send(event);
-                }
-            }
-            // The gateway ends.
-            Err(_) => self.places.read_at(place, now + again_after(u32::MAX)),
-        }
-    }
-}
-
-/// Back into PDU mode, which a modem leaves when it restarts unseen.
-async fn pdu_mode<S>(at: &mut At<S>) -> Result<(), AtError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    match at.command(&Command::new("AT+CMGF=0")).await {
-        Err(AtError::Refused { .. }) | Ok(_) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn own_number(value: &str) -> Option<String> {
-    let fields = answer::fields(value);
-    let written = *fields.get(1)?;
-    let digits = written.trim_start_matches('+');
-    if digits.len() < 3 || !digits.bytes().all(|octet| octet.is_ascii_digit()) {
-        return None;
-    }
-    let international = written.starts_with('+') || fields.get(2) == Some(&"145");
-    let sign = if international { "+" } else { "" };
-    Some(format!("{sign}{digits}"))
 }
 
 #[cfg(test)]

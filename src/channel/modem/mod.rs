@@ -13,6 +13,7 @@
 //! | [`balance`] | what is left on the SIM |
 //! | [`word`] | what the modem says about itself |
 //! | [`port`] | opening a serial port, or anything else |
+//! | [`discovery`], [`trial`] | which ports there are, and what answers on each: for people, not for the driver |
 //! | [`pin`] | that a PIN was tried, over restarts |
 //! | `driver`, `session`, `send` | the task behind a [`ChannelHandle`]: opening, setting up, and what is under way |
 //!
@@ -38,6 +39,7 @@ pub mod at;
 pub mod balance;
 pub mod choice;
 pub mod command;
+pub mod discovery;
 mod driver;
 pub mod errors;
 pub mod inbox;
@@ -53,6 +55,7 @@ pub mod setup;
 pub mod sort;
 #[cfg(test)]
 mod transcripts;
+pub mod trial;
 pub mod unsolicited;
 pub mod word;
 

@@ -149,7 +149,7 @@ mod tests {
             (T::Unknown, "0033612345678"),
         ] {
             let read = of(ton, digits, french);
-            assert_eq!(read.reference, "sim:208010123456789:612345678:17");
+            assert_eq!(read.reference, "sim:e9288588a056:612345678:17");
             let number = read.handset.map(|number| number.to_string());
             assert_eq!(number.as_deref(), Some("+33612345678"), "{ton:?} {digits}");
         }

@@ -225,7 +225,7 @@ mod tests {
         let error = tpdu(&request(Alphabet::Gsm7, &[0x61; 160]), Timestamp(0), true).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the user data takes 146 octets, and a short message carries at most 140"
+            "the user data takes 147 octets, and a short message carries at most 140"
         );
     }
 
@@ -243,16 +243,31 @@ mod tests {
         let mut refusals = Refusals::default();
         let failure = Failure::Cms(Some(21));
         let counts = |history: History| (history.of_message, history.in_a_row, history.recipients);
-        assert_eq!(counts(refusals.refused(id(1), to(336), failure)), (0, 0, 1));
-        assert_eq!(counts(refusals.refused(id(1), to(336), failure)), (1, 1, 1));
-        assert_eq!(counts(refusals.refused(id(2), to(337), failure)), (0, 2, 2));
+        assert_eq!(
+            counts(refusals.refused(id(1), to(33_600_000_006), failure)),
+            (0, 0, 1)
+        );
+        assert_eq!(
+            counts(refusals.refused(id(1), to(33_600_000_006), failure)),
+            (1, 1, 1)
+        );
+        assert_eq!(
+            counts(refusals.refused(id(2), to(33_600_000_007), failure)),
+            (0, 2, 2)
+        );
         refusals.accepted(id(2));
-        assert_eq!(counts(refusals.refused(id(1), to(336), failure)), (2, 0, 1));
+        assert_eq!(
+            counts(refusals.refused(id(1), to(33_600_000_006), failure)),
+            (2, 0, 1)
+        );
         let other = Failure::Cms(Some(500));
-        assert_eq!(counts(refusals.refused(id(1), to(336), other)), (0, 0, 1));
+        assert_eq!(
+            counts(refusals.refused(id(1), to(33_600_000_006), other)),
+            (0, 0, 1)
+        );
         for n in 0..=u8::MAX {
             for _ in 0..9 {
-                refusals.refused(id(n), to(336), other);
+                refusals.refused(id(n), to(33_600_000_006), other);
             }
         }
         assert!(refusals.messages.len() <= MESSAGES);

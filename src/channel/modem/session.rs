@@ -8,30 +8,27 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Registration;
-use super::at::{At, AtError, Command, News, Outgoing, Submission};
-use super::balance::{self, UssdError};
-use super::choice::{Reports, SimState};
-use super::driver::{Driver, Kept, LASTED, why_unregistered};
-use super::errors::{self, Failure, Remedy, Verdict};
+use super::at::{At, AtError, Command, News};
+use super::balance;
+use super::choice::SimState;
+use super::driver::{Driver, Kept, why_unregistered};
+use super::errors::{self, Failure, Verdict};
 use super::port::Stream;
-use super::send;
-use super::setup::{self, Ready, SetupError, Wishes};
-use super::sort::Expect;
+use super::setup;
+use super::sort::{Expect, PROBE};
 use super::unsolicited::Unsolicited;
-use crate::channel::{ChannelEvent, ChannelStatus, SegmentOutcome, SubmitRequest};
-use crate::domain::event::Rejection;
-use crate::domain::message::{Doubt, Token};
+use crate::channel::{ChannelStatus, SegmentOutcome, SubmitRequest};
+use crate::domain::message::Token;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::sim;
-use crate::pdu::address::Address;
 
-/// A rest up to this length is waited out with the channel up; a longer one is shown.
-const SHORT: Duration = Duration::from_secs(2);
+mod ending;
+mod prepare;
+mod sending;
 
 /// Between two looks at a modem that is not registered.
 const REGISTRATION_CHECK: Duration = Duration::from_secs(5);
@@ -39,19 +36,8 @@ const REGISTRATION_CHECK: Duration = Duration::from_secs(5);
 /// Between two looks at a SIM that is busy, and how often before the modem is set up again.
 const SIM_CHECK: (Duration, u32) = (Duration::from_secs(2), 30);
 
-/// Between two looks whether a person has put right what only a person can.
-const PERSON_CHECK: Duration = Duration::from_mins(1);
-
 /// Longest wait, when stopping, for what is under way and for the parts that belong to it.
 const LEAVE_WITHIN: Duration = Duration::from_secs(20);
-
-/// Longest wait, when stopping, for one more verdict of the engine, and for all of them with what
-/// follows from them.
-const LAST_VERDICT: Duration = Duration::from_millis(300);
-const LAST_WORK: Duration = Duration::from_secs(3);
-
-/// Set-ups in a row that may fail or be overtaken by a restart before the port is given up.
-const SET_UPS: u32 = 3;
 
 /// From being up to the first question for the balance; from a question without answer to the next;
 /// and the longest wait for an answer.
@@ -107,9 +93,10 @@ pub(super) struct Session<'a> {
     driver: &'a mut Driver,
     kept: &'a mut Kept,
     at: At<Box<dyn Stream>>,
-    /// Whether the modem was set up on this port, and since when it takes messages.
-    ready: bool,
+    /// Since when it takes messages.
     up_since: Option<Duration>,
+    /// When it last answered something that it is there for.
+    alive_at: Duration,
     registration: Registration,
     /// Why a person must come before anything more is sent.
     halted: Option<String>,
@@ -150,8 +137,8 @@ impl<'a> Session<'a> {
             driver,
             kept,
             at,
-            ready: false,
             up_since: None,
+            alive_at: Duration::ZERO,
             registration: Registration::Unknown,
             halted: None,
             rests_until: Duration::ZERO,
@@ -177,180 +164,8 @@ impl<'a> Session<'a> {
             match self.serve().await {
                 Break::End(end) => return end,
                 Break::SetUp(cause) => {
-                    tracing::warn!(channel = %self.driver.id, cause, "setting the modem up again");
+                    self.kept.log(self.driver, &cause);
                     self.driver.tell_of(|word| word.recoveries.set_up += 1);
-                }
-            }
-        }
-    }
-
-    /// Sets the modem up, until it is ready or given up.
-    async fn prepare(&mut self) -> Result<(), End> {
-        self.driver.show(ChannelStatus::Connecting);
-        self.sim_busy = None;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let wishes = match self.wishes().await {
-                Ok(wishes) => wishes,
-                Err(error) => {
-                    self.await_person(&error).await?;
-                    continue;
-                }
-            };
-            let result = self
-                .driver
-                .away(setup::set_up(&mut self.at, &wishes))
-                .await
-                .ok_or(End::Stopped)?;
-            match result {
-                Ok(ready) => {
-                    self.follow_registration().await.map_err(ended)?;
-                    let restarted = self.hear_all().await;
-                    if restarted.is_err() && tries < SET_UPS {
-                        continue;
-                    }
-                    self.begin(ready);
-                    return Ok(());
-                }
-                Err(SetupError::At(error) | SetupError::PinUnanswered(error))
-                    if error.is_lost() =>
-                {
-                    return Err(self.lost(&error));
-                }
-                Err(error) if error.needs_a_person() => {
-                    self.await_person(&error).await?;
-                    tries = 0;
-                }
-                // Three more questions would not wake it.
-                Err(SetupError::At(error @ AtError::TimedOut { .. })) => {
-                    return Err(self.restart(error.to_string()).await);
-                }
-                Err(error) if tries >= SET_UPS => {
-                    return Err(self.restart(error.to_string()).await);
-                }
-                Err(error) => {
-                    tracing::info!(channel = %self.driver.id, %error, "not set up yet");
-                    // One that has just started, or is about to, may need a moment.
-                    let pause = sleep(Duration::from_secs(u64::from(tries)));
-                    self.driver.away(pause).await.ok_or(End::Stopped)?;
-                }
-            }
-        }
-    }
-
-    async fn wishes(&mut self) -> Result<Wishes, SetupError> {
-        let config = &self.driver.config;
-        let tried = match &config.pin {
-            Some(pin) => self.kept.pin.was_tried(pin).await,
-            None => Ok(false),
-        };
-        Ok(Wishes {
-            pin: config.pin.clone(),
-            pin_refused_before: tried.map_err(SetupError::PinMemory)?,
-            pin_memory: Some(self.kept.pin.clone()),
-            service_centre: config.service_centre.clone(),
-        })
-    }
-
-    /// Asks to be told when the registration changes; where that is refused, the check finds out.
-    async fn follow_registration(&mut self) -> Step {
-        let command = Command::new("AT+CREG=1");
-        match self.driver.away(self.at.command(&command)).await {
-            None => Err(Break::End(End::Stopped)),
-            Some(Err(error)) if error.is_lost() => Err(Break::End(self.lost(&error))),
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// Takes note of a modem that is set up.
-    fn begin(&mut self, ready: Ready) {
-        let now = self.driver.clock.elapsed();
-        self.ready = true;
-        self.set_up_at = now;
-        self.check_at = now + self.driver.config.check;
-        self.registration = ready.registration;
-        self.kept.inbox.begin(&ready);
-        let sim = ready.imsi.clone().or_else(|| ready.iccid.clone());
-        if self.driver.word.borrow().sim != sim {
-            // Another SIM: what the last one was refused says nothing about it.
-            self.kept.refusals = send::Refusals::default();
-            self.kept.service_centre = None;
-            self.kept.validity = true;
-        }
-        let configured = self.driver.config.service_centre.as_ref();
-        self.service_centre = configured.or(ready.service_centre.as_ref()).cloned();
-        if configured.is_some() && configured != ready.service_centre.as_ref() {
-            // The SIM names another one, or does not take ours.
-            self.write_service_centre();
-        }
-        tracing::info!(
-            channel = %self.driver.id,
-            maker = ready.maker,
-            model = ready.model,
-            registration = ?ready.registration,
-            reports = ?ready.reports(),
-            "modem set up"
-        );
-        let centre = self.service_centre.clone();
-        let reports = match ready.reports() {
-            Reports::Direct => "direct",
-            Reports::Stored => "stored",
-            Reports::None => "none",
-        };
-        self.kept.of_set_up = ready.notes;
-        self.driver.tell_of(|word| {
-            word.maker = ready.maker;
-            word.model = ready.model;
-            word.imei = ready.imei;
-            word.sim = sim;
-            word.service_centre = centre;
-            word.operator = ready.operator;
-            word.registration = Some(ready.registration);
-            word.signal_dbm = ready.signal;
-            word.reports = Some(reports);
-            word.storage = ready.usage;
-        });
-        self.refresh();
-    }
-
-    /// Puts what the inbox knows into the word.
-    fn refresh(&mut self) {
-        let inbox = &self.kept.inbox;
-        let (usage, theirs) = (inbox.usage(), inbox.notes());
-        let ours = self.kept.of_set_up.iter().chain(&self.kept.notes).cloned();
-        let notes: Vec<String> = ours.chain(theirs).collect();
-        self.driver.tell_of(|word| {
-            word.storage = usage.or(word.storage);
-            word.notes = notes;
-        });
-    }
-
-    /// Waits until there is hope that a person has put something right.
-    async fn await_person(&mut self, error: &SetupError) -> Result<(), End> {
-        let cause = error.to_string();
-        self.kept.alarm(self.driver, &cause);
-        self.driver.show(ChannelStatus::Down { cause });
-        let wait = sleep(self.driver.config.check.max(PERSON_CHECK));
-        tokio::pin!(wait);
-        loop {
-            let driver = &mut *self.driver;
-            let said = tokio::select! {
-                biased;
-                () = driver.stop.cancelled() => return Err(End::Stopped),
-                Ok(()) = driver.reset.changed() => return Err(End::Reset),
-                Some(request) = driver.requests.recv() => {
-                    self.driver.give_back(&request).await;
-                    continue;
-                }
-                said = self.at.next_news() => said,
-                () = &mut wait => return Ok(()),
-            };
-            match said {
-                Err(error) => return Err(self.lost(&error)),
-                Ok(News::Restarted(_) | News::Said(_, Unsolicited::Sim(_))) => return Ok(()),
-                Ok(news) => {
-                    self.kept.inbox.hear(&news).await;
                 }
             }
         }
@@ -454,19 +269,23 @@ impl<'a> Session<'a> {
         let stop = self.driver.stop.clone();
         let result = unless(&stop, self.check_air()).await;
         let now = self.driver.clock.elapsed();
-        let unregistered = self.registration.is_registered() == Some(false);
-        let every = if self.sim_busy.is_some() {
-            SIM_CHECK.0
-        } else if unregistered {
-            REGISTRATION_CHECK.min(self.driver.config.check)
-        } else {
-            self.driver.config.check
-        };
-        self.check_at = now + every;
+        self.check_at = now + self.check_every();
         match result {
             None | Some(Ok(())) => Ok(()),
             Some(Err(Checked::Wants(cause))) => Err(Break::SetUp(cause)),
             Some(Err(Checked::Failed(error))) => self.trouble(error, Asked::Else).await,
+        }
+    }
+
+    /// From one look at the modem to the next: soon, while something is awaited.
+    fn check_every(&self) -> Duration {
+        let usual = self.driver.config.check;
+        if self.sim_busy.is_some() {
+            SIM_CHECK.0
+        } else if self.registration.is_registered() == Some(false) {
+            REGISTRATION_CHECK.min(usual)
+        } else {
+            usual
         }
     }
 
@@ -481,8 +300,11 @@ impl<'a> Session<'a> {
                 _ => return Err(Checked::Wants("the SIM is not ready".to_owned())),
             }
         }
+        // The questions below may go without an answer; this one may not.
+        self.at.command(&Command::new(PROBE)).await?;
         let air = setup::ask_air(&mut self.at).await?;
         self.silent = 0;
+        self.alive_at = self.driver.clock.elapsed();
         self.registration = air.registration;
         self.driver.tell_of(|word| {
             word.registration = Some(air.registration);
@@ -524,9 +346,7 @@ impl<'a> Session<'a> {
                 self.driver.tell_of(|word| word.balance = Some((text, at)));
                 config.ussd_every
             }
-            Some(Err(UssdError::At(error))) if error.is_lost() => {
-                return Err(Break::End(self.lost(&error)));
-            }
+            Some(Err(error)) if error.is_lost() => return Err(Break::End(self.lost(&error))),
             Some(Err(error)) => {
                 tracing::debug!(channel = %self.driver.id, %error, "no answer about the balance");
                 config.ussd_every.min(BALANCE_AGAIN)
@@ -534,223 +354,6 @@ impl<'a> Session<'a> {
         };
         self.kept.balance_at = Some(now + next);
         Ok(())
-    }
-
-    /// Takes a request, or returns it if nothing can be sent.
-    async fn take(&mut self, request: SubmitRequest) -> Step {
-        self.had_turn = false;
-        if self.why_down(self.driver.clock.elapsed()).is_some() {
-            self.driver.give_back(&request).await;
-            return Ok(());
-        }
-        self.send(request).await
-    }
-
-    async fn send(&mut self, request: SubmitRequest) -> Step {
-        let since = self.driver.clock.elapsed();
-        let centre = self.kept.service_centre.as_ref();
-        let pdu = send::pdu(
-            &request,
-            self.driver.clock.now(),
-            self.kept.validity,
-            centre,
-        );
-        let (octets, length) = match pdu {
-            Ok(pdu) => pdu,
-            Err(error) => {
-                let outcome = SegmentOutcome::Rejected(Rejection::Permanent(error.to_string()));
-                self.report(&request, outcome, since).await;
-                return Ok(());
-            }
-        };
-        let (service_centre, tpdu) = octets.split_at(octets.len().saturating_sub(length));
-        let pdu = Outgoing {
-            service_centre,
-            tpdu,
-        };
-        let within = self.driver.config.submit_timeout;
-        let left = self.leave_by.map(|by| by.saturating_sub(since));
-        let submission = tokio::select! {
-            biased;
-            submission = self.at.submit(pdu, within) => Some(submission),
-            () = cut(&self.driver.stop, left) => None,
-        };
-        let Some(submission) = submission else {
-            let outcome = SegmentOutcome::Unknown(Doubt::Timeout);
-            self.report(&request, outcome, since).await;
-            return Err(Break::End(End::Stopped));
-        };
-        match submission {
-            Submission::Accepted { reference } => {
-                self.unsent = 0;
-                self.kept.refusals.accepted(request.token.message);
-                let reference = sim::reference(&self.driver.sim(), request.to, reference);
-                self.report(&request, SegmentOutcome::Accepted(reference), since)
-                    .await;
-                Ok(())
-            }
-            Submission::Refused(failure) => {
-                self.unsent = 0;
-                self.refused(&request, failure, since).await
-            }
-            Submission::Unsent(error) => {
-                self.driver.give_back(&request).await;
-                self.trouble(error, Asked::ToSend).await
-            }
-            Submission::Unknown(error) => {
-                // What is told by now about an earlier one must not be taken for this one.
-                let heard = self.hear_all().await;
-                self.doubtful = Some(Doubtful {
-                    token: request.token,
-                    segment: request.segment,
-                    to: request.to,
-                    since,
-                });
-                tracing::warn!(
-                    channel = %self.driver.id,
-                    message_id = %request.token.message,
-                    %error,
-                    "a message was handed over, and nothing says whether it was sent"
-                );
-                let doubt = match error {
-                    AtError::Closed | AtError::Port(_) => Doubt::Disconnected,
-                    _ => Doubt::Timeout,
-                };
-                self.report(&request, SegmentOutcome::Unknown(doubt), since)
-                    .await;
-                heard?;
-                self.trouble(error, Asked::ToSend).await
-            }
-        }
-    }
-
-    /// The modem or the network has refused a message.
-    async fn refused(
-        &mut self,
-        request: &SubmitRequest,
-        failure: Failure,
-        since: Duration,
-    ) -> Step {
-        let message = request.token.message;
-        let history = self.kept.refusals.refused(message, request.to, failure);
-        let ruling = errors::ruling(failure, history);
-        tracing::info!(
-            channel = %self.driver.id,
-            message_id = %message,
-            %failure,
-            remedy = ?ruling.remedy,
-            "refused"
-        );
-        // The channel is down before the engine can hand over the next message.
-        let now = self.driver.clock.elapsed();
-        let step = self.remedy(ruling.remedy, failure, now);
-        self.rest(ruling.pause, failure, now);
-        self.show();
-        let outcome = match ruling.verdict {
-            Verdict::Rejected(rejection) => SegmentOutcome::Rejected(rejection),
-            Verdict::AlreadySent => SegmentOutcome::Accepted(String::new()),
-            Verdict::Doubt => SegmentOutcome::Unknown(Doubt::Timeout),
-        };
-        if step.is_err() || ruling.remedy == Remedy::Restart {
-            self.driver.show(ChannelStatus::Down {
-                cause: failure.to_string(),
-            });
-        }
-        self.report(request, outcome, since).await;
-        if ruling.remedy == Remedy::Restart {
-            return Err(Break::End(self.restart(failure.to_string()).await));
-        }
-        step
-    }
-
-    /// Does about the modem what a refusal calls for.
-    fn remedy(&mut self, remedy: Remedy, failure: Failure, now: Duration) -> Step {
-        match remedy {
-            // Which modem is the next one is for the route to say; this one rests meanwhile.
-            Remedy::Nothing | Remedy::OtherModem | Remedy::Restart => {}
-            Remedy::SetUpAgain | Remedy::EnterPin => {
-                return Err(Break::SetUp(failure.to_string()));
-            }
-            Remedy::EmptyStore => self.kept.inbox.ask_for_sweep(),
-            Remedy::AwaitRegistration => {
-                self.registration = Registration::Searching;
-                self.driver
-                    .tell_of(|word| word.registration = Some(Registration::Searching));
-                self.check_at = now + REGISTRATION_CHECK;
-            }
-            Remedy::AwaitSim => {
-                self.sim_busy = Some(0);
-                self.check_at = now + SIM_CHECK.0;
-            }
-            Remedy::SetServiceCentre => {
-                if self.kept.service_centre.is_some() || !self.write_service_centre() {
-                    let what = "set service_centre in the modem's configuration";
-                    self.halt(format!("{failure}: {what}"));
-                }
-            }
-            Remedy::WithoutValidity => {
-                self.kept.validity = false;
-                let note = format!("{failure}: messages are sent without TP-VP");
-                self.kept.note(note);
-                self.refresh();
-            }
-            Remedy::Stop => self.halt(failure.to_string()),
-            Remedy::Alarm => {
-                let cause = format!("the modem refuses our PDU: {failure}");
-                self.kept.alarm(self.driver, &cause);
-                self.kept.note(cause);
-                self.refresh();
-            }
-        }
-        Ok(())
-    }
-
-    /// From now on every PDU names the service centre. False if there is none to name.
-    fn write_service_centre(&mut self) -> bool {
-        let number = self.service_centre.as_deref();
-        self.kept.service_centre = number.and_then(|number| Address::number(number).ok());
-        self.kept.service_centre.is_some()
-    }
-
-    fn halt(&mut self, cause: String) {
-        self.kept.alarm(self.driver, &cause);
-        self.halted = Some(cause);
-    }
-
-    /// Rests before the next message.
-    fn rest(&mut self, pause: Duration, failure: Failure, now: Duration) {
-        if pause.is_zero() {
-            return;
-        }
-        self.rests_until = now + pause;
-        self.rests_for = (pause > SHORT).then(|| {
-            let until = (self.driver.clock.now() + pause).rfc3339();
-            format!("{failure}; the modem rests until {until}")
-        });
-    }
-
-    /// Reports how a request ended.
-    async fn report(&mut self, request: &SubmitRequest, outcome: SegmentOutcome, since: Duration) {
-        self.report_on(request.token, request.segment, outcome, since)
-            .await;
-    }
-
-    async fn report_on(
-        &mut self,
-        token: Token,
-        segment: u16,
-        outcome: SegmentOutcome,
-        since: Duration,
-    ) {
-        let took = self.driver.clock.elapsed().saturating_sub(since);
-        self.driver
-            .tell(ChannelEvent::Segment {
-                token,
-                segment,
-                outcome,
-                took,
-            })
-            .await;
     }
 
     /// Takes what the modem has said until now.
@@ -768,6 +371,7 @@ impl<'a> Session<'a> {
         self.kept.inbox.hear(&news).await;
         match news {
             News::Restarted(sign) => {
+                self.halted = None;
                 Err(Break::SetUp(format!("the modem has restarted ({sign:?})")))
             }
             News::LateAccepted { reference } => {
@@ -831,84 +435,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn settle(&mut self, doubtful: &Doubtful, outcome: SegmentOutcome) {
-        self.report_on(doubtful.token, doubtful.segment, outcome, doubtful.since)
-            .await;
-    }
-
-    /// Climbs the ladder: back into step, set-up, restart.
-    async fn trouble(&mut self, error: AtError, asked: Asked) -> Step {
-        match &error {
-            error if error.is_lost() => return Err(Break::End(self.lost(error))),
-            AtError::Restarted(_) => return Err(Break::SetUp(error.to_string())),
-            // It has answered, and is in step.
-            AtError::Refused { failure, .. } if *failure != Failure::NoCarrier => return Ok(()),
-            _ => {}
-        }
-        let times = match asked {
-            Asked::ToSend => &mut self.unsent,
-            Asked::Else => &mut self.silent,
-        };
-        *times += 1;
-        let times = *times;
-        let cause = error.to_string();
-        self.kept.log(self.driver, &cause);
-        match times {
-            1 => {
-                self.driver
-                    .tell_of(|word| word.recoveries.resynchronised += 1);
-                self.driver.show(ChannelStatus::Down { cause });
-                match self.driver.away(self.at.resynchronise()).await {
-                    None => Err(Break::End(End::Stopped)),
-                    Some(Ok(())) => self.hear_all().await,
-                    Some(Err(error)) if error.is_lost() => Err(Break::End(self.lost(&error))),
-                    Some(Err(error)) => {
-                        self.hear_all().await?;
-                        Err(Break::SetUp(error.to_string()))
-                    }
-                }
-            }
-            2 => Err(Break::SetUp(cause)),
-            _ => Err(Break::End(self.restart(cause).await)),
-        }
-    }
-
-    /// Restarts the modem, once between two good sessions, and gives the port up.
-    async fn restart(&mut self, cause: String) -> End {
-        let first = !std::mem::replace(&mut self.kept.restarted, true);
-        if first {
-            tracing::warn!(channel = %self.driver.id, cause, "restarting the modem");
-            self.driver.tell_of(|word| word.recoveries.restarted += 1);
-            self.driver.show(ChannelStatus::Down {
-                cause: format!("{cause}; the modem is being restarted"),
-            });
-            if self.driver.away(self.at.restart()).await.is_none() {
-                return End::Stopped;
-            }
-            // A report may have come just before.
-            let _ = self.hear_all().await;
-        }
-        End::Lost {
-            cause,
-            lasted: self.lasted() && !first,
-            restarts: first,
-        }
-    }
-
-    fn lost(&self, error: &AtError) -> End {
-        End::Lost {
-            cause: format!("{}: {error}", self.driver.config.device.display()),
-            lasted: self.lasted(),
-            restarts: false,
-        }
-    }
-
-    fn lasted(&self) -> bool {
-        let now = self.driver.clock.elapsed();
-        self.up_since
-            .is_some_and(|since| now.saturating_sub(since) >= LASTED)
-    }
-
     fn is_up(&self, now: Duration) -> bool {
         self.why_down(now).is_none()
     }
@@ -935,8 +461,13 @@ impl<'a> Session<'a> {
         let now = self.driver.clock.elapsed();
         let status = match self.why_down(now) {
             Some(cause) => {
-                self.kept.log(self.driver, &cause);
-                ChannelStatus::Down { cause }
+                let status = ChannelStatus::Down { cause };
+                if let ChannelStatus::Down { cause } = &status
+                    && *self.driver.status.borrow() != status
+                {
+                    self.kept.log(self.driver, cause);
+                }
+                status
             }
             None => {
                 self.up_since.get_or_insert(now);
@@ -945,57 +476,6 @@ impl<'a> Session<'a> {
             }
         };
         self.driver.show(status);
-    }
-
-    /// Ends what is under way: the request in hand, the parts that belong to it, and what the engine
-    /// has already taken of what lies on the SIM.
-    async fn leave(&mut self, end: End) -> Break {
-        // Said at once, so that nothing more is handed over only to be returned.
-        self.driver.show(ChannelStatus::Draining);
-        let by = self.driver.clock.elapsed() + LEAVE_WITHIN;
-        self.leave_by = Some(by);
-        loop {
-            let left = by.saturating_sub(self.driver.clock.elapsed());
-            let Driver {
-                window, requests, ..
-            } = &mut *self.driver;
-            let request = tokio::select! {
-                biased;
-                Some(request) = requests.recv() => request,
-                () = self.kept.inbox.verdict() => continue,
-                () = home(window) => break,
-                () = sleep(left) => break,
-            };
-            if let Err(why) = self.take(request).await {
-                return match why {
-                    Break::End(End::Lost { .. }) | Break::SetUp(_) => Break::End(end),
-                    why => why,
-                };
-            }
-        }
-        let _ = timeout(LAST_WORK, self.last_work()).await;
-        Break::End(end)
-    }
-
-    async fn last_work(&mut self) {
-        loop {
-            while self
-                .kept
-                .inbox
-                .next_work()
-                .is_some_and(|wait| wait.is_zero())
-            {
-                if self.kept.inbox.work(&mut self.at).await.is_err() {
-                    return;
-                }
-            }
-            if timeout(LAST_VERDICT, self.kept.inbox.verdict())
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
     }
 }
 
@@ -1011,17 +491,6 @@ impl From<AtError> for Checked {
     }
 }
 
-fn ended(why: Break) -> End {
-    match why {
-        Break::End(end) => end,
-        Break::SetUp(cause) => End::Lost {
-            cause,
-            lasted: false,
-            restarts: false,
-        },
-    }
-}
-
 /// Runs to its end unless we are stopped first.
 async fn unless<F: Future>(stop: &CancellationToken, work: F) -> Option<F::Output> {
     tokio::select! {
@@ -1029,21 +498,4 @@ async fn unless<F: Future>(stop: &CancellationToken, work: F) -> Option<F::Outpu
         () = stop.cancelled() => None,
         output = work => Some(output),
     }
-}
-
-/// Ends when a submission can be waited for no longer: so long after we were told to stop.
-async fn cut(stop: &CancellationToken, left: Option<Duration>) {
-    match left {
-        Some(left) => sleep(left).await,
-        None => {
-            stop.cancelled().await;
-            sleep(LEAVE_WITHIN).await;
-        }
-    }
-}
-
-/// Waits until the message under way has landed.
-async fn home(window: &Semaphore) {
-    // Nobody closes the window; if it were closed, nothing could be under way either.
-    let _ = window.acquire().await;
 }

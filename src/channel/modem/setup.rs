@@ -401,9 +401,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
         Ok((words(maker), words(model)))
     }
 
-    async fn identities(&mut self) -> Result<Identities, AtError> {
+    /// What references and budgets go by. A modem that has none says so; one that is silent is asked
+    /// again by a new set-up, or else the same SIM would be taken for another one.
+    async fn imsi(&mut self) -> Result<Option<String>, SetupError> {
+        let question = Command::new("AT+CIMI").expecting(Expect::Digits("+CIMI"));
+        match self.patiently(&question, Failure::is_busy).await {
+            Ok(entries) => Ok(entries.into_iter().next().map(|entry| entry.line)),
+            Err(SetupError::At(error @ AtError::Refused { .. })) => {
+                self.notes.push(error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn identities(&mut self) -> Result<Identities, SetupError> {
         let imei = self.ask("AT+CGSN", Expect::Digits("+CGSN"), 5).await?;
-        let imsi = self.ask("AT+CIMI", Expect::Digits("+CIMI"), 5).await?;
+        let imsi = self.imsi().await?;
         let mut iccid = None;
         // None of these is standard; whoever knows none of them has no ICCID to show.
         let before = self.notes.len();

@@ -60,7 +60,7 @@ pub struct ChannelJson {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AccountState)]
 struct AccountJson {
-    /// Parts a second as configured; absent: no limit.
+    /// Parts a second as configured, 0.1 being `"6/min"`; absent: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
     /// Parts a second now, below `rate` while the carrier asks for less; absent: no limit.
@@ -141,6 +141,9 @@ struct ModemJson {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ModemStorage)]
 struct StorageJson {
+    /// Its name, for example `SM` for the SIM's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// Messages in it.
     used: u16,
     /// Places in it.
@@ -258,11 +261,17 @@ impl From<ChannelView> for ChannelJson {
     }
 }
 
+/// Parts a second as people read them: slow ones need more places.
+fn shown(rate: f64) -> f64 {
+    let places = if rate < 1.0 { 10_000.0 } else { 10.0 };
+    (rate * places).round() / places
+}
+
 impl From<AccountView> for AccountJson {
     fn from(view: AccountView) -> Self {
         Self {
-            rate: view.rate_configured,
-            rate_now: view.rate_now.map(|rate| (rate * 10.0).round() / 10.0),
+            rate: view.rate_configured.map(shown),
+            rate_now: view.rate_now.map(shown),
             throttled_until: view.throttled_until.map(Rfc3339),
             circuit: view.circuit,
             circuit_until: view.circuit_until.map(Rfc3339),
@@ -287,9 +296,11 @@ impl ModemJson {
             registration: word.registration.map(registration_word),
             signal_dbm: word.signal_dbm,
             reports: word.reports,
-            storage: word
-                .storage
-                .map(|Usage { used, total }| StorageJson { used, total }),
+            storage: word.storage.map(|Usage { used, total }| StorageJson {
+                name: word.storage_name,
+                used,
+                total,
+            }),
             balance: word.balance.map(|(text, at)| BalanceJson {
                 text,
                 at: Rfc3339(at),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::ledger::Ledger;
 use super::memory::Store;
 use super::network::Arrival;
-use super::script::{Fault, FaultKind, Inbound, ModemScript};
+use super::script::{Fault, FaultKind, Inbound, ModemScript, Moment};
 use crate::clock::{Clock, Random};
 use crate::domain::time::Timestamp;
 
@@ -480,6 +480,14 @@ impl State {
             _ if self.line.len() >= LINE => {}
             _ => {
                 self.echo(octet, now);
+                if self.line.is_empty()
+                    && let Some(fault) = self.fault(Moment::Written)
+                {
+                    self.mode = Mode::Command;
+                    self.at(now.elapsed, fault.event());
+                    self.occur(now);
+                    return;
+                }
                 self.line.push(octet);
             }
         }

@@ -9,6 +9,7 @@ use super::*;
 use crate::domain::time::Timestamp;
 use crate::pdu::tpdu::hex_of_octets;
 
+mod inbox;
 mod network;
 mod terminal;
 

@@ -251,15 +251,6 @@ fn every_record_is_written_and_read_as_its_version_says() {
         },
     );
     golden(
-        "spending",
-        &Spending {
-            sim: "208010123456789".to_owned(),
-            message: message_id(1),
-            to: number(1),
-            at: at(5),
-        },
-    );
-    golden(
         "learnt",
         &Learnt {
             account: "orange".into(),
@@ -277,6 +268,19 @@ fn every_record_is_written_and_read_as_its_version_says() {
         &Reached {
             claimed: vec![mark(1, 1), mark(3, 2)],
             doubtful: vec![mark(0, 3)],
+        },
+    );
+}
+
+#[test]
+fn what_a_sim_has_sent_is_written_and_read_as_its_version_says() {
+    golden(
+        "spending",
+        &Spending {
+            sim: "208010123456789".to_owned(),
+            message: message_id(1),
+            to: number(1),
+            at: at(5),
         },
     );
 }

@@ -100,21 +100,37 @@ impl Places {
         }
     }
 
-    /// What was read there. True if it is to be handed up.
-    pub(super) fn found(&mut self, place: &Place, hash: Fingerprint) -> bool {
-        let Some(known) = self.at(place) else {
-            return false;
+    /// True if something is remembered of it.
+    pub(super) fn knows(&self, place: &Place) -> bool {
+        self.0.contains_key(place)
+    }
+
+    /// Looks whether something is there, once.
+    pub(super) fn look_at(&mut self, place: &Place, when: Duration) {
+        if let Some(known) = self.at(place) {
+            known.read_at = Some(known.read_at.map_or(when, |at| at.min(when)));
+            known.empty = MAX_TRIES - 1;
+        }
+    }
+
+    /// True if what was read there is to be handed up: it was not known, or not taken.
+    pub(super) fn is_news(&self, place: &Place, hash: Fingerprint) -> bool {
+        let Some(known) = self.0.get(place) else {
+            return self.0.len() < MAX_PLACES;
         };
-        (known.read_at, known.empty, known.silent) = (None, 0, 0);
-        match &mut known.held {
-            Some(held) if held.hash == hash => {
-                held.sure = true;
-                matches!(held.state, State::NotNow(_))
-            }
-            held => {
-                *held = None;
-                true
-            }
+        known
+            .held
+            .as_ref()
+            .is_none_or(|held| held.hash != hash || matches!(held.state, State::NotNow(_)))
+    }
+
+    /// What was read there is what is known to be there.
+    pub(super) fn found(&mut self, place: &Place, hash: Fingerprint) {
+        if let Some(known) = self.0.get_mut(place)
+            && let Some(held) = known.held.as_mut().filter(|held| held.hash == hash)
+        {
+            held.sure = true;
+            (known.read_at, known.empty, known.silent) = (None, 0, 0);
         }
     }
 
@@ -122,7 +138,10 @@ impl Places {
     pub(super) fn hold(&mut self, place: &Place, hash: Fingerprint, state: State) {
         if let Some(known) = self.at(place) {
             let sure = true;
-            known.held = Some(Held { hash, state, sure });
+            *known = Known {
+                held: Some(Held { hash, state, sure }),
+                ..Known::default()
+            };
         }
     }
 
@@ -219,6 +238,14 @@ impl Places {
                 _ => known.read_at.is_some(),
             }
         });
+    }
+
+    /// True if something in this store waits to be deleted.
+    pub(super) fn has_taken(&self, memory: &str) -> bool {
+        self.0.iter().any(|(place, known)| {
+            let held = known.held.as_ref();
+            place.memory == memory && held.is_some_and(|held| held.state == State::Taken)
+        })
     }
 
     /// The next place to delete, of this store if there is one.

@@ -175,7 +175,7 @@ impl<K: Kv> Txn<'_, K> {
         };
         let mut doubtful = lately
             .iter()
-            .flat_map(|message| doubtful(message, &mine, handset, taken));
+            .flat_map(|message| doubtful(message, mine, handset, taken));
         Ok(match (doubtful.next(), doubtful.next()) {
             (None, _) => otherwise(),
             (Some(place), None) => Meant::Doubtful(Earlier {
@@ -364,7 +364,9 @@ fn was_in_doubt(message: &Message, tried: &Attempt, taken: Taken) -> bool {
             _ if line.at < tried.started_at => {}
             What::Doubt(_) => {
                 let in_time = line.at + DOUBTED_WITHIN >= moment(taken);
-                if in_time && is_possible(after, taken) {
+                // What left later was not taken then, whatever the clocks say: the report counts
+                // back from when it came.
+                if in_time && after <= taken.before + EXACT {
                     return true;
                 }
                 after = line.at;
