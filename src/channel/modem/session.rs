@@ -37,7 +37,7 @@ const REGISTRATION_CHECK: Duration = Duration::from_secs(5);
 const SIM_CHECK: (Duration, u32) = (Duration::from_secs(2), 30);
 
 /// Longest wait, when stopping, for what is under way and for the parts that belong to it.
-const LEAVE_WITHIN: Duration = Duration::from_secs(20);
+const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// From being up to the first question for the balance; from a question without answer to the next;
 /// and the longest wait for an answer.
