@@ -13,7 +13,7 @@ in, and writes all of it to the disk (durability "power"): figures depend on the
     eight modems        the sum of eight at once, each with its SIM; the rest of the machine is eight simulators
     CPU                 of the daemon with eight modems that take 3 s a message, as share of a core
 
-Messages that relais lost or sent twice are counted, and make the run fail whatever its speed.
+Messages that relais sent twice are counted, and make the run fail whatever its speed.
 """
 
 from __future__ import annotations
