@@ -88,7 +88,7 @@ def main() -> None:
     carriers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for prefix, names in CARRIER_DATA.items():
         place = territory(prefix)
-        carrier = names.get("en") or names["fr"]
+        carrier = names.get("en") or names.get("fr", "")
         if place is None or carrier in NO_HANDSETS:
             continue
         name = slug(carrier)
