@@ -5,8 +5,9 @@
     venv/bin/python config/operators/make_fr.py > config/operators/fr.toml
 
 The source is the carrier table of libphonenumber, in the form that the PyPI package `phonenumbers` carries. Operators
-with fewer than LEAST prefixes are left out, unless they serve a territory overseas: their numbers fall under
-`[operators.default]`. Nothing is fetched here; the same version of the package gives the same file.
+with fewer than LEAST prefixes in metropolitan France are joined in `[operators.others]`, so that a number of theirs that
+lies within a bigger one's prefix is not taken for the bigger one's. Nothing is fetched here; the same version of the
+package gives the same file.
 """
 
 from __future__ import annotations
@@ -97,6 +98,10 @@ def main() -> None:
         operators[place[1], name].add(prefix)
         carriers[place[1], name].add(carrier)
 
+    for key in [key for key, prefixes in operators.items() if key[0] == "FR" and len(prefixes) < LEAST]:
+        operators["FR", "others"] |= operators.pop(key)
+        carriers["FR", "others"] |= carriers.pop(key)
+
     out = [
         "# Operators of the French number space, by the prefixes that they were given.",
         "#",
@@ -107,16 +112,14 @@ def main() -> None:
         "# relais.toml says of an operator (route, retry, validity, ...) is joined to what stands here under its name.",
     ]
     written: dict[str, str] = {}
-    left_out = 0
     for place in TERRITORIES:
         _, code, zone, title = place
         mine = sorted(name for (where, name) in operators if where == code)
-        kept = [n for n in mine if code != "FR" or len(operators[code, n]) >= LEAST]
-        left_out += len(mine) - len(kept)
-        if kept:
-            out += ["", f"# -- {title}"]
-        for name in kept:
-            out += ["", f"[operators.{name}]", f"# {', '.join(sorted(carriers[code, name]))}"]
+        out += ["", f"# -- {title}"]
+        for name in mine:
+            out += ["", f"[operators.{name}]"]
+            if name != "others":
+                out.append(f"# {', '.join(sorted(carriers[code, name]))}")
             if code != "FR":
                 out += [f'territory = "{code}"', f'timezone = "{zone}"']
             out.append("prefixes = [")
@@ -130,13 +133,12 @@ def main() -> None:
                     line = "   "
                 line += item
             out += [line, "]"]
-    for (code, name), prefixes in operators.items():
-        kept = code != "FR" or len(prefixes) >= LEAST
+    for (_, name), prefixes in operators.items():
         for prefix in prefixes:
-            if longest(prefix, written) != (name if kept else None):
+            if longest(prefix, written) != name:
                 sys.exit(f"+{prefix} of {name} would be taken for one of {longest(prefix, written)}")
     print("\n".join(out))
-    print(f"{len(operators) - left_out} operators; {left_out} small ones left out", file=sys.stderr)
+    print(f"{len(operators)} operators", file=sys.stderr)
 
 
 if __name__ == "__main__":
