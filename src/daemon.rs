@@ -26,11 +26,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::channel::modem::{self, ModemConfig};
 use crate::channel::smpp::tls::TlsSettings;
 use crate::channel::smpp::{self, BindMode, SmppConfig};
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
-use crate::config::{Backend, Bind, Config, Durability, SmppAccount};
+use crate::config::{Backend, Bind, Config, Durability, ModemAccount, SmppAccount};
 use crate::domain::id::ChannelId;
 use crate::domain::policy::Policy;
 use crate::engine::Engine;
@@ -42,8 +43,12 @@ use crate::{engine, http};
 const EVENTS_WAITING: usize = 4096;
 
 /// How long each step of stopping may take. Together they stay below the 90 s that systemd waits.
+///
+/// A driver ends when what is under way is answered. A network may take its minute to answer a
+/// modem; nearly always it is seconds, and the rare submission that is cut off here is found leased
+/// at the next start, doubtful and kept to its account, where a status report settles it.
 const HTTP_DEADLINE: Duration = Duration::from_secs(15);
-const CHANNEL_DEADLINE: Duration = Duration::from_secs(30);
+const CHANNEL_DEADLINE: Duration = Duration::from_secs(40);
 const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
 const STORE_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -220,8 +225,10 @@ impl Running {
         join_all(channels.map(async |(id, task)| ended(id.as_str(), task, CHANNEL_DEADLINE).await))
             .await;
         self.stops.engine.working.cancel();
-        ended("engine", self.engine_tasks, ENGINE_DEADLINE).await;
-        ended("metrics", self.upkeep, ENGINE_DEADLINE).await;
+        tokio::join!(
+            ended("engine", self.engine_tasks, ENGINE_DEADLINE),
+            ended("metrics", self.upkeep, ENGINE_DEADLINE),
+        );
         let closed = tokio::time::timeout(STORE_DEADLINE, self.engine.store.close()).await;
         if closed.is_err() {
             tracing::warn!(what = "store", "not stopped in time");
@@ -270,13 +277,17 @@ fn start_channels(
     events: &mpsc::Sender<ChannelEvent>,
     stops: &Stops,
 ) -> Channels {
-    config
-        .smpp
-        .iter()
-        .flat_map(|account| {
-            let account = Arc::new(smpp_config(account));
-            smpp::start(account, clock, random, events, &stops.channels)
-        })
+    let stop = &stops.channels;
+    let binds = config.smpp.iter().flat_map(|account| {
+        let account = Arc::new(smpp_config(account));
+        smpp::start(account, clock, random, events, stop)
+    });
+    let modems = config.modems.iter().map(|account| {
+        let account = Arc::new(modem_config(account, &config.data_dir));
+        modem::start(account, clock, random, events, stop)
+    });
+    binds
+        .chain(modems)
         .map(|(handle, task)| {
             let id = handle.id.clone();
             (handle, (id, task))
@@ -284,7 +295,6 @@ fn start_channels(
         .unzip()
 }
 
-/// The session's settings of a configured account.
 /// What the driver of an account is told of it.
 pub(crate) fn smpp_config(account: &SmppAccount) -> SmppConfig {
     SmppConfig {
@@ -320,6 +330,27 @@ pub(crate) fn smpp_config(account: &SmppAccount) -> SmppConfig {
         packed_gsm: account.packed_gsm,
         refusals: account.refusals.clone(),
         wire: account.wire.clone(),
+    }
+}
+
+/// What the driver of a modem is told of it. That its SIM has refused the PIN is remembered in the
+/// data folder: a PIN that is tried three times blocks the SIM, restarts or not.
+pub(crate) fn modem_config(account: &ModemAccount, data_dir: &Path) -> ModemConfig {
+    ModemConfig {
+        account: account.name.clone(),
+        device: account.device.clone(),
+        baud: account.baud,
+        pin: account.pin.clone(),
+        pin_memory: Some(data_dir.join(format!("modem-{}.pin", account.name))),
+        service_centre: account.service_centre.clone(),
+        submit_timeout: account.submit_timeout,
+        rest: account.rest,
+        sweep: account.sweep,
+        check: account.check,
+        ussd_balance: account.ussd_balance.clone(),
+        ussd_every: account.ussd_every,
+        reopen: account.reopen,
+        power_command: account.power_command.clone(),
     }
 }
 

@@ -162,6 +162,13 @@ impl Metrics {
             .register_gauge(&Key::from_parts(name, labels(pairs)), &META)
     }
 
+    /// A counter of this name and labels that somebody else counts; it never goes back.
+    pub fn counted(&self, name: &'static str, pairs: &[(&'static str, &str)], total: u64) {
+        self.recorder
+            .register_counter(&Key::from_parts(name, labels(pairs)), &META)
+            .absolute(total);
+    }
+
     /// The text that Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {
@@ -210,7 +217,7 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 9] = [
+    const COUNTERS: [(&str, &str); 10] = [
         (
             "relais_messages_total",
             "Messages that have reached a status, by the channel they last went through.",
@@ -244,8 +251,13 @@ fn describe(recorder: &PrometheusRecorder) {
             "Webhook deliveries dropped after 72 hours of tries.",
         ),
         ("relais_inbound_total", "Messages received from handsets."),
+        (
+            "relais_modem_recoveries_total",
+            "How often the modem had to be brought back, by what was done: resynchronised, set_up, \
+             restarted, reopened, power.",
+        ),
     ];
-    const GAUGES: [(&str, &str); 11] = [
+    const GAUGES: [(&str, &str); 15] = [
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",
@@ -266,6 +278,23 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_circuit_open",
             "1 if the account rests because its carrier takes nothing.",
+        ),
+        (
+            "relais_modem_signal_dbm",
+            "Signal of the modem in dBm; NaN while it is not known.",
+        ),
+        (
+            "relais_modem_registered",
+            "1 if the modem is registered in a network, or cannot say; 0 if it is not.",
+        ),
+        (
+            "relais_modem_storage_ratio",
+            "Share of the store for messages from handsets that is full; at 1 nothing comes in.",
+        ),
+        (
+            "relais_sim_budget_remaining",
+            "What the SIM may still send by each of its limits: messages in 24 hours (day), \
+             recipients in 30 days (recipients_30d).",
         ),
         ("relais_webhook_pending", "Webhook deliveries not yet made."),
         ("relais_store_disk_bytes", "Size of the store on the disk."),

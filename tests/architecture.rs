@@ -174,7 +174,10 @@ fn every_use_points_down() {
             if used == module || !EVERYTHING.contains(&used) {
                 continue;
             }
-            if !allowed.contains(&used) {
+            // A driver's own tests may have a simulator at the other end; what is shipped may not.
+            let simulated =
+                used == "sim" && module == "channel" && source.name().contains("/tests");
+            if !allowed.contains(&used) && !simulated {
                 violations.push(format!("{}:{line}: {module} uses {used}", source.name()));
             }
             // Their tests drive the carrier side against the gateway's, and may use both.

@@ -71,7 +71,9 @@ fn every_command_has_help_with_examples() {
         &["key", "create", "--help"],
         &["key", "list", "--help"],
         &["key", "revoke", "--help"],
+        &["modem", "list", "--help"],
         &["sim", "smsc", "--help"],
+        &["sim", "modem", "--help"],
         &["fsck", "--help"],
         &["compact", "--help"],
     ] {
@@ -180,8 +182,15 @@ fn the_demonstration_ends_with_livre_and_leaves_nothing_behind() {
         })
         .collect();
     let each = ["En attente", "Envoyé", "Livré"];
-    assert_eq!(labels, [each, each].concat(), "{said}");
+    assert_eq!(labels, [each, each, each].concat(), "{said}");
     assert!(said.contains("UCS2, 3 parties"), "{said}");
+    let by_modem = said.split("+33712345678").nth(1).unwrap();
+    for line in [
+        "AT+CMGS × 1 : le réseau a tout pris",
+        "+CDS × 1 : sur le téléphone",
+    ] {
+        assert!(by_modem.contains(line), "no {line:?} in:\n{said}");
+    }
     assert!(!said.contains('\u{1b}'), "no colours without a terminal");
     assert_eq!(complaints, "");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

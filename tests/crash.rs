@@ -151,6 +151,7 @@ async fn carrier(store: Arc<dyn Store>) {
             until: now + Duration::from_mins(1),
             reach: Reach::of(&"a".into()),
             in_line: false,
+            only_to: None,
         };
         let claimed = store.claim(&lane(), by, 20, now).await.unwrap().messages;
         if claimed.is_empty() {

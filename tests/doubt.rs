@@ -18,9 +18,7 @@ use relais::domain::policy::{OnDoubt, Operator};
 use relais::domain::status::Status;
 use relais::sim::smsc::{Ledger, Receipts, Rule, ScriptedState, SmscScript, SubmittedEntry};
 use relais::store::embedded::Embedded;
-use relais::store::kv::{Kv, KvError, Pair, Write};
-use relais::store::memory::MemoryKv;
-use support::{Line, START, World, operator, policy};
+use support::{Disk, Line, START, World, operator, policy};
 use tokio::sync::watch;
 
 const NUMBER: &str = "06 12 34 56 78";
@@ -116,40 +114,6 @@ enum Loss {
 }
 
 const LOSSES: [Loss; 3] = [Loss::TimeOut, Loss::Disconnect, Loss::Kill];
-
-/// What outlives a gateway that is killed.
-#[derive(Clone, Default)]
-struct Disk(Arc<MemoryKv>);
-
-impl Kv for Disk {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        self.0.get(key)
-    }
-
-    fn apply(&self, writes: &[Write]) -> Result<(), KvError> {
-        self.0.apply(writes)
-    }
-
-    fn sync(&self) -> Result<(), KvError> {
-        self.0.sync()
-    }
-
-    fn scan<'a>(
-        &'a self,
-        range: (Vec<u8>, Vec<u8>),
-        reverse: bool,
-    ) -> Box<dyn Iterator<Item = Result<Pair, KvError>> + 'a> {
-        self.0.scan(range, reverse)
-    }
-
-    fn disk_bytes(&self) -> u64 {
-        0
-    }
-
-    fn blocks(&self) -> bool {
-        self.0.blocks()
-    }
-}
 
 /// A gateway over `disk`, with a carrier that does what `script` says.
 async fn gateway(disk: &Disk, script: SmscScript, rule: OnDoubt, clock: &Clock) -> World {

@@ -304,7 +304,7 @@ async fn a_carrier_of_20_a_second_gets_few_too_many_and_nearly_all_that_it_takes
             ..SmscScript::default()
         };
         let mut policy = rules(routed("default", &["one", "two"]));
-        policy.rates.insert("one".into(), configured);
+        policy.rates.insert("one".into(), configured.into());
         let count = 1000;
         let flood = flood(script, policy, count, "bonjour").await;
         let over = flood.submits as f64 / count as f64;

@@ -312,7 +312,7 @@ async fn parts_go_in_order_and_make_one_status() {
 #[tokio::test(start_paused = true)]
 async fn the_rate_of_an_account_is_counted_in_parts() {
     let mut rules = policy(operator());
-    rules.rates.insert("carrier".into(), 10);
+    rules.rates.insert("carrier".into(), 10.into());
     let world = World::with(SmscScript::default(), rules, |_| {}).await;
     let text = "x".repeat(300);
     let mut ids = Vec::new();
@@ -357,7 +357,7 @@ async fn stopping_lets_what_is_under_way_land_and_sends_nothing_twice() {
 #[tokio::test(start_paused = true)]
 async fn an_urgent_message_overtakes_a_backlog() {
     let mut rules = policy(operator());
-    rules.rates.insert("carrier".into(), 1);
+    rules.rates.insert("carrier".into(), 1.into());
     let world = World::with(SmscScript::default(), rules, |_| {}).await;
     for n in 0..100 {
         world.send(&format!("+336000001{n:02}"), "bonjour").await;

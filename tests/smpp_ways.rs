@@ -49,7 +49,7 @@ async fn joining(concatenation: Concatenation, rate: u32) -> World {
         ..TextRules::default()
     };
     policy.text_rules.insert("carrier".into(), rules);
-    policy.rates.insert("carrier".into(), rate);
+    policy.rates.insert("carrier".into(), rate.into());
     World::with(SmscScript::default(), policy, |account| {
         account.wire.concatenation = concatenation;
     })

@@ -1,6 +1,5 @@
-//! The configured pace of an account, in parts per second: it says when, and never sleeps.
+//! The configured pace of an account, in parts: it says when, and never sleeps.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::middleware::NoOpMiddleware;
@@ -8,6 +7,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
+use crate::domain::rate::Rate;
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>;
 
@@ -20,26 +20,24 @@ const BURST_DIVISOR: u32 = 20;
 #[derive(Debug)]
 pub struct Pacer {
     clock: Clock,
+    quota: Option<Quota>,
     limiter: Option<Limiter>,
     /// Parts sent and not paid (positive), or paid and not sent (negative).
     owed: i64,
-    burst: i64,
 }
 
 impl Pacer {
-    /// A pace of `rate` parts per second; 0 means no limit.
+    /// A pace of `rate` parts.
     #[must_use]
-    pub fn new(rate: u32, clock: &Clock) -> Self {
-        let burst = NonZeroU32::new(rate / BURST_DIVISOR).unwrap_or(NonZeroU32::MIN);
-        let limiter = NonZeroU32::new(rate).map(|rate| {
-            let quota = Quota::per_second(rate).allow_burst(burst);
-            RateLimiter::direct_with_clock(quota, clock.clone())
-        });
+    pub fn new(rate: Rate, clock: &Clock) -> Self {
+        let burst = rate.share_of_a_second(BURST_DIVISOR);
+        let quota = rate.interval().and_then(Quota::with_period);
+        let quota = quota.map(|quota| quota.allow_burst(burst));
         Self {
             clock: clock.clone(),
-            limiter,
+            limiter: quota.map(|quota| RateLimiter::direct_with_clock(quota, clock.clone())),
+            quota,
             owed: 0,
-            burst: i64::from(burst.get()),
         }
     }
 
@@ -70,12 +68,20 @@ impl Pacer {
         }
     }
 
-    /// Gives back parts that were paid and not sent; at most a burst is kept.
+    /// Gives back parts that were just paid and not sent; at most a burst is kept.
     pub fn refund(&mut self, parts: usize) {
-        if self.limiter.is_some() {
-            let parts = i64::try_from(parts).unwrap_or(i64::MAX);
-            self.owed = self.owed.saturating_sub(parts).max(-self.burst);
+        let Some(quota) = self.quota.filter(|_| parts > 0) else {
+            return;
+        };
+        let burst = i64::from(quota.burst_size().get());
+        if burst == 1 && self.owed == 0 {
+            // Kept beside a pace that goes on meanwhile, the part would leave together with the next
+            // one, where one at a time is allowed. As if it had not been paid is as good, and exact.
+            self.limiter = Some(RateLimiter::direct_with_clock(quota, self.clock.clone()));
+            return;
         }
+        let parts = i64::try_from(parts).unwrap_or(i64::MAX);
+        self.owed = self.owed.saturating_sub(parts).max(-burst);
     }
 }
 
@@ -85,8 +91,8 @@ mod tests {
     use super::*;
     use crate::domain::time::Timestamp;
 
-    fn pacer(rate: u32) -> Pacer {
-        Pacer::new(rate, &Clock::starting_at(Timestamp(0)))
+    fn pacer(rate: impl Into<Rate>) -> Pacer {
+        Pacer::new(rate.into(), &Clock::starting_at(Timestamp(0)))
     }
 
     /// Parts that leave within `length`, when messages of `parts` parts are always waiting.
@@ -131,6 +137,31 @@ mod tests {
         assert!(pacer.pay().is_err());
         pacer.refund(1);
         pacer.pay().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn six_a_minute_is_six_in_any_minute() {
+        let mut pacer = pacer(Rate::per_minute(6));
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        let mut left = Vec::new();
+        for n in 0.. {
+            match pacer.pay() {
+                Err(wait) => tokio::time::sleep(wait).await,
+                // Now and then one is not sent after all.
+                Ok(()) if n % 5 == 3 => {
+                    pacer.refund(1);
+                    tokio::time::sleep(Duration::from_millis(4_321)).await;
+                }
+                Ok(()) if left.len() == 100 => break,
+                Ok(()) => left.push(pacer.clock.elapsed()),
+            }
+        }
+        let minute = Duration::from_mins(1);
+        for (n, start) in left.iter().enumerate() {
+            let within = left[n..].iter().filter(|at| **at < *start + minute);
+            assert!(within.count() <= 6, "from {start:?}: {left:?}");
+        }
+        assert!(left[99] - left[0] < minute * 22, "{left:?}");
     }
 
     #[tokio::test]

@@ -66,6 +66,15 @@ impl Peer {
             Self::Modem(_) => "modem",
         }
     }
+
+    /// What a modem says about itself now; `None` of what is no modem.
+    #[must_use]
+    pub fn modem(&self) -> Option<ModemWord> {
+        match self {
+            Self::Smsc(_) => None,
+            Self::Modem(word) => Some(word.borrow().clone()),
+        }
+    }
 }
 
 /// What a carrier says about itself beside its answers. Nothing depends on it.

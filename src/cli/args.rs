@@ -22,6 +22,7 @@ use crate::config;
   relais demo                                  see it work, without a carrier
   relais check --config config/relais.toml     is this configuration right?
   relais doctor --config config/relais.toml    why does nothing work?
+  relais modem list                            which port is the modem's?
   relais serve --config /etc/relais/relais.toml
   relais send +33612345678 'Votre colis est arrivé'
 
@@ -36,7 +37,7 @@ pub(super) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Show the whole gateway at work with a simulated carrier, then go on serving
+    /// Show the whole gateway at work with a simulated carrier and modem, then go on serving
     #[command(after_help = "Examples:
   relais demo
   relais demo --once        exits after the account, for scripts
@@ -58,13 +59,14 @@ SIGHUP: validate the configuration again (a change takes effect at the next star
 
 Errors are file:line: key: what is wrong, one a line, on standard error; exit code 2.")]
     Check(ConfigFile),
-    /// Find out why nothing works: disk, listen address, and every carrier from name to bind
+    /// Find out why nothing works: disk, listen address, every carrier and every modem
     #[command(after_help = "Examples:
   relais doctor
   relais doctor --config config/relais.toml
   relais doctor --lang fr
 
-Where a daemon runs on this data_dir it is asked, and nothing binds a second time.
+Where a daemon runs on this data_dir it is asked; nothing binds a second time, and no modem is opened.
+A modem's PIN is never entered here.
 Exit code 0: no errors. 1: errors, each with what to do. 2: the configuration is wrong.")]
     Doctor(ConfigFile),
     /// Send a message through a running daemon
@@ -81,6 +83,9 @@ Exit code 0: no errors. 1: errors, each with what to do. 2: the configuration is
     /// Make, list and revoke API keys of a running daemon
     #[command(subcommand)]
     Key(Key),
+    /// Find GSM modems: which port is the right one?
+    #[command(subcommand)]
+    Modem(Modem),
     /// Run a simulator as a process of its own
     #[command(subcommand)]
     Sim(Sim),
@@ -198,6 +203,36 @@ pub(super) enum Key {
 }
 
 #[derive(Subcommand, Debug)]
+pub(super) enum Modem {
+    /// List the ports that modems may be on, and what answers on each
+    #[command(after_help = "Examples:
+  relais modem list
+  relais modem list --json
+  relais modem list --device /dev/ttyS0 --baud 19200
+  relais modem list --device /tmp/relais-modem      what relais sim modem answers
+
+Every ttyUSB and ttyACM is opened and asked who it is, all at once, for 5 seconds at most; with --device
+only those named. No PIN is entered, no message is read or sent, and a port that another program has open
+is left alone. At the end stands what to put into the configuration.
+
+Exit code 0: a modem answers. 1: none does.")]
+    List(ModemList),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ModemList {
+    /// Ask this port instead of all that are found; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub(super) device: Vec<PathBuf>,
+    /// Speed of the line in bit/s; modems on USB do not care
+    #[arg(long, value_name = "BAUD", default_value_t = 115_200)]
+    pub(super) baud: u32,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Subcommand, Debug)]
 pub(super) enum Sim {
     /// A scripted SMSC on a TCP port
     #[command(after_help = "Examples:
@@ -236,8 +271,10 @@ Every key with its default: config/sim/smsc.toml.")]
     #[command(after_help = "Examples:
   relais sim modem --link /tmp/modem-a
   relais sim modem --link /tmp/modem-a --script huawei.toml
+  relais sim modem --link /tmp/modem-a --ledger /tmp/modem-a.jsonl
 
 The first line of output is the link to open; then one line that counts what it sees.
+A line of the ledger is JSON: at, to, text, part, report, fate, reference, answered, error, pdu.
 
 A script is TOML; what it leaves out has a default, and a key that does not exist is an error:
   personality = \"huawei\"      # huawei, simcom, quectel, siemens
@@ -265,6 +302,9 @@ Every key with its default: config/sim/modem.toml.")]
         /// How it behaves, as TOML: family, latency, reports, faults
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,
+        /// Append a line here for every message that it is given to send, number and text whole
+        #[arg(long, value_name = "FILE")]
+        ledger: Option<PathBuf>,
     },
 }
 

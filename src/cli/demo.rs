@@ -1,7 +1,8 @@
-//! `relais demo`: the whole gateway at work, with a simulated carrier in the same process.
+//! `relais demo`: the whole gateway at work, with a simulated carrier and a simulated GSM modem in the
+//! same process.
 //!
-//! The messages go the way of any client's: over HTTP to the daemon, over TCP to the SMSC. What the
-//! account shows is read back from the API.
+//! The messages go the way of any client's: over HTTP to the daemon, over TCP to the SMSC, over a
+//! pseudo terminal to the modem. What the account shows is read back from the API.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::args::Demo;
-use super::client::Api;
+use super::client::{self, Api};
 use super::out::Paint;
 use super::serve::{self, Signals};
 use super::texts::{LONG_SAMPLE, Lang};
@@ -20,17 +21,20 @@ use super::{Failure, log, out, runtime};
 use crate::clock::{Clock, Random};
 use crate::config::{self, Log, LogFormat};
 use crate::daemon::{Daemon, Parts, Running};
+use crate::sim::modem::{self, ModemHandle, ModemScript};
 use crate::sim::smsc::{self, SmscHandle, SmscScript};
 
 /// How long a message may take to its final status before the demonstration is called a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at a message.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// How long the simulated carrier takes to answer, and to deliver: enough to see each status.
+/// How long carrier and modem take to answer, and to deliver: enough to see each status.
 const ANSWER_MS: u64 = 40;
 const DELIVERY_MS: u64 = 300;
 
+/// By the carrier, and by the modem: the configuration routes by the prefix.
 const TO: &str = "+33612345678";
+const TO_BY_MODEM: &str = "+33712345678";
 const WIDTH: usize = 76;
 
 /// Runs the demonstration, and goes on serving unless told otherwise.
@@ -59,10 +63,18 @@ pub(super) fn run(demo: &Demo, lang: Lang) -> Result<(), Failure> {
     })
 }
 
-/// The daemon, its carrier, and who tells about them.
+/// How a message leaves.
+#[derive(Clone, Copy)]
+enum Way {
+    Carrier,
+    Modem,
+}
+
+/// The daemon, its carrier, its modem, and who tells about them.
 struct Stage {
     running: Running,
     smsc: SmscHandle,
+    modem: ModemHandle,
     api: Api,
     clock: Clock,
     lang: Lang,
@@ -70,7 +82,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Starts carrier and daemon, and waits until they are bound.
+    /// Starts carrier, modem and daemon, and waits until the carrier is bound.
     async fn set(demo: &Demo, data_dir: &Path, lang: Lang) -> Result<Self, Failure> {
         let paint = Paint::for_stdout();
         let clock = Clock::system();
@@ -84,12 +96,23 @@ impl Stage {
         let port = listener.local_addr()?.port();
         let smsc = smsc::serve(listener, script, &clock, &Random::system())?;
 
+        let mut script = ModemScript {
+            link: data_dir.join("modem"),
+            send_ms: Some(ANSWER_MS),
+            ..ModemScript::default()
+        };
+        script.reports.delay_ms = DELIVERY_MS;
+        let modem = modem::serve(script, &clock, &Random::system())?;
+
         let text = format!(
             "data_dir = {:?}\n[http]\nlisten = \"{}\"\n[webhooks]\nallow = [\"127.0.0.1/32\"]\n\
              [smpp.demo]\nhost = \"127.0.0.1\"\nport = {port}\nsystem_id = \"demo\"\n\
-             password = \"demo\"\n",
+             password = \"demo\"\n[modem.sim]\ndevice = {:?}\n\
+             [operators.mobile]\nprefixes = [\"+337\"]\nroute = [\"sim\"]\n\
+             [operators.default]\nroute = [\"demo\"]\n",
             data_dir.display().to_string(),
             demo.listen,
+            modem.link().display().to_string(),
         );
         let config = config::parse(&text, "demo")?;
         let running = Daemon::start(config, Parts::system())
@@ -105,6 +128,7 @@ impl Stage {
         let stage = Self {
             running,
             smsc,
+            modem,
             api,
             clock,
             lang,
@@ -119,15 +143,43 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Sends both messages and follows them to their end.
+    /// Sends the messages and follows each to its end.
     async fn play(&self) -> Result<(), Failure> {
-        self.follow(&self.lang.demo_sample()).await?;
-        self.follow(LONG_SAMPLE).await
+        self.follow(Way::Carrier, &self.lang.demo_sample()).await?;
+        self.follow(Way::Carrier, LONG_SAMPLE).await?;
+        let at = self.modem_up().await?;
+        out::line("")?;
+        let mark = self.paint.green("✓");
+        self.step(&mark, 1, &self.lang.demo_modem_up(), at)?;
+        self.follow(Way::Modem, &self.lang.demo_sample_by_modem())
+            .await
     }
 
-    async fn follow(&self, text: &str) -> Result<(), Failure> {
+    /// Waits until the modem is set up and registered; how long that took from the start.
+    async fn modem_up(&self) -> Result<Duration, Failure> {
+        loop {
+            let channels = self.api.call(Method::GET, "/v1/channels", None).await?;
+            let up = client::list(&channels, "data")
+                .iter()
+                .any(|channel| channel["modem"].is_object() && word(channel, "status") == "up");
+            let took = self.clock.elapsed();
+            if up {
+                return Ok(took);
+            }
+            if took > PATIENCE {
+                return Err(Failure::Failed(self.lang.demo_late()));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn follow(&self, way: Way, text: &str) -> Result<(), Failure> {
         let began = self.clock.elapsed();
-        let body = json!({ "to": TO, "text": text, "class": "transactional" });
+        let to = match way {
+            Way::Carrier => TO,
+            Way::Modem => TO_BY_MODEM,
+        };
+        let body = json!({ "to": to, "text": text, "class": "transactional" });
         let message = self
             .api
             .call(Method::POST, "/v1/messages", Some(&body))
@@ -137,7 +189,7 @@ impl Stage {
         let alphabet = word(&message, "encoding").to_uppercase();
         out::line("")?;
         out::line(&format!(
-            "  {} {TO}  {}",
+            "  {} {to}  {}",
             self.paint.cyan("→"),
             self.paint
                 .dim(&format!("{alphabet}, {}", self.lang.parts(parts)))
@@ -156,12 +208,12 @@ impl Stage {
             if status != shown {
                 if status == "delivered" && shown == "pending" {
                     // Both happened between two looks: the steps are shown all the same.
-                    let what = self.lang.demo_submitted(parts);
+                    let what = self.submitted(way, parts);
                     self.status("sent", &json!({ "label": "Envoyé" }), &what, took)?;
                 }
                 let what = match status.as_str() {
-                    "sent" => self.lang.demo_submitted(parts),
-                    "delivered" => self.lang.demo_receipt(parts),
+                    "sent" => self.submitted(way, parts),
+                    "delivered" => self.received(way, parts),
                     _ => word(&message, "reason").to_owned(),
                 };
                 self.status(&status, &message, &what, took)?;
@@ -175,6 +227,20 @@ impl Stage {
                 return Err(Failure::Failed(self.lang.demo_late()));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn submitted(&self, way: Way, parts: u64) -> String {
+        match way {
+            Way::Carrier => self.lang.demo_submitted(parts),
+            Way::Modem => self.lang.demo_submitted_by_modem(parts),
+        }
+    }
+
+    fn received(&self, way: Way, parts: u64) -> String {
+        match way {
+            Way::Carrier => self.lang.demo_receipt(parts),
+            Way::Modem => self.lang.demo_report(parts),
         }
     }
 
@@ -233,6 +299,10 @@ impl Stage {
              -H 'Content-Type: application/json' -d '{{\"to\":\"{TO}\",\"text\":\"Bonjour\"}}'"
         ))?;
         out::line("")?;
+        let ways = self
+            .lang
+            .demo_ways(&self.modem.link().display().to_string());
+        out::line(&format!("  {}", self.paint.dim(&ways)))?;
         out::line(&format!("  {}", self.paint.dim(&self.lang.demo_stop())))?;
         Ok(())
     }
@@ -240,6 +310,7 @@ impl Stage {
     async fn clear(self, signals: Signals) {
         serve::stop(self.running, signals).await;
         self.smsc.shutdown().await;
+        self.modem.shutdown().await;
     }
 }
 

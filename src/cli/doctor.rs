@@ -1,5 +1,6 @@
 //! `relais doctor`: what somebody needs to know when nothing works. It looks at the configuration,
-//! the disk, the listen address and each carrier, one line a finding, with what to do about it.
+//! the disk, the listen address, each carrier and each modem, one line a finding, with what to do
+//! about it.
 //!
 //! It changes nothing: no store is opened, no folder made (of the data folder only the lock is
 //! taken, for as long as it lasts), and where a daemon runs already nothing
@@ -27,6 +28,8 @@ use crate::channel::smpp::trial::{self, TrialError};
 use crate::clock::Clock;
 use crate::config::{self, Backend, Config, Durability, SmppAccount};
 use crate::daemon;
+
+mod modem;
 
 /// An fsync that takes longer is worth a word: every acceptance waits for one.
 const SLOW_SYNC: Duration = Duration::from_millis(50);
@@ -118,7 +121,7 @@ impl Doctor {
         let runs = matches!(lock, Err(daemon::StartError::Locked(_)));
         self.disk(config, &clock)?;
         self.listen(config.http.listen, runs).await?;
-        if config.smpp.is_empty() {
+        if config.smpp.is_empty() && config.modems.is_empty() {
             return self.warning(&self.lang.doctor_no_accounts());
         }
         if runs {
@@ -127,6 +130,9 @@ impl Doctor {
         }
         for account in &config.smpp {
             self.account(account, &clock).await?;
+        }
+        for modem in &config.modems {
+            self.modem(modem, &config.data_dir).await?;
         }
         Ok(())
     }
@@ -201,6 +207,7 @@ impl Doctor {
         let mut rules: Vec<(&str, &str)> = Vec::new();
         for channel in client::list(&channels, "data") {
             self.channel(channel)?;
+            self.modem_of_daemon(channel)?;
             let rule = (
                 client::text(channel, "account"),
                 client::text(channel, "receipt_ids"),

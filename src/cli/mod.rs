@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{Config, ConfigErrors};
-use args::{Cli, Command, ConfigFile, Sim};
+use args::{Cli, Command, ConfigFile, Modem, Sim};
 use texts::Lang;
 
 mod args;
@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod log;
 mod maintain;
+mod modem;
 mod out;
 mod serve;
 mod sim;
@@ -80,8 +81,13 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Send(send) => client::send(&send, lang),
         Command::Status(status) => client::status(&status, lang),
         Command::Key(key) => client::key(&key, lang),
+        Command::Modem(Modem::List(list)) => modem::list(&list, lang),
         Command::Sim(Sim::Smsc { listen, script }) => sim::smsc(listen, script.as_deref(), lang),
-        Command::Sim(Sim::Modem { link, script }) => sim::modem(link, script.as_deref(), lang),
+        Command::Sim(Sim::Modem {
+            link,
+            script,
+            ledger,
+        }) => sim::modem(link, script.as_deref(), ledger.as_deref(), lang),
         Command::Fsck(store) => maintain::fsck(&store, lang),
         Command::Compact(store) => maintain::compact(&store, lang),
     }

@@ -1,6 +1,7 @@
 //! `relais sim smsc` and `relais sim modem`: the simulators as processes of their own.
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::texts::Lang;
 use super::{Failure, log, out, runtime};
 use crate::clock::{Clock, Random};
 use crate::config::{Log, LogFormat};
-use crate::sim::modem::{self, ModemScript};
+use crate::sim::modem::{self, ModemHandle, ModemScript};
 use crate::sim::smsc::{self, SmscScript};
 
 /// Between two lines of the ledger.
@@ -56,10 +57,12 @@ pub(super) fn smsc(
     })
 }
 
-/// Runs the modem until SIGTERM or SIGINT. The first line of output names its link.
+/// Runs the modem until SIGTERM or SIGINT. The first line of output names its link; `ledger` gets a
+/// line of JSON for each message that it is given to send.
 pub(super) fn modem(
     link: Option<PathBuf>,
     script: Option<&Path>,
+    ledger: Option<&Path>,
     lang: Lang,
 ) -> Result<(), Failure> {
     let mut script = match script {
@@ -69,6 +72,7 @@ pub(super) fn modem(
     if let Some(link) = link {
         script.link = link;
     }
+    let ledger = ledger.map(append).transpose()?;
     quietly();
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
@@ -78,6 +82,7 @@ pub(super) fn modem(
         out::line(&lang.sim_modem_is_at(&at))?;
         tokio::select! {
             () = signals.until_stop(None) => {}
+            result = note(ledger, &modem) => result?,
             result = count(|| modem.ledger(|ledger| format!(
                 "plugged {}  commands {}  sent {}  handed over {}  held {}",
                 u8::from(ledger.plugged),
@@ -104,6 +109,31 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let wrong = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+fn append(path: &Path) -> Result<File, Failure> {
+    let file = File::options().create(true).append(true).open(path);
+    file.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
+}
+
+/// Appends every message that the modem is given to the file, at once, as a line each.
+async fn note(file: Option<File>, modem: &ModemHandle) -> Result<(), Failure> {
+    let Some(mut file) = file else {
+        return std::future::pending().await;
+    };
+    let mut noted = 0;
+    loop {
+        modem
+            .wait_for(|ledger| ledger.submitted_total > noted)
+            .await;
+        let (total, lines) = modem.ledger(|ledger| {
+            let new = ledger.submitted_after(noted);
+            let lines: String = new.map(|entry| format!("{}\n", entry.json())).collect();
+            (ledger.submitted_total, lines)
+        });
+        file.write_all(lines.as_bytes())?;
+        noted = total;
+    }
 }
 
 /// Writes what the ledger counts: over itself on a terminal, a line at every change elsewhere.

@@ -16,6 +16,9 @@ pub(super) enum Lang {
 use Lang::{En, Fr};
 
 mod doctor;
+mod modem;
+
+pub(super) use modem::SimFinding;
 
 impl Lang {
     /// The language that the environment asks for: the first of `LC_ALL`, `LC_MESSAGES` and `LANG`
@@ -173,8 +176,8 @@ impl Lang {
 
     pub(super) fn demo_title(self) -> String {
         self.pick(
-            "Relais : démonstration avec un opérateur simulé",
-            "Relais: a demonstration with a simulated carrier",
+            "Relais : démonstration avec un opérateur et un modem simulés",
+            "Relais: a demonstration with a simulated carrier and a simulated modem",
         )
     }
 
@@ -203,6 +206,38 @@ impl Lang {
         match self {
             Fr => format!("accusé × {parts} : sur le téléphone"),
             En => format!("receipt × {parts}: on the handset"),
+        }
+    }
+
+    pub(super) fn demo_modem_up(self) -> String {
+        self.pick(
+            "modem GSM réglé, SIM inscrite au réseau",
+            "GSM modem set up, its SIM registered",
+        )
+    }
+
+    pub(super) fn demo_submitted_by_modem(self, parts: u64) -> String {
+        match self {
+            Fr => format!("AT+CMGS × {parts} : le réseau a tout pris"),
+            En => format!("AT+CMGS × {parts}: the network took it all"),
+        }
+    }
+
+    pub(super) fn demo_report(self, parts: u64) -> String {
+        match self {
+            Fr => format!("+CDS × {parts} : sur le téléphone"),
+            En => format!("+CDS × {parts}: on the handset"),
+        }
+    }
+
+    pub(super) fn demo_sample_by_modem(self) -> String {
+        self.pick("Et maintenant par une clé USB !", "And now by a USB stick!")
+    }
+
+    pub(super) fn demo_ways(self, link: &str) -> String {
+        match self {
+            Fr => format!("+336… part par l'opérateur, +337… par le modem ({link})."),
+            En => format!("+336… leaves by the carrier, +337… by the modem ({link})."),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Backend, Config, Durability, LogFormat, SmppAccount, duration};
+use super::{Backend, Config, Durability, LogFormat, ModemAccount, SmppAccount, duration};
 use crate::domain::inbound::InboundRules;
 use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::rate::Rate;
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
 use crate::domain::wire::SourceNumbering;
@@ -81,11 +82,22 @@ impl Config {
             writeln!(out)?;
             write_account(out, account)?;
         }
+        for modem in &self.modems {
+            writeln!(out)?;
+            write_modem(out, modem)?;
+        }
         for operator in &self.policy.operators {
             writeln!(out)?;
             write_operator(out, operator)?;
         }
         Ok(())
+    }
+}
+
+fn rate(rate: Rate) -> String {
+    match rate.interval() {
+        None => "no limit".to_owned(),
+        Some(_) => rate.to_string().replace('/', " parts/"),
     }
 }
 
@@ -114,11 +126,7 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         account.bind.as_str(),
         account.window
     )?;
-    let rate = match account.rate {
-        0 => "no limit".to_owned(),
-        rate => format!("{rate} parts/s"),
-    };
-    writeln!(out, "  rate        {rate}")?;
+    writeln!(out, "  rate        {}", rate(account.rate))?;
     writeln!(
         out,
         "  timing      answer {}, enquire_link {}, reconnect {}..{}",
@@ -189,6 +197,58 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn write_modem(out: &mut String, modem: &ModemAccount) -> std::fmt::Result {
+    writeln!(out, "modem {}", modem.name)?;
+    writeln!(
+        out,
+        "  device      {}, {} bit/s",
+        modem.device.display(),
+        modem.baud
+    )?;
+    let pin = if modem.pin.is_some() {
+        "PIN ****"
+    } else {
+        "no PIN"
+    };
+    let centre = modem.service_centre.as_ref().map_or_else(
+        || "its own SMSC address".to_owned(),
+        |number| format!("SMSC {number}"),
+    );
+    writeln!(out, "  SIM         {pin}, {centre}")?;
+    writeln!(out, "  rate        {}", rate(modem.rate))?;
+    let limit = |limit: Option<u32>| limit.map_or("any number of".to_owned(), |n| n.to_string());
+    writeln!(
+        out,
+        "  budget      {} messages in 24h, {} recipients in 30d",
+        limit(modem.rules.daily_limit),
+        limit(modem.rules.recipients_30d)
+    )?;
+    writeln!(
+        out,
+        "  timing      answer {}, rest {}, sweep {}, check {}, reopen {}..{}",
+        duration::write(modem.submit_timeout),
+        duration::write(modem.rest),
+        duration::write(modem.sweep),
+        duration::write(modem.check),
+        duration::write(modem.reopen.0),
+        duration::write(modem.reopen.1)
+    )?;
+    writeln!(
+        out,
+        "  in doubt    rests {}, for a status report to settle it",
+        duration::write(modem.rules.in_doubt_grace)
+    )?;
+    if let Some(code) = &modem.ussd_balance {
+        let every = duration::write(modem.ussd_every);
+        writeln!(out, "  balance     {code} every {every}")?;
+    }
+    if !modem.power_command.is_empty() {
+        let command = modem.power_command.join(" ");
+        writeln!(out, "  power       {command} {}", modem.device.display())?;
+    }
+    writeln!(out, "  inbound     to tenant {}", modem.tenant)
 }
 
 fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {

@@ -1,8 +1,8 @@
 //! The configuration: a TOML file, read whole and validated whole, made into plain data and a
 //! [`Policy`].
 //!
-//! `raw` walks the file and keeps every mistake with its line; `smpp` and `operators` read the two
-//! kinds of named tables; `effective` writes what is in force, defaults included. Nothing here
+//! `raw` walks the file and keeps every mistake with its line; `smpp`, `modem` and `operators` read
+//! the kinds of named tables; `effective` writes what is in force, defaults included. Nothing here
 //! starts, connects or writes anything, so that `check` can be run on a live machine.
 
 use std::fmt;
@@ -19,12 +19,15 @@ use raw::{Reader, Section};
 pub mod duration;
 mod effective;
 mod inbound;
+mod modem;
 mod operators;
 mod raw;
+mod sims;
 mod smpp;
 #[cfg(test)]
 mod tests;
 
+pub use modem::ModemAccount;
 pub use smpp::{Bind, SmppAccount, Tls};
 
 /// Where the daemon looks when no file is named.
@@ -48,6 +51,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// Carrier accounts, in the order of the file.
     pub smpp: Vec<SmppAccount>,
+    /// GSM modems, in the order of the file.
+    pub modems: Vec<ModemAccount>,
     /// The rules of sending; limits and webhook networks included.
     pub policy: Policy,
     /// What is logged and how.
@@ -204,15 +209,9 @@ fn parse_in(
 
 fn holds_a_secret(line: &str) -> bool {
     line.split_once('=').is_some_and(|(key, value)| {
-        key.trim() == "password" && !value.trim_start().starts_with("\"${")
+        matches!(key.trim(), "password" | "pin") && !value.trim_start().starts_with("\"${")
     })
 }
-
-/// Keys of later versions, each with what to say about it.
-const LATER: [(&str, &str); 1] = [(
-    "modem",
-    "GSM modems are not in this version; remove the [modem.…] tables and their names from routes",
-)];
 
 fn read(mut reader: Reader<'_>) -> Result<Config, ConfigErrors> {
     let config = everything(&mut reader);
@@ -228,12 +227,6 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     if !reader.is_clean() {
         // What is not TOML was cut short: its keys would be complained about for nothing.
         return None;
-    }
-    for (key, advice) in LATER {
-        if root.has(key) {
-            let line = reader.table(&mut root, key).line;
-            reader.error(line, key, advice);
-        }
     }
     let data_dir = reader.take(&mut root, "data_dir", |v| v.text());
     let data_dir = data_dir.map_or_else(
@@ -264,22 +257,14 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     });
     reader.close(delivery);
 
-    let sections = reader.named_tables(&mut root, "smpp");
-    let names: Vec<Account> = sections
-        .iter()
-        .map(|(name, _)| name.as_str().into())
-        .collect();
-    if names.is_empty() {
-        reader.error(
-            0,
-            "smpp",
-            "there is no carrier account; add a table [smpp.NAME] with host, port, system_id and password",
-        );
-    }
-    let smpp: Vec<_> = sections
+    let carriers = reader.named_tables(&mut root, "smpp");
+    let sims = reader.named_tables(&mut root, "modem");
+    let names = names(reader, &carriers, &sims);
+    let smpp: Vec<_> = carriers
         .into_iter()
         .filter_map(|(name, section)| smpp::read(reader, &name, section))
         .collect();
+    let modems = modem::read_all(reader, sims);
     let operators = operators::read(reader, &mut root, &names);
     reader.close(root);
 
@@ -287,24 +272,37 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
     policy.webhook_allow = webhook_allow;
+    let of_modems = modems.iter().map(|modem| (&modem.name, &modem.tenant));
     inbound.tenants = smpp
         .iter()
-        .map(|account| (account.name.clone(), account.tenant.clone()))
+        .map(|account| (&account.name, &account.tenant))
+        .chain(of_modems)
+        .map(|(name, tenant)| (name.clone(), tenant.clone()))
         .collect();
     policy.inbound = inbound;
+    let of_modems = modems.iter().map(|modem| (modem.name.clone(), modem.rate));
     policy.rates = smpp
         .iter()
         .map(|account| (account.name.clone(), account.rate))
+        .chain(of_modems)
         .collect();
+    // A modem sends what any SMSC reads: its texts follow the defaults.
     policy.text_rules = smpp
         .iter()
         .map(|account| (account.name.clone(), account.text))
+        .collect();
+    policy.modems = modems
+        .iter()
+        .map(|modem| (modem.name.clone(), modem.rules))
         .collect();
     if let Some(grace) = receipt_grace {
         policy.receipt_grace = grace.value;
     }
     if let Some(grace) = in_doubt_grace {
         policy.in_doubt_grace = grace.value;
+    }
+    if let Some(problem) = sims::warning(&policy) {
+        reader.warn(0, "operators", problem);
     }
     Some(Config {
         data_dir,
@@ -313,10 +311,40 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         http,
         store,
         smpp,
+        modems,
         policy,
         log,
         warnings: Vec::new(),
     })
+}
+
+/// What routes may name, carriers first; carriers and modems share their names.
+fn names(
+    reader: &mut Reader<'_>,
+    carriers: &[(String, Section<'_>)],
+    modems: &[(String, Section<'_>)],
+) -> Vec<Account> {
+    if carriers.is_empty() && modems.is_empty() {
+        reader.error(
+            0,
+            "",
+            "there is neither a carrier account nor a modem; add a table [smpp.NAME] with host, port, \
+             system_id and password, or a table [modem.NAME] with device",
+        );
+    }
+    let named = |(name, _): &(String, _)| Account::from(name.as_str());
+    let mut names: Vec<_> = carriers.iter().map(named).collect();
+    for (name, section) in modems {
+        if carriers.iter().any(|(carrier, _)| carrier == name) {
+            let problem = format!(
+                "there is [smpp.{name}] already; routes and metrics need one name for each"
+            );
+            reader.error(section.line, &section.path, problem);
+        } else {
+            names.push(name.as_str().into());
+        }
+    }
+    names
 }
 
 fn country(text: &str) -> Result<String, String> {

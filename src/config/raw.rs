@@ -15,6 +15,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::duration;
 use super::{ConfigError, ConfigErrors};
+use crate::domain::id::Tenant;
+use crate::domain::rate::Rate;
 
 /// Where `${NAME}` is looked up: the environment, or a test's own.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -441,6 +443,17 @@ impl Value<'_, '_> {
             .ok_or_else(|| format!("{} is outside {least} to {most}", integer.as_str()))
     }
 
+    /// A pace: parts per second as a whole number, or a text such as `6/min`.
+    pub(super) fn rate(&self) -> Result<Rate, String> {
+        if matches!(self.value, DeValue::Integer(_)) {
+            return self.integer(0..=Rate::MOST).map(Rate::per_second);
+        }
+        let text = self.text()?;
+        Rate::parse(&text).ok_or_else(|| {
+            format!("{text:?} is no rate; write it like 100, \"100/s\", \"6/min\" or \"300/h\"")
+        })
+    }
+
     /// True or false.
     pub(super) fn boolean(&self) -> Result<bool, String> {
         self.value
@@ -481,6 +494,12 @@ impl Value<'_, '_> {
             ));
         }
         self.text()
+    }
+
+    /// The name of a tenant.
+    pub(super) fn tenant(&self) -> Result<Tenant, String> {
+        let name = self.text()?;
+        Tenant::named(&name).ok_or_else(|| format!("{name:?} is no tenant: {}", Tenant::RULE))
     }
 
     /// One of a few words.

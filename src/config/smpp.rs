@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::raw::{Reader, Section, Value};
 use crate::domain::id::{Account, Tenant};
+use crate::domain::rate::Rate;
 use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
 use crate::domain::text::{DefaultAlphabet, TextRules};
@@ -45,8 +46,8 @@ pub struct SmppAccount {
     pub enquire_link: Duration,
     /// Shortest and longest wait between two attempts to connect.
     pub reconnect: (Duration, Duration),
-    /// Parts per second over the account; 0 is no limit.
-    pub rate: u32,
+    /// Pace of the account, in parts.
+    pub rate: Rate,
     /// `system_type`, at most 12 characters (SMPP 3.4 §5.2.3).
     pub system_type: String,
     /// `service_type`, at most 5 characters (SMPP 3.4 §5.2.11).
@@ -169,7 +170,7 @@ pub(super) fn read<'a>(
     let response_timeout = reader.take(s, "response_timeout", |v| v.duration(TENTH..=HOUR));
     let enquire_link = reader.take(s, "enquire_link", |v| v.duration(TENTH..=HOUR));
     let reconnect = reader.take(s, "reconnect", |v| v.duration_range(MILLISECOND..=HOUR));
-    let rate = reader.take(s, "rate", |v| v.integer(0..=100_000_u32));
+    let rate = reader.take(s, "rate", |v| v.rate());
     let tls = tls::read(reader, s);
     if tls.is_none()
         && let Some(host) = host.as_ref().filter(|host| !is_loopback(&host.value))
@@ -191,10 +192,7 @@ pub(super) fn read<'a>(
     let dest_ton = reader.take(s, "dest_ton", |v| v.integer(0..=6_u8));
     let dest_npi = reader.take(s, "dest_npi", |v| v.integer(0..=18_u8));
     let data_coding_gsm = reader.take(s, "data_coding_gsm", |v| v.integer(0..=u8::MAX));
-    let tenant = reader.take(s, "tenant", |v| {
-        let name = v.text()?;
-        Tenant::named(&name).ok_or_else(|| format!("{name:?} is no tenant: {}", Tenant::RULE))
-    });
+    let tenant = reader.take(s, "tenant", |v| v.tenant());
     let wire = wire::read(reader, s, bind.as_ref().map(|bind| bind.value));
     let alphabet = reader.take(s, "alphabet", |v| v.word(&ALPHABETS));
     let latin1 = reader.take(s, "latin1", |v| v.boolean());
@@ -218,7 +216,7 @@ pub(super) fn read<'a>(
         reconnect: reconnect.map_or((Duration::from_secs(1), Duration::from_secs(15)), |t| {
             t.value
         }),
-        rate: rate.map_or(0, |rate| rate.value),
+        rate: rate.map_or(Rate::NONE, |rate| rate.value),
         system_type: system_type.map_or_else(String::new, |text| text.value),
         service_type: service_type.map_or_else(String::new, |text| text.value),
         sender: sender.map(|sender| sender.value),

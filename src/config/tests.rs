@@ -7,6 +7,7 @@ use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
 mod inbound;
+mod modem;
 
 const REFERENCE: &str = include_str!("../../config/relais.toml");
 const MINIMAL: &str = include_str!("../../config/examples/minimal.toml");
@@ -62,6 +63,10 @@ fn every_mistake_is_told_with_its_line_and_key() {
         (
             account("rate = -1\n"),
             "r.toml:5: smpp.a.rate: -1 is outside 0 to 100000",
+        ),
+        (
+            account("rate = \"6/day\"\n"),
+            "r.toml:5: smpp.a.rate: \"6/day\" is no rate; write it like 100, \"100/s\", \"6/min\" or \"300/h\"",
         ),
         (
             account("bind = \"receiver\"\n"),
@@ -212,7 +217,7 @@ fn every_mistake_is_told_with_its_line_and_key() {
         ),
         (
             "timezone = \"Europe/Paris\"\n".to_owned(),
-            "r.toml: smpp: there is no carrier account; add a table [smpp.NAME] with host, port, system_id and password",
+            "r.toml: there is neither a carrier account nor a modem; add a table [smpp.NAME] with host, port, system_id and password, or a table [modem.NAME] with device",
         ),
         (
             format!("timezone = \"Europe/Pari\"\n{ACCOUNT}"),
@@ -245,10 +250,6 @@ fn every_mistake_is_told_with_its_line_and_key() {
         (
             account("[webhooks]\nallow = [\"127.0.0.1\"]\n"),
             "r.toml:6: webhooks.allow[0]: \"127.0.0.1\" is no network, like \"10.0.0.0/8\" or \"127.0.0.1/32\"",
-        ),
-        (
-            account("[modem.sim1]\npin = \"0000\"\n"),
-            "r.toml:5: modem: GSM modems are not in this version; remove the [modem.…] tables and their names from routes",
         ),
         (
             account("[operators.default]\nroute = []\n"),
@@ -417,7 +418,7 @@ fn the_examples_are_valid_and_mean_what_they_say() {
     let config = read_text(TOWN_HALL).unwrap();
     assert_eq!(config.policy.operators.len(), 3);
     assert_eq!(config.smpp[1].bind, Bind::TransmitterReceiver);
-    assert_eq!(config.policy.rates.get(&"sfr".into()), Some(&20));
+    assert_eq!(config.policy.rates.get(&"sfr".into()), Some(&20.into()));
     assert_eq!(config.warnings, []);
 }
 
@@ -471,6 +472,7 @@ fn the_defaults_that_the_reference_shows_are_the_defaults() {
                     .is_some_and(|(name, _)| !name.contains(' '))
                     && !key.contains("# default:")
                     && !key.starts_with("password_file")
+                    && !key.starts_with("pin_file")
             });
             format!("{}\n", is_key.unwrap_or(line))
         })

@@ -1,5 +1,7 @@
 //! The transition function: the only place where a message changes.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use super::event::{Event, Rejection, Sending};
@@ -217,6 +219,7 @@ impl Message {
         policy: &Policy,
         now: Timestamp,
     ) -> Result<(), Refused> {
+        let late = self.holder(by).is_err();
         let attempt = self
             .attempts
             .get_mut(usize::from(by.attempt))
@@ -239,6 +242,10 @@ impl Message {
             segment.references.push(reference.to_owned());
         }
         segment.progress = Progress::Accepted;
+        if late {
+            // It settles the doubt about its own submission, and about no other one.
+            segment.doubts = segment.doubts.saturating_sub(1);
+        }
         let complete = attempt
             .segments
             .iter()
@@ -398,10 +405,15 @@ impl Message {
             OnDoubt::Resend => {
                 let retry = &policy.operator(&self.lane.operator).retry;
                 let longer = DOUBT_GROWTH.saturating_pow(self.tries.saturating_sub(1));
-                let rest = policy.in_doubt_grace.saturating_mul(longer);
+                let account = self.attempts.last().map(|last| &last.account);
+                let modem = account.and_then(|account| policy.modems.get(account));
+                let grace = modem.map_or(policy.in_doubt_grace, |rules| rules.in_doubt_grace);
+                let rest = grace.saturating_mul(longer);
+                // What a SIM has sent a status report may settle, if it is given the time.
+                let least = modem.map_or(Duration::ZERO, |rules| rules.in_doubt_grace);
                 retry
                     .wait_after(self.tries.max(1), self.id)
-                    .map(|wait| wait.min(rest))
+                    .map(|wait| wait.min(rest).max(least))
             }
         };
         self.state = match wait {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::id::{Account, BatchId, Lane, MessageId};
 use super::message::{Class, Happening, Lease, Message, State, WaitReason, What};
 use super::msisdn::Msisdn;
-use super::policy::{Limits, OnDoubt, Operator, Policy};
+use super::policy::{Limits, ModemRules, OnDoubt, Operator, Policy};
 use super::receipt::{Receipt, ReceiptState};
 use super::time::Timestamp;
 use crate::pdu::segment::plan;
@@ -19,7 +19,8 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
     START + Duration::from_secs(seconds)
 }
 
-/// Operator `orange` (two accounts) sends again after a doubt, `careful` never does.
+/// Operator `orange` (two accounts) sends again after a doubt, `careful` never does. Accounts `m` and
+/// `n` are modems.
 pub(crate) fn policy() -> Policy {
     let orange = Operator {
         prefixes: vec!["336".to_owned()],
@@ -30,7 +31,10 @@ pub(crate) fn policy() -> Policy {
         ..Operator::named("careful", vec![vec!["a".into()]])
     };
     let default = Operator::named("default", vec![vec!["a".into()]]);
-    Policy::new(default, vec![orange, careful], "FR", Limits::default())
+    let mut policy = Policy::new(default, vec![orange, careful], "FR", Limits::default());
+    let modems = ["m", "n"].map(|name| (name.into(), ModemRules::default()));
+    policy.modems.extend(modems);
+    policy
 }
 
 /// An operator's lane.

@@ -35,6 +35,7 @@ pub mod message;
 pub mod msisdn;
 pub mod optout;
 pub mod policy;
+pub mod rate;
 pub mod receipt;
 pub mod refusal;
 pub mod retry;

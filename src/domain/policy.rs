@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Account, OperatorName};
 use super::inbound::InboundRules;
 use super::msisdn::Msisdn;
+use super::rate::Rate;
 use super::retry::RetrySchedule;
 use super::text::TextRules;
 
@@ -27,8 +28,8 @@ pub struct Policy {
     pub receipt_grace: Duration,
     /// How long a doubtful submission rests before it is sent again.
     pub in_doubt_grace: Duration,
-    /// Pace of each account, in parts per second; none or 0 means no limit.
-    pub rates: HashMap<Account, u32>,
+    /// Pace of each account; none means no limit.
+    pub rates: HashMap<Account, Rate>,
     /// How texts travel over each account; none means the defaults.
     pub text_rules: HashMap<Account, TextRules>,
     /// The accounts that are GSM modems, and the rules of each.
@@ -181,10 +182,36 @@ impl Policy {
             .unwrap_or(&self.operators[0])
     }
 
+    /// True if an account is a GSM modem.
+    #[must_use]
+    pub fn is_modem(&self, account: &Account) -> bool {
+        self.modems.contains_key(account)
+    }
+
+    /// True if nothing but modems sends for an operator.
+    #[must_use]
+    pub fn is_by_modem(&self, operator: &Operator) -> bool {
+        let mut accounts = operator.route.iter().flatten().peekable();
+        accounts.peek().is_some() && accounts.all(|account| self.is_modem(account))
+    }
+
+    /// The pace of an account.
+    #[must_use]
+    pub fn rate_of(&self, account: &Account) -> Rate {
+        self.rates.get(account).copied().unwrap_or_default()
+    }
+
     /// How texts travel over an account.
     #[must_use]
     pub fn text_rules_of(&self, account: &Account) -> TextRules {
         self.text_rules.get(account).copied().unwrap_or_default()
+    }
+
+    /// The first account of an operator's route that is a modem.
+    #[must_use]
+    pub fn first_modem<'a>(&self, operator: &'a Operator) -> Option<&'a Account> {
+        let mut accounts = operator.route.iter().flatten();
+        accounts.find(|account| self.modems.contains_key(*account))
     }
 
     /// The rules that a text for this operator is planned by: those of the first account of its

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sim;
 use super::time::Timestamp;
 
 /// What is known of one segment. It only climbs: receipts are merged by taking the maximum, so
@@ -272,12 +273,15 @@ pub fn canonical_reference(id: &str) -> String {
 
 /// Every canonical form under which the id of a receipt may have been answered, with the writing that
 /// it would show, the likeliest first: as it is, the decimal of its hexadecimal value, the hexadecimal
-/// of its decimal value.
+/// of its decimal value. What a SIM has made is written in one way.
 ///
 /// `Same` stands for `Folded` too, because canonical forms do not tell these two apart.
 #[must_use]
 pub fn answered_forms(id: &str) -> Vec<(IdWriting, String)> {
     let canonical = canonical_reference(id);
+    if sim::is_reference(&canonical) {
+        return vec![(IdWriting::Same, canonical)];
+    }
     let mut forms = Vec::with_capacity(3);
     if let Ok(value) = u128::from_str_radix(&canonical, 16)
         && canonical.len() <= 32
@@ -334,6 +338,16 @@ mod tests {
             );
         }
         assert_eq!(canonical_reference("000"), "0");
+    }
+
+    #[test]
+    fn what_a_sim_has_made_is_written_in_one_way() {
+        let made = "sim:e9288588a056:612345678:17";
+        assert_eq!(
+            answered_forms(made),
+            [(IdWriting::Same, made.to_owned())],
+            "no number base is tried on it"
+        );
     }
 
     #[test]

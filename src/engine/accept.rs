@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use crate::domain::id::{BatchId, Lane, MessageId, Tenant};
+use crate::domain::id::{Account, BatchId, Lane, MessageId, Tenant};
 use crate::domain::message::{Class, Happening, Message, State, WaitReason, What};
 use crate::domain::msisdn::{self, Msisdn};
 use crate::domain::policy::{OnDoubt, Operator, Policy};
@@ -266,6 +266,13 @@ fn check(mut draft: Draft, policy: &Policy, now: Timestamp) -> Result<Checked, V
     let rules = policy.first_text_rules(operator);
     let prepared = check_text(&mut draft, policy, &rules, &mut errors);
     check_labels(&draft, &mut errors);
+    // Whose route it would go is known only with the number.
+    if draft.class == Class::Commercial
+        && to.is_some()
+        && let Some(modem) = policy.first_modem(operator)
+    {
+        errors.push(commercial_on_modem(operator, modem));
+    }
     if draft.send_at.is_some_and(|at| at > now + SEND_AT_MAX) {
         errors.push(FieldError::new(
             "/send_at",
@@ -392,6 +399,21 @@ fn check_text(
         ));
     }
     (errors.len() == before).then_some(prepared)
+}
+
+/// Marketing never leaves over the SIM of a modem, not even as a later step of its route.
+fn commercial_on_modem(operator: &Operator, modem: &Account) -> FieldError {
+    FieldError::new(
+        "/class",
+        "commercial_on_modem",
+        format!(
+            "the route of operator {} has the modem {modem}, and marketing may not leave over a SIM: \
+             in France numbers in 06 and 07 are for people (Arcep decision 2018-0881), marketing \
+             over them is prohibited since 2019-08-01, and CPCE art. L34-5 asks for consent besides; \
+             use a route without modems",
+            operator.name
+        ),
+    )
 }
 
 fn check_labels(draft: &Draft, errors: &mut Vec<FieldError>) {

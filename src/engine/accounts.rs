@@ -16,6 +16,7 @@ use crate::channel::limiter::Pacer;
 use crate::channel::{ChannelHandle, ChannelStatus};
 use crate::clock::Clock;
 use crate::domain::id::{Account, ChannelId, MessageId};
+use crate::domain::rate::Rate;
 use crate::domain::time::Timestamp;
 use crate::store::Pause;
 
@@ -42,6 +43,23 @@ pub(super) struct Shut {
 }
 
 impl Shut {
+    /// Shut for this reason, without hope that it passes in a moment.
+    pub(super) const fn without_hope(why: &'static str, until: Option<Timestamp>) -> Self {
+        Self {
+            why,
+            until,
+            since: None,
+        }
+    }
+
+    /// The same without hope that it passes in a moment.
+    pub(super) const fn hopeless(self) -> Self {
+        Self {
+            since: None,
+            ..self
+        }
+    }
+
     /// When the next step of a route takes over, if it has been shut for `after` then.
     pub(super) fn given_up_at(&self, after: Duration) -> Timestamp {
         self.since
@@ -85,8 +103,8 @@ pub struct AccountView {
 
 #[derive(Debug, Default)]
 struct Line {
-    /// Parts per second by the configuration; 0: no limit.
-    configured: u32,
+    /// The pace of the configuration.
+    configured: Rate,
     /// Keeps that rate, once there is one.
     pacer: Option<Pacer>,
     /// Keeps what the carrier's wishes leave of it.
@@ -197,7 +215,7 @@ impl Accounts {
     ///
     /// # Errors
     /// How long to wait before asking again.
-    pub(super) fn pay(&self, account: &Account, configured: u32) -> Result<(), Duration> {
+    pub(super) fn pay(&self, account: &Account, configured: Rate) -> Result<(), Duration> {
         let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
         let paid = self.with(account, |line| {
             line.configure(configured, &self.clock);
@@ -314,7 +332,7 @@ impl Accounts {
     }
 
     /// What operators see of an account, whose rate is `configured`.
-    pub(super) fn view(&self, account: &Account, configured: u32) -> AccountView {
+    pub(super) fn view(&self, account: &Account, configured: Rate) -> AccountView {
         let now = self.clock.now();
         let view = self.with(account, |line| {
             line.configure(configured, &self.clock);
@@ -372,16 +390,16 @@ impl Line {
     }
 
     /// The configured rate may change while the process runs.
-    fn configure(&mut self, rate: u32, clock: &Clock) {
+    fn configure(&mut self, rate: Rate, clock: &Clock) {
         if rate != self.configured {
             self.configured = rate;
-            self.pacer = (rate > 0).then(|| Pacer::new(rate, clock));
+            self.pacer = rate.interval().map(|_| Pacer::new(rate, clock));
         }
     }
 
     /// Parts per second by the configuration; `None`: no limit.
     fn configured(&self) -> Option<f64> {
-        (self.configured > 0).then(|| f64::from(self.configured))
+        self.configured.parts_per_second()
     }
 
     /// Pays for one part by the configured pace, and by the slower one that the carrier wishes.

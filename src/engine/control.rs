@@ -6,6 +6,7 @@
 
 use super::Engine;
 use super::accounts::AccountView;
+use super::budget::BudgetView;
 use crate::channel::{ChannelHandle, ChannelStatus, Peer};
 use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
@@ -36,6 +37,8 @@ pub struct ChannelView {
     pub receipt_ids: Option<IdWriting>,
     /// What is known of its account now.
     pub state: AccountView,
+    /// How far the SIM is used, where it is a modem.
+    pub budget: Option<BudgetView>,
 }
 
 impl Engine {
@@ -117,8 +120,9 @@ impl Engine {
     }
 
     fn look(&self, handle: &ChannelHandle) -> ChannelView {
-        let configured = self.rules().rates.get(&handle.account).copied();
-        let state = self.accounts.view(&handle.account, configured.unwrap_or(0));
+        let (rules, now) = (self.rules(), self.clock.now());
+        let configured = rules.rate_of(&handle.account);
+        let state = self.accounts.view(&handle.account, configured);
         let (since, paused_at) = self.accounts.bind(handle);
         ChannelView {
             name: handle.id.to_string(),
@@ -134,6 +138,7 @@ impl Engine {
             peer: handle.peer.clone(),
             receipt_ids: self.store.writing(&handle.account),
             state,
+            budget: self.budget(&handle.account, &rules, now),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! operator's rule says. So the way back to the first step needs no write. What an account has, or
 //! may have, a part of is claimed for that account alone, whichever step it is in.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::{Engine, flights};
 use crate::channel::ChannelHandle;
 use crate::domain::id::{Account, Lane};
 use crate::domain::message::WaitReason;
+use crate::domain::msisdn::Msisdn;
 use crate::domain::policy::Policy;
 use crate::domain::text::TextRules;
 use crate::domain::time::Timestamp;
@@ -81,6 +83,12 @@ struct Share {
     texts: TextRules,
     /// The account is tried with one message.
     probe: bool,
+    /// The SIM whose budget it uses.
+    sim: Option<String>,
+    /// Most new messages that this budget has room for.
+    room: usize,
+    /// Set where it has room for messages to recipients that it has counted before.
+    only_to: Option<Arc<HashSet<Msisdn>>>,
 }
 
 impl Dispatcher {
@@ -148,7 +156,11 @@ impl Dispatcher {
                 }
             }
             for handle in self.channels(&share.account) {
-                let most = if share.probe { 1 } else { BURST };
+                let most = if share.probe {
+                    1
+                } else {
+                    BURST.min(share.room)
+                };
                 let (permits, next) = self.permits(&handle, policy, most, now);
                 wake_at = wake_at.min(next);
                 if permits.is_empty() {
@@ -193,7 +205,7 @@ impl Dispatcher {
         most: usize,
         now: Timestamp,
     ) -> (Vec<OwnedSemaphorePermit>, Timestamp) {
-        let configured = policy.rates.get(&handle.account).copied().unwrap_or(0);
+        let configured = policy.rate_of(&handle.account);
         let mut permits = Vec::new();
         while permits.len() < most {
             let Ok(permit) = handle.window.clone().try_acquire_owned() else {
@@ -223,6 +235,7 @@ impl Dispatcher {
             until: now + LEASE,
             reach: share.reach.clone(),
             in_line,
+            only_to: share.only_to.clone(),
         };
         let claimed = engine.store.claim(lane, by, permits.len(), now).await;
         let claimed = claimed.unwrap_or_else(|error| {
@@ -237,10 +250,16 @@ impl Dispatcher {
         for message in messages {
             let Some(permit) = permits.pop() else { break };
             parts += flights::parts_left(&message);
+            let token = flights::token(&message);
+            // Known before the channel can report on it.
+            if let Some(sim) = &share.sim {
+                engine.budgets.take(token, sim.clone(), message.to);
+            }
             if !engine.flights.start(&message, share.texts, permit, handle) {
                 // The channel stopped between the look and the claim.
+                engine.budgets.give_back(token);
                 returned.push(Report::GivenBack {
-                    token: flights::token(&message),
+                    token,
                     why: WaitReason::NoChannelUp,
                 });
             }
@@ -268,21 +287,35 @@ impl Engine {
         now: Timestamp,
     ) -> (Vec<Share>, Timestamp) {
         let Way {
+            steps,
             open: free,
             mut wake_at,
-            ..
         } = self.way(lane, policy, now);
         let mut shares: Vec<Share> = Vec::new();
         // Nobody can finish what an account has begun that the configuration no longer has.
         let orphans = pins.iter().filter(|account| !self.accounts.has(account));
-        for (account, probe) in free {
+        // Where there is no other way, those whom a SIM writes to anyway need not wait.
+        let known = steps.iter().flatten().filter(|_| free.is_empty());
+        let known = known.filter_map(|account| {
+            let (only_to, room) = self.room_for_known(account, policy, now)?;
+            Some((account.clone(), false, room, Some(only_to)))
+        });
+        let known: Vec<_> = known.collect();
+        let free = free.into_iter().map(|(account, probe)| {
+            let room = self.room(&account, policy, now);
+            (account, probe, room, None)
+        });
+        for (account, probe, room, only_to) in free.chain(known) {
             let mut reach = Reach::of(&account);
             reach.pinned.extend(orphans.clone().cloned());
             shares.push(Share {
                 texts: policy.text_rules_of(&account),
+                sim: self.counted_for(&account, policy),
                 account,
                 reach,
                 probe,
+                room,
+                only_to,
             });
         }
         for account in pins {
@@ -302,7 +335,11 @@ impl Engine {
                 account: account.clone(),
                 reach: Reach::pinned(account),
                 texts: policy.text_rules_of(account),
+                sim: self.counted_for(account, policy),
                 probe,
+                // What is begun is finished.
+                room: usize::MAX,
+                only_to: None,
             });
         }
         (shares, wake_at)
@@ -320,7 +357,7 @@ impl Engine {
             let mut usable = false;
             let mut given_up_at = Timestamp::default();
             for account in step {
-                match self.accounts.gate(account, now) {
+                match self.gate(account, policy, now) {
                     Gate::Open => {
                         usable = true;
                         way.open.push((account.clone(), false));
@@ -343,7 +380,7 @@ impl Engine {
         // No other way: accounts that only failed go on, each message by its own waits.
         if way.open.iter().all(|(_, probe)| *probe) {
             for account in way.steps.iter().flatten() {
-                if self.accounts.may_go_on(account, now) {
+                if self.accounts.may_go_on(account, now) && self.has_room(account, policy, now) {
                     way.open.retain(|(known, _)| known != account);
                     way.open.push((account.clone(), false));
                 }

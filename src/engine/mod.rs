@@ -3,7 +3,7 @@
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
 //! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
-//! `circuit`; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
+//! `circuit`, and `budget` how far its SIM is used; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::accounts::AccountView;
 use self::accounts::{Accounts, Gate};
+use self::budget::Budgets;
+pub use self::budget::{BudgetView, Used};
 pub use self::control::ChannelView;
 use self::flights::Flights;
 use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
@@ -31,6 +33,7 @@ use crate::store::{Change, Store, StoreError, TakenIn};
 
 pub mod accept;
 mod accounts;
+mod budget;
 mod circuit;
 mod control;
 mod dispatcher;
@@ -66,6 +69,8 @@ pub struct Engine {
     flights: Flights,
     /// What is known of each account now.
     accounts: Accounts,
+    /// How far the SIMs of modems are used.
+    budgets: Budgets,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -116,6 +121,7 @@ impl Engine {
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let accounts = Accounts::new(&channels, &store.pauses(), &clock);
+        let budgets = Budgets::new(store.spendings());
         let (received, _) = broadcast::channel(RECEIVED_KEPT);
         Self {
             store,
@@ -129,6 +135,7 @@ impl Engine {
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
+            budgets,
             signing_key,
         }
     }
@@ -193,7 +200,10 @@ impl Engine {
                     return Some((crate::store::why_code(why), Some(*due_at)));
                 }
                 let holdup = match message.pinned_to() {
-                    Some(account) => self.holdup_of([account]),
+                    Some(account) => {
+                        let now = self.clock.now();
+                        self.holdup_of([(account, self.accounts.gate(account, now))])
+                    }
                     None => self.holdup(&message.lane),
                 };
                 Some(holdup.unwrap_or(("queued", None)))
@@ -207,18 +217,20 @@ impl Engine {
     #[must_use]
     pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
         let (rules, now) = (self.rules(), self.clock.now());
-        self.holdup_of(self.way(lane, &rules, now).steps.iter().flatten())
+        let accounts = self.way(lane, &rules, now).steps.iter().flatten();
+        self.holdup_of(accounts.map(|account| (account, self.gate(account, &rules, now))))
     }
 
-    /// What keeps all of these accounts from sending: the reason of the one that may be free first.
+    /// What keeps all of these accounts from sending, by their gates: the reason of the one that may be
+    /// free first.
     fn holdup_of<'a>(
         &self,
-        accounts: impl IntoIterator<Item = &'a Account>,
+        accounts: impl IntoIterator<Item = (&'a Account, Gate)>,
     ) -> Option<(&'static str, Option<Timestamp>)> {
         let now = self.clock.now();
         let mut first: Option<(&'static str, Option<Timestamp>)> = None;
-        for account in accounts {
-            let holdup = match self.accounts.gate(account, now) {
+        for (account, gate) in accounts {
+            let holdup = match gate {
                 Gate::Shut(shut) => (shut.why, shut.until),
                 Gate::HalfOpen => ("circuit_open", None),
                 Gate::Open if self.accounts.is_paced(account, now) => {

@@ -19,7 +19,7 @@ use crate::domain::inbound::Inbound;
 use crate::domain::message::{Doubt, Token, WaitReason};
 use crate::domain::msisdn;
 use crate::domain::time::Timestamp;
-use crate::store::{Change, ReceiptReport, Receiving, Report, TakenIn};
+use crate::store::{Change, ReceiptReport, Receiving, Report, Spending, TakenIn};
 
 /// Most events of one commit.
 const GROUP: usize = 128;
@@ -28,6 +28,7 @@ const GROUP: usize = 128;
 #[derive(Default)]
 struct Group {
     reports: Vec<Report>,
+    spendings: Vec<Spending>,
     receipts: Vec<ReceiptReport>,
     receipt_acks: Vec<(ChannelId, Ack)>,
     inbound: Vec<Inbound>,
@@ -61,6 +62,7 @@ impl Engine {
                 if let Some((account, _)) = self.flights.channel(token) {
                     self.accounts.returned(&account);
                 }
+                self.budgets.give_back(token);
                 group.reports.push(Report::GivenBack {
                     token,
                     why: WaitReason::NoChannelUp,
@@ -147,6 +149,9 @@ impl Engine {
     ) {
         // Not known for a late answer, to a message that is no longer under way.
         let channel = self.flights.channel(token);
+        group
+            .spendings
+            .extend(self.budgets.spend(token, self.clock.now()));
         match outcome {
             SegmentOutcome::Accepted(reference) => {
                 if let Some((account, channel)) = channel {
@@ -212,12 +217,20 @@ impl Engine {
         let now = self.clock.now();
         let Group {
             reports,
+            spendings,
             receipts,
             receipt_acks,
             inbound,
             inbound_acks,
         } = group;
         let fates: Vec<Fate> = reports.iter().map(Fate::of).collect();
+        let spent = async {
+            if spendings.is_empty() {
+                Ok(())
+            } else {
+                self.store.spend(spendings).await
+            }
+        };
         let reported = async {
             if reports.is_empty() {
                 Ok(Vec::new())
@@ -239,7 +252,12 @@ impl Engine {
                 self.store.take_in(inbound).await
             }
         };
-        let (reported, received, taken_in) = tokio::join!(reported, received, taken_in);
+        // In this order: what is answered and durable is never without what it has cost.
+        let (spent, reported, received, taken_in) =
+            tokio::join!(biased; spent, reported, received, taken_in);
+        if let Err(error) = spent {
+            tracing::error!(%error, "spendings_not_stored");
+        }
         match reported {
             Ok(changes) => self.move_on(fates, changes, now).await,
             Err(error) => {

@@ -42,7 +42,9 @@ pub(super) struct NewMessage {
     /// How long it is worth delivering: whole seconds, or a string such as "48h".
     #[schema(value_type = Option<SecondsOrText>)]
     validity: Option<Value>,
-    /// `transactional` (default) or `commercial`.
+    /// `transactional` (default) or `commercial`. A commercial message is refused as
+    /// `commercial_on_modem` where the route of its operator has a GSM modem: marketing may not leave
+    /// over a SIM.
     #[schema(value_type = Option<ClassWord>)]
     class: Option<Class>,
     /// The caller's label of the kind of message.

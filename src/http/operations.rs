@@ -14,8 +14,9 @@ use super::body::Named;
 use super::problem::Problem;
 use super::{App, List, json};
 use crate::domain::id::Lane;
-use crate::engine::Engine;
 use crate::engine::view::ChannelJson;
+use crate::engine::{ChannelView, Engine};
+use crate::metrics::Metrics;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -233,6 +234,7 @@ impl Shown {
             metrics.gauge("relais_account_rate", &labels).set(rate);
             let open = f64::from(u8::from(channel.state.circuit != "closed"));
             metrics.gauge("relais_circuit_open", &labels).set(open);
+            show_modem(metrics, &channel);
         }
         for (name, value) in [
             ("relais_webhook_pending", gauges.outbox),
@@ -241,5 +243,53 @@ impl Shown {
         ] {
             metrics.gauge(name, &[]).set(value as f64);
         }
+    }
+}
+
+/// What the channel's modem, if it is one, says of itself, and what its SIM may still send. What is not
+/// known is no number: 0 dBm would be the best of signals.
+fn show_modem(metrics: &Metrics, channel: &ChannelView) {
+    let Some(word) = channel.peer.modem() else {
+        return;
+    };
+    let labels = [("channel", channel.name.as_str())];
+    let signal = word.signal_dbm.map_or(f64::NAN, f64::from);
+    metrics
+        .gauge("relais_modem_signal_dbm", &labels)
+        .set(signal);
+    let registered = word
+        .registration
+        .is_some_and(|state| state.is_registered() != Some(false));
+    metrics
+        .gauge("relais_modem_registered", &labels)
+        .set(f64::from(u8::from(registered)));
+    let full = word.storage.filter(|storage| storage.total > 0);
+    let ratio = full.map_or(f64::NAN, |storage| {
+        f64::from(storage.used) / f64::from(storage.total)
+    });
+    metrics
+        .gauge("relais_modem_storage_ratio", &labels)
+        .set(ratio);
+    let times = word.recoveries;
+    for (step, times) in [
+        ("resynchronised", times.resynchronised),
+        ("set_up", times.set_up),
+        ("restarted", times.restarted),
+        ("reopened", times.reopened),
+        ("power", times.power),
+    ] {
+        let labels = [("channel", channel.name.as_str()), ("step", step)];
+        metrics.counted("relais_modem_recoveries_total", &labels, times.into());
+    }
+    let budget = channel.budget.unwrap_or_default();
+    for (limit, used) in [
+        ("day", budget.day),
+        ("recipients_30d", budget.recipients_30d),
+    ] {
+        let Some(used) = used else { continue };
+        let labels = [("channel", channel.name.as_str()), ("limit", limit)];
+        metrics
+            .gauge("relais_sim_budget_remaining", &labels)
+            .set(f64::from(used.remaining()));
     }
 }

@@ -224,8 +224,9 @@ impl Address {
         octets.extend(packed);
     }
 
-    /// Length in octets, type, digits.
-    pub(super) fn write_service_centre(&self, octets: &mut Vec<u8>) {
+    /// Writes it as a service centre's, which stands before a TPDU: its length counts octets, the
+    /// type among them (3GPP TS 24.011 clause 8.2.5.1).
+    pub fn write_service_centre(&self, octets: &mut Vec<u8>) {
         let (_, packed) = self.packed();
         let length = u8::try_from(packed.len() + 1).unwrap_or(u8::MAX);
         octets.extend([length, self.kind()]);

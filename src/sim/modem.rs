@@ -19,13 +19,12 @@ use crate::clock::{Clock, Random};
 mod commands;
 mod ledger;
 mod memory;
+mod network;
 mod personality;
 mod pty;
 mod script;
 mod sending;
 mod state;
-mod submit;
-mod tpdu;
 
 pub use ledger::{DeliveredEntry, Fate, Ledger, SubmittedEntry, Way};
 pub use personality::Personality;
@@ -267,7 +266,7 @@ impl ModemHandle {
     /// Lets a TPDU come in, without its service centre: a message, or a status report.
     pub fn inject_tpdu(&self, octets: &[u8], report: bool) {
         let octets = octets.to_vec();
-        let event = Event::Arrives(state::Arrival { octets, report });
+        let event = Event::Arrives(network::Arrival { octets, report });
         self.change(|state, now| state.at(now.elapsed, event));
     }
 

@@ -4,7 +4,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, StoreError, Webhook};
+use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, Spending, StoreError, Webhook};
 use crate::domain::id::{Account, BatchId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -34,8 +34,8 @@ records! {
     Message = 2,
     Inbound = 2,
     Parts = 2,
-    Bound = 2,
-    Orphans = 2,
+    Bound = 3,
+    Orphans = 3,
     Batch = 1,
     Idempotent = 1,
     Outgoing = 2,
@@ -43,6 +43,7 @@ records! {
     OptOut = 1,
     ApiKey = 1,
     Pause = 1,
+    Spending = 1,
     Learnt = 1,
     Layout = 1,
     Reached = 1,
@@ -59,8 +60,12 @@ pub struct Bound {
     pub segment: u16,
     /// The recipient: the tie-breaker between forms of an id.
     pub to: Msisdn,
-    /// What else it has belonged to, for other recipients, newest first: carriers begin their ids
-    /// anew, and ids in two number bases meet.
+    /// When it was bound.
+    pub at: Timestamp,
+    /// TP-SCTS of the status report that was for it: the next one with it is for it too.
+    pub told: Option<Timestamp>,
+    /// What else it has belonged to, newest first: carriers begin their ids anew, ids in two number
+    /// bases meet, and a SIM counts to 255. For other recipients, but where a SIM has made it.
     pub before: Vec<Earlier>,
 }
 
@@ -75,6 +80,10 @@ pub struct Earlier {
     pub segment: u16,
     /// The recipient.
     pub to: Msisdn,
+    /// When it was bound.
+    pub at: Timestamp,
+    /// TP-SCTS of the status report that was for it.
+    pub told: Option<Timestamp>,
 }
 
 impl Bound {
@@ -84,18 +93,9 @@ impl Bound {
     /// The same reference, bound again: what it has belonged to for another recipient is remembered.
     #[must_use]
     pub fn after(self, known: Self) -> Self {
-        let last = Earlier {
-            id: known.id,
-            attempt: known.attempt,
-            segment: known.segment,
-            to: known.to,
-        };
-        let before = std::iter::once(last).chain(known.before);
+        let others = known.places().filter(|earlier| earlier.to != self.to);
         Self {
-            before: before
-                .filter(|earlier| earlier.to != self.to)
-                .take(Self::BEFORE_MAX)
-                .collect(),
+            before: others.take(Self::BEFORE_MAX).collect(),
             ..self
         }
     }
@@ -106,31 +106,52 @@ impl Bound {
         if self.to == to {
             return Some(self.clone());
         }
-        let earlier = self.before.iter().find(|earlier| earlier.to == to)?;
-        Some(Self {
-            id: earlier.id,
-            attempt: earlier.attempt,
-            segment: earlier.segment,
-            to: earlier.to,
-            before: Vec::new(),
-        })
+        self.before
+            .iter()
+            .find(|earlier| earlier.to == to)
+            .map(|earlier| Self::from(*earlier))
     }
 
     /// The same without a message that is forgotten; `None` if nothing is left.
     #[must_use]
-    pub fn without(mut self, id: MessageId) -> Option<Self> {
-        self.before.retain(|earlier| earlier.id != id);
-        if self.id != id {
-            return Some(self);
-        }
-        let next = (!self.before.is_empty()).then(|| self.before.remove(0))?;
+    pub fn without(self, id: MessageId) -> Option<Self> {
+        Self::of_places(self.places().filter(|place| place.id != id))
+    }
+
+    /// Everything that it belongs to and has belonged to, newest first.
+    pub fn places(&self) -> impl Iterator<Item = Earlier> {
+        let newest = Earlier {
+            id: self.id,
+            attempt: self.attempt,
+            segment: self.segment,
+            to: self.to,
+            at: self.at,
+            told: self.told,
+        };
+        std::iter::once(newest).chain(self.before.iter().copied())
+    }
+
+    /// What belongs to all of these, newest first; `None` if there is none.
+    pub fn of_places(mut places: impl Iterator<Item = Earlier>) -> Option<Self> {
+        let newest = Self::from(places.next()?);
         Some(Self {
-            id: next.id,
-            attempt: next.attempt,
-            segment: next.segment,
-            to: next.to,
-            before: self.before,
+            before: places.collect(),
+            ..newest
         })
+    }
+}
+
+impl From<Earlier> for Bound {
+    fn from(place: Earlier) -> Self {
+        Self {
+            id: place.id,
+            attempt: place.attempt,
+            segment: place.segment,
+            to: place.to,
+            at: place.at,
+            told: place.told,
+            before: Vec::new(),
+        }
     }
 }
 

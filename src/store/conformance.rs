@@ -4,6 +4,7 @@
 //! [`World::finish`]: the store is closed and `fsck` finds nothing wrong with what it left.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod by_sim;
 mod handsets;
 mod outbox;
 mod probe;
@@ -11,6 +12,7 @@ mod reads;
 mod receipts;
 mod recovery;
 mod sending;
+mod spendings;
 mod world;
 mod writings;
 

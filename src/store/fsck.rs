@@ -9,7 +9,7 @@ use super::codec::{
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
-use super::{ApiKey, Batch, Pause, Webhook};
+use super::{ApiKey, Batch, Pause, Spending, Webhook};
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -74,6 +74,7 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Live | KeySpace::History => message(kv, space, &key, &octets, &mut findings)?,
             KeySpace::Recipient => recipient(kv, &key, &mut findings)?,
             KeySpace::Reference => reference(kv, &key, &octets, &mut findings)?,
+            KeySpace::Shown => shown(&key, &octets, &mut findings),
             KeySpace::Batch => readable::<Batch>(&key, &octets, &mut findings),
             KeySpace::Orphan => readable::<Orphans>(&key, &octets, &mut findings),
             KeySpace::Inbound => readable::<Inbound>(&key, &octets, &mut findings),
@@ -85,6 +86,7 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Webhook => readable::<Webhook>(&key, &octets, &mut findings),
             KeySpace::Pause => readable::<Pause>(&key, &octets, &mut findings),
             KeySpace::Writing => writing(&key, &octets, &mut findings),
+            KeySpace::Spending => spending(&key, &octets, &mut findings),
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }
@@ -116,11 +118,28 @@ fn optout(key: &[u8], octets: &[u8], findings: &mut Findings) {
     }
 }
 
+fn shown(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    let whole = keys::trailing_id(key).is_some() && key.len() == keys::shown(0, &[0; 16]).len();
+    if !whole || !octets.is_empty() {
+        findings.problem(format!("{}: it is no fingerprint", hex(key)));
+    }
+}
+
 fn writing(key: &[u8], octets: &[u8], findings: &mut Findings) {
     readable::<Learnt>(key, octets, findings);
     if decode::<Learnt>(key, octets).is_ok_and(|it| keys::writing(&it.account) != key) {
         findings.problem(format!(
             "{}: what is learnt of an account stands under another's key",
+            hex(key)
+        ));
+    }
+}
+
+fn spending(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    readable::<Spending>(key, octets, findings);
+    if decode::<Spending>(key, octets).is_ok_and(|it| keys::spending(&it.sim, it.message) != key) {
+        findings.problem(format!(
+            "{}: what a SIM has sent stands under another's key",
             hex(key)
         ));
     }

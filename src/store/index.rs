@@ -245,6 +245,19 @@ impl Index {
         true
     }
 
+    /// A message that was taken out of the order is not for this claimant: it has not had its turn, and
+    /// is put back before anybody else looks.
+    pub(super) fn set_aside(&mut self, lane: &Lane) {
+        if let Some(queue) = self.lanes.get_mut(lane) {
+            queue.taken = queue.taken.wrapping_sub(1);
+        }
+    }
+
+    /// Puts a free message that was set aside back where it was.
+    pub(super) fn put_back(&mut self, message: &Message, due_at: Timestamp) {
+        self.queue(message).free[priority(message)].insert((due_at, message.id));
+    }
+
     /// A message that was taken out of the order stays out of it: those behind it may go.
     pub(super) fn pass_over(&mut self, message: &Message) {
         self.queue(message).advance(message.to);

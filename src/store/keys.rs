@@ -4,6 +4,8 @@
 use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Numbering, Part};
 use crate::domain::msisdn::Msisdn;
+use crate::domain::sim;
+use crate::domain::time::Timestamp;
 
 /// The key spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +17,8 @@ pub enum KeySpace {
     Batch = b'b',
     /// Carrier references → message, attempt, segment.
     Reference = b'c',
+    /// What SIMs have shown, by week and fingerprint: what they show again is not taken in twice.
+    Shown = b'd',
     /// How carriers write their ids in receipts, by account.
     Writing = b'f',
     /// Receipts whose reference is not bound yet.
@@ -35,6 +39,8 @@ pub enum KeySpace {
     Pause = b'p',
     /// Messages by recipient.
     Recipient = b'r',
+    /// What SIMs have sent, by SIM.
+    Spending = b's',
     /// Parts of what handsets sent, until all of them are there.
     Parts = b'u',
     /// Version of the layout.
@@ -47,10 +53,11 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
+        Self::Shown,
         Self::Writing,
         Self::Orphan,
         Self::History,
@@ -61,6 +68,7 @@ impl KeySpace {
         Self::Outbox,
         Self::Pause,
         Self::Recipient,
+        Self::Spending,
         Self::Parts,
         Self::Version,
         Self::Webhook,
@@ -132,19 +140,53 @@ pub fn recipient_range(to: Msisdn, before: Option<MessageId>) -> (Vec<u8>, Vec<u
 /// A bound carrier reference. Account names hold no NUL (the configuration sees to it).
 #[must_use]
 pub fn reference(account: &Account, canonical: &str) -> Vec<u8> {
-    key(
-        KeySpace::Reference,
-        &[account.as_str().as_bytes(), &[0], canonical.as_bytes()],
-    )
+    named(KeySpace::Reference, account, canonical)
 }
 
 /// Receipts under a reference that is not bound.
 #[must_use]
 pub fn orphan(account: &Account, canonical: &str) -> Vec<u8> {
+    named(KeySpace::Orphan, account, canonical)
+}
+
+/// A reference in the id space that it belongs to: its account's, or its SIM's, which it names
+/// itself, so that the SIM may move to another modem. No account's key is one of these: it has a NUL.
+fn named(space: KeySpace, account: &Account, canonical: &str) -> Vec<u8> {
+    if sim::is_reference(canonical) {
+        return key(space, &[canonical.as_bytes()]);
+    }
     key(
-        KeySpace::Orphan,
+        space,
         &[account.as_str().as_bytes(), &[0], canonical.as_bytes()],
     )
+}
+
+/// True if a key of references or orphans is a SIM's own.
+#[must_use]
+pub fn is_of_sim(key: &[u8]) -> bool {
+    let named = key.get(1..).and_then(|name| str::from_utf8(name).ok());
+    named.is_some_and(|name| sim::is_reference(name) && !name.contains('\0'))
+}
+
+/// What a SIM has shown, by the week in which it was taken in, so that what is past keeping comes
+/// first.
+#[must_use]
+pub fn shown(week: u32, fingerprint: &[u8; 16]) -> Vec<u8> {
+    key(KeySpace::Shown, &[&week.to_be_bytes(), fingerprint])
+}
+
+/// Range of what SIMs have shown before a week.
+#[must_use]
+pub fn shown_before(week: u32) -> (Vec<u8>, Vec<u8>) {
+    let (start, _) = KeySpace::Shown.range();
+    (start, key(KeySpace::Shown, &[&week.to_be_bytes()]))
+}
+
+/// The week of an instant, for [`shown`].
+#[must_use]
+pub fn week(at: Timestamp) -> u32 {
+    const MILLIS: i64 = 7 * 24 * 3600 * 1000;
+    u32::try_from(at.millis().div_euclid(MILLIS)).unwrap_or(0)
 }
 
 /// How the carrier of an account writes its ids in receipts.
@@ -259,6 +301,13 @@ pub fn api_key(prefix: &str) -> Vec<u8> {
 #[must_use]
 pub fn pause(name: &str) -> Vec<u8> {
     key(KeySpace::Pause, &[name.as_bytes()])
+}
+
+/// A message that a SIM has sent. The names of SIMs hold no NUL: they are digits, or the name of a
+/// modem.
+#[must_use]
+pub fn spending(sim: &str, message: MessageId) -> Vec<u8> {
+    key(KeySpace::Spending, &[sim.as_bytes(), &[0], message.bytes()])
 }
 
 /// How far claims have come.

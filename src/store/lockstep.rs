@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::conformance::{World, accepted, all, claimant, keyed, shop, token};
 use super::writings::Writings;
 use super::{
-    Accepted, Change, Claimant, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError,
+    Accepted, Change, Claimant, Reach, ReceiptReport, Receiving, Report, Settled, Spending, Store,
+    StoreError,
 };
 use crate::clock::Random;
 use crate::domain::event::{Event, Rejection};
@@ -30,8 +31,10 @@ use crate::domain::time::Timestamp;
 
 mod model;
 mod optouts;
+mod sims;
 
 use model::Model;
+use sims::{looked_at_after, sim_s, space};
 
 /// One seed, one story.
 struct Run {
@@ -43,6 +46,8 @@ struct Run {
     before_claim: BTreeMap<MessageId, Message>,
     tokens: Vec<(Message, u16)>,
     references: Vec<String>,
+    /// Status reports so far, for repetitions.
+    reports: Vec<ReceiptReport>,
 }
 
 impl Run {
@@ -79,10 +84,11 @@ impl Run {
         message
     }
 
-    /// One of two accounts, with all that it may take or less, or with what another one left.
+    /// One of two accounts or a modem, with all that it may take or less, or with what another one
+    /// left.
     fn claimant(&self, now: Timestamp) -> Claimant {
-        let accounts = ["a", "b"];
-        let one = accounts[usize::from(self.pick(3) == 0)];
+        let accounts = ["a", "b", "m"];
+        let one = accounts[[0, 0, 1, 2, 2][usize::try_from(self.pick(5)).unwrap()]];
         let reach = match self.pick(6) {
             0 => Reach::pinned(&one.into()),
             1 => Reach {
@@ -94,6 +100,7 @@ impl Run {
         Claimant {
             reach,
             in_line: self.now % 200_000 < 100_000,
+            only_to: (self.pick(4) == 0).then(|| Arc::new([number(self.pick(5))].into())),
             ..claimant(one, now)
         }
     }
@@ -105,7 +112,13 @@ impl Run {
         let token: Token = token(&message);
         let next = *segment;
         let parts = u16::try_from(message.parts()).unwrap();
-        Some(match self.pick(10) {
+        let by_modem = matches!(&message.state, State::Leased(it) if it.account == "m".into());
+        // Modems fall silent oftener than carriers do.
+        let what = match self.pick(10) {
+            6 if by_modem => 1,
+            what => what,
+        };
+        Some(match what {
             0 => Report::Rejected {
                 token,
                 rejection: match self.pick(3) {
@@ -114,7 +127,7 @@ impl Run {
                     _ => Rejection::Throttled("s".to_owned()),
                 },
             },
-            1 if self.pick(4) == 0 => Report::RefusedLate {
+            1 if self.pick(4) == 0 && !by_modem => Report::RefusedLate {
                 token,
                 segment: next.min(parts - 1),
                 rejection: match self.pick(4) {
@@ -136,6 +149,10 @@ impl Run {
             _ => {
                 let segment = next.min(parts - 1);
                 self.tokens[usize::try_from(index).unwrap()].1 = next + 1;
+                if by_modem {
+                    let reference = self.answer_of_sim(message.to);
+                    return Some(accepted(&message, segment, &reference));
+                }
                 // Ids that differ in their writing, and now and then one that a receipt came for.
                 let reference = if self.pick(4) == 0 {
                     self.reference()
@@ -161,7 +178,7 @@ impl Run {
         }
     }
 
-    fn receipt(&self) -> ReceiptReport {
+    fn state(&self) -> ReceiptState {
         const STATES: [ReceiptState; 5] = [
             ReceiptState::Enroute,
             ReceiptState::Delivered,
@@ -169,22 +186,29 @@ impl Run {
             ReceiptState::Expired,
             ReceiptState::Undeliverable,
         ];
+        STATES[usize::try_from(self.pick(5)).unwrap()]
+    }
+
+    fn receipt(&mut self) -> ReceiptReport {
+        if self.pick(2) == 0 {
+            return self.report_of_sim();
+        }
         let account = ["a", "b"][usize::from(self.pick(4) == 0)].into();
         let reference = self.reference();
         ReceiptReport {
             handset: (self.pick(2) == 0).then(|| number(self.pick(5))),
-            ..ReceiptReport::new(
-                account,
-                reference,
-                Receipt::of(STATES[usize::try_from(self.pick(5)).unwrap()]),
-            )
+            ..ReceiptReport::new(account, reference, Receipt::of(self.state()))
         }
     }
 
-    /// A claim that must not repeat is on the disk at once; another from the next report on.
+    /// A claim that must not repeat is on the disk at once, as is a modem's; another from the next
+    /// report on.
     fn note_claims(&mut self, claimed: &[Message], before: &BTreeMap<MessageId, Message>) {
         for message in claimed {
-            if message.on_doubt != Some(OnDoubt::Fail) {
+            let by_modem = matches!(&message.state, State::Leased(it) if it.account == "m".into());
+            if message.on_doubt == Some(OnDoubt::Fail) || by_modem {
+                self.before_claim.remove(&message.id);
+            } else {
                 self.before_claim
                     .insert(message.id, before[&message.id].clone());
             }
@@ -200,7 +224,7 @@ impl Run {
     async fn step(&mut self, stores: &[Arc<dyn Store>]) {
         self.now += self.pick(30_000);
         let now = self.instant();
-        match self.pick(14) {
+        match self.pick(17) {
             0..=2 => {
                 let count = 1 + self.pick(4);
                 let mut messages: Vec<_> = (0..count).map(|_| self.fresh()).collect();
@@ -253,7 +277,7 @@ impl Run {
                     assert_eq!(changed(answer[0].as_ref()), expected, "{report:?}");
                 }
             }
-            8 => {
+            8 | 9 => {
                 let receipt = self.receipt();
                 let expected = self.model.receive(&receipt, now);
                 if let Ok(message) = &expected {
@@ -270,7 +294,7 @@ impl Run {
                     assert_eq!(answer, expected, "{receipt:?}");
                 }
             }
-            9 => {
+            10 => {
                 let limit = usize::try_from(1 + self.pick(4)).unwrap();
                 let expected = self.model.time_out(now, limit);
                 for message in &expected {
@@ -282,7 +306,7 @@ impl Run {
                     assert_eq!(answer, expected);
                 }
             }
-            10 => {
+            11 => {
                 let known: Vec<_> = self.model.messages.keys().copied().collect();
                 if known.is_empty() {
                     return;
@@ -295,8 +319,10 @@ impl Run {
                     assert_eq!(changed(answer.as_ref().ok()), expected);
                 }
             }
-            11 => self.opt_out(stores, now).await,
-            12 => self.opt_in(stores).await,
+            12 => self.opt_out(stores, now).await,
+            13 => self.opt_in(stores).await,
+            14 => self.hear(stores).await,
+            15 => self.spend(stores, now).await,
             _ => {
                 let expected = self.model.due();
                 for store in stores {
@@ -306,7 +332,7 @@ impl Run {
                     for delivery in &due {
                         match &delivery.event {
                             super::OutboxEvent::Message(m) => told.push((m.id, m.revision)),
-                            super::OutboxEvent::Inbound(_) => panic!("nobody wrote"),
+                            super::OutboxEvent::Inbound(_) => panic!("nobody listens"),
                         }
                         settled.push((delivery.seq, Settled::Done));
                     }
@@ -317,6 +343,28 @@ impl Run {
                 self.model.outbox.retain(|entry| !expected.contains(entry));
             }
         }
+    }
+
+    /// A SIM sends what some account has in hand, or has had.
+    async fn spend(&mut self, stores: &[Arc<dyn Store>], now: Timestamp) {
+        let count = u64::try_from(self.tokens.len()).unwrap();
+        let some = self
+            .tokens
+            .get(usize::try_from(self.pick(count.max(1))).unwrap());
+        let Some((message, _)) = some else {
+            return;
+        };
+        let spending = Spending {
+            sim: ["208010123456789", "sim1"][usize::from(self.pick(2) == 0)].to_owned(),
+            message: message.id,
+            to: message.to,
+            at: now,
+        };
+        for store in stores {
+            store.spend(vec![spending.clone()]).await.unwrap();
+        }
+        let key = (spending.sim.clone(), spending.message);
+        self.model.spendings.insert(key, spending);
     }
 
     /// Every record and figure of every store is the model's.
@@ -335,11 +383,17 @@ impl Run {
                 gauges.outbox,
                 u64::try_from(self.model.outbox.len()).unwrap()
             );
+            assert_eq!(gauges.orphans, self.model.unknown_references());
             assert_eq!(store.next_deadline(), deadline);
-            for account in ["a", "b"].map(Account::from) {
+            let heard = store.inbound(&shop(), None, 1000).await.unwrap().items;
+            assert_eq!(heard.len(), self.model.heard);
+            for account in ["a", "b", "m", "n"].map(Account::from) {
                 let learnt = self.model.writings.learnt(&account);
                 assert_eq!(store.writing(&account), learnt);
             }
+            let mut spendings = store.spendings();
+            spendings.sort();
+            assert!(spendings.iter().eq(self.model.spendings.values()));
         }
     }
 }
@@ -359,6 +413,7 @@ async fn play(seed: u64, worlds: &[World]) {
             messages: BTreeMap::new(),
             keys: BTreeMap::new(),
             bound: BTreeMap::new(),
+            sent: BTreeMap::new(),
             parked: Vec::new(),
             reconsidered: BTreeSet::new(),
             writings: Writings::default(),
@@ -368,10 +423,14 @@ async fn play(seed: u64, worlds: &[World]) {
             doubtful: BTreeSet::new(),
             outbox: Vec::new(),
             opted_out: BTreeSet::new(),
+            shown: BTreeSet::new(),
+            heard: 0,
+            spendings: BTreeMap::new(),
         },
         before_claim: BTreeMap::new(),
         tokens: Vec::new(),
         references: Vec::new(),
+        reports: Vec::new(),
     };
     let mut stores: Vec<_> = worlds.iter().map(|world| world.open(at(0))).collect();
     for step in 1..=100 {

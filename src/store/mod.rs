@@ -11,16 +11,15 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::claiming::{Claimant, Claimed, Reach};
 pub use self::embedded::RecoverError;
 pub use self::opening::{Options, check, memory, open};
-pub use self::records::{ApiKey, Batch, FINAL_EVENTS, Pause, Scope, Webhook};
+pub use self::records::{ApiKey, Batch, FINAL_EVENTS, Pause, Scope, Spending, Webhook};
 pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::event::{Event, Rejection};
-use crate::domain::id::{
-    Account, BatchId, ChannelId, InboundId, Lane, MessageId, OperatorName, Tenant,
-};
+use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, OperatorName, Tenant};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, Token, WaitReason};
 use crate::domain::msisdn::Msisdn;
@@ -29,6 +28,7 @@ use crate::domain::receipt::{IdWriting, Receipt, Taken};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 
+mod claiming;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
@@ -64,8 +64,9 @@ pub trait Store: Send + Sync + 'static {
     /// Takes up to `limit` messages of `lane` that are due at `now` and within reach, for sending. One
     /// whose recipient has opted out in the meantime is not among them: it fails.
     ///
-    /// Where the message is to be sent at most once, its claim is durable before this returns;
-    /// elsewhere a crash forgets it, and the message is sent again, marked as one that may be a
+    /// Where the message is to be sent at most once, or by a modem, its claim is durable before this
+    /// returns: a status report that comes after a crash may then still settle what became of it.
+    /// Elsewhere a crash forgets it, and the message is sent again, marked as one that may be a
     /// duplicate: the same as if the claim were known.
     async fn claim(
         &self,
@@ -83,7 +84,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Option<Change>>, StoreError>;
 
-    /// Matches receipts with their messages, or parks them until the reference is bound.
+    /// Matches receipts with their messages, or parks them until the reference is bound. A status
+    /// report of a SIM also settles the doubt about what it is for.
     async fn receive(
         &self,
         receipts: Vec<ReceiptReport>,
@@ -101,7 +103,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Change, StoreError>;
 
-    /// Stores what handsets sent; a repetition of the same id changes nothing. Parts become a
+    /// Stores what handsets sent; a repetition of the same id changes nothing, nor does one of a
+    /// fingerprint that was shown in the last 7 days. Parts become a
     /// message when the last one comes. A keyword opts its sender out, or in again, in the same
     /// commit, and opting out fails what waits for it.
     async fn take_in(&self, inbound: Vec<Inbound>) -> Result<TakenIn, StoreError>;
@@ -160,6 +163,11 @@ pub trait Store: Send + Sync + 'static {
     fn writing(&self, account: &Account) -> Option<IdWriting>;
     /// Everything that is paused.
     fn pauses(&self) -> Vec<Pause>;
+
+    /// Remembers what SIMs have sent, for as long as it counts towards a limit.
+    async fn spend(&self, spendings: Vec<Spending>) -> Result<(), StoreError>;
+    /// Everything that SIMs have sent and that may still count. Reads it all: for a start.
+    fn spendings(&self) -> Vec<Spending>;
 
     /// One message of this tenant.
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError>;
@@ -269,62 +277,6 @@ pub enum Accepted {
         /// The first answer's messages.
         messages: Vec<MessageId>,
     },
-}
-
-/// Who takes messages for sending.
-#[derive(Clone, Debug)]
-pub struct Claimant {
-    /// The id space of its references.
-    pub account: Account,
-    /// The bind or modem.
-    pub channel: ChannelId,
-    /// When the claim is taken as lost.
-    pub until: Timestamp,
-    /// Which messages it may take.
-    pub reach: Reach,
-    /// True: no message is taken while another one to the same recipient is leased, so that none can
-    /// overtake one that is refused.
-    pub in_line: bool,
-}
-
-/// Which messages of a lane a claimant may take.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// Those that no account has, or may have, a part of.
-    pub free: bool,
-    /// Those that one of these accounts has, or may have, a part of.
-    pub pinned: Vec<Account>,
-}
-
-impl Reach {
-    /// Whatever this account may send.
-    #[must_use]
-    pub fn of(account: &Account) -> Self {
-        Self {
-            free: true,
-            pinned: vec![account.clone()],
-        }
-    }
-
-    /// Only what this account has to finish.
-    #[must_use]
-    pub fn pinned(account: &Account) -> Self {
-        Self {
-            free: false,
-            pinned: vec![account.clone()],
-        }
-    }
-}
-
-/// What a claim took.
-#[derive(Clone, Debug, Default)]
-pub struct Claimed {
-    /// The messages, leased.
-    pub messages: Vec<Message>,
-    /// When the lane has work again within the same reach.
-    pub next_due: Option<Timestamp>,
-    /// Messages that failed instead, because their recipients have opted out.
-    pub failed: Vec<Change>,
 }
 
 /// What became of messages from handsets.

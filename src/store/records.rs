@@ -1,8 +1,11 @@
-//! What the store keeps beside messages: batches, subscriptions, keys, pauses.
+//! What the store keeps beside messages: batches, subscriptions, keys, pauses, spendings.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::{BatchId, MessageId, Tenant};
+use crate::domain::msisdn::Msisdn;
 use crate::domain::time::Timestamp;
 
 /// One submission of several messages.
@@ -94,4 +97,22 @@ pub struct Pause {
     pub name: String,
     /// Since when.
     pub at: Timestamp,
+}
+
+/// A message that a SIM has sent, or may have: what counts towards the limits of its contract.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Spending {
+    /// Which SIM.
+    pub sim: String,
+    /// Which message; sent again, it is one spending, the last.
+    pub message: MessageId,
+    /// Its recipient.
+    pub to: Msisdn,
+    /// When the network answered, or was no longer waited for.
+    pub at: Timestamp,
+}
+
+impl Spending {
+    /// How long it counts towards any limit.
+    pub const KEPT: Duration = Duration::from_hours(24 * 30);
 }

@@ -1,5 +1,8 @@
 //! Bad input: each refused by name, none stored, none able to end the process.
 
+use std::sync::Arc;
+
+use relais::domain::policy::ModemRules;
 use serde_json::json;
 
 use crate::{gateway, hello};
@@ -201,4 +204,33 @@ async fn a_client_that_asks_leave_to_send_is_refused_before_it_does() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = crate::client::read_until(&mut stream, "body_too_large").await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn marketing_over_the_sim_of_a_modem_is_refused_by_send_batch_and_preview() {
+    let gateway = gateway().await;
+    gateway.policy.send_modify(|policy| {
+        let rules = Arc::make_mut(policy);
+        rules.modems.insert("orange".into(), ModemRules::default());
+    });
+    let client = &gateway.admin;
+    let (mut soldes, code) = (hello(), "commercial_on_modem");
+    soldes["class"] = "commercial".into();
+    for path in ["/v1/messages", "/v1/preview"] {
+        let refused = client.post(path, &soldes).await;
+        assert_eq!(refused.problem(422), code, "{path}");
+        assert_eq!(refused.errors(), [("/class", code)]);
+    }
+    let batch = json!({"messages": [hello(), soldes]});
+    let taken = client.post("/v1/batches", &batch).await;
+    assert_eq!(taken.status, 202, "{}", taken.text());
+    assert_eq!(taken.json["accepted"], 1);
+    let error = &taken.json["results"][1]["errors"][0];
+    assert_eq!(
+        (&error["pointer"], &error["code"]),
+        (&json!("/messages/1/class"), &json!(code))
+    );
+    let all = json!({"to": ["0612345678"], "text": "Soldes", "class": "commercial"});
+    let refused = client.post("/v1/batches", &all).await;
+    assert_eq!(refused.errors(), [("/class", code)]);
 }

@@ -219,7 +219,7 @@ async fn pain_22_everything_that_waits_says_why() {
     world.stop().await;
 
     let mut rules = policy(operator());
-    rules.rates.insert("carrier".into(), 1);
+    rules.rates.insert("carrier".into(), 1.into());
     let world = World::with(SmscScript::default(), rules, |_| {}).await;
     for n in 0..10 {
         world.send(&format!("+336000000{n:02}"), "bonjour").await;

@@ -39,7 +39,7 @@ async fn pain_05_throttling_keeps_the_order_and_counts_in_parts() {
     world.stop().await;
 
     let mut rules = support::policy(support::operator());
-    rules.rates.insert("carrier".into(), 6);
+    rules.rates.insert("carrier".into(), 6.into());
     let world = World::with(SmscScript::default(), rules, |_| {}).await;
     let mut sent = Vec::new();
     for n in 0..20 {

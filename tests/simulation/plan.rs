@@ -342,7 +342,7 @@ fn policy(dice: &Dice, accounts: &[Account]) -> Policy {
     policy.receipt_grace = dice.pick(&[MINUTE, MINUTE * 10]);
     policy.rates = accounts
         .iter()
-        .map(|account| (account.name.as_str().into(), account.rate))
+        .map(|account| (account.name.as_str().into(), account.rate.into()))
         .collect();
     policy
 }

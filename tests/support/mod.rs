@@ -17,6 +17,8 @@ use relais::engine::accept::Draft;
 use relais::engine::{self, Engine, Parts, Stop};
 use relais::metrics::Metrics;
 use relais::sim::smsc::{self, Ledger, SmscHandle, SmscScript};
+use relais::store::kv::{Kv, KvError, Pair, Write};
+use relais::store::memory::MemoryKv;
 use relais::store::{self, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -228,4 +230,38 @@ impl World {
 
 pub fn tenant() -> Tenant {
     Tenant::from("default")
+}
+
+/// What outlives a gateway that is killed.
+#[derive(Clone, Default)]
+pub struct Disk(Arc<MemoryKv>);
+
+impl Kv for Disk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.0.get(key)
+    }
+
+    fn apply(&self, writes: &[Write]) -> Result<(), KvError> {
+        self.0.apply(writes)
+    }
+
+    fn sync(&self) -> Result<(), KvError> {
+        self.0.sync()
+    }
+
+    fn scan<'a>(
+        &'a self,
+        range: (Vec<u8>, Vec<u8>),
+        reverse: bool,
+    ) -> Box<dyn Iterator<Item = Result<Pair, KvError>> + 'a> {
+        self.0.scan(range, reverse)
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+
+    fn blocks(&self) -> bool {
+        self.0.blocks()
+    }
 }

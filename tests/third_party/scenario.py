@@ -26,6 +26,7 @@ import traceback
 import goals
 import hostile
 import kills
+import modem_clients
 import second
 import smsc_self_test
 from capture import Capture
@@ -322,6 +323,7 @@ CASES = [
     *kills.CASES,
     *hostile.CASES,
     *second.CASES,
+    *modem_clients.CASES,
 ]
 
 
@@ -347,7 +349,7 @@ class Run:
             print(f"ok     {name} ({time.monotonic() - began:.1f} s)", flush=True)
 
 
-def logs_tell_no_text_number_or_secret(root: pathlib.Path) -> None:
+def logs_tell_no_text_number_or_secret(root: pathlib.Path, whole_run: bool) -> None:
     """Over every gateway of the run, whatever its log level; a panic in any of them is charged here too."""
     whole_number = re.compile(r"(?<!\d)(?:\+|00)?33[67]\d{8}(?!\d)|(?<!\d)0[67]\d{8}(?!\d)")
     told = [t for t in texts if len(t) >= 7]
@@ -362,7 +364,7 @@ def logs_tell_no_text_number_or_secret(root: pathlib.Path) -> None:
             if ADMIN_KEY in line or PASSWORD in line:
                 complaints.append(f"{where} a secret: {line:.200}")
             complaints += [f"{where} a text: {line:.200}" for text in told if text[:40] in line]
-    check(logs, "there are no logs")
+    check(logs or not whole_run, "there are no logs")
     check(not complaints, f"{len(complaints)} complaints:\n  " + "\n  ".join(complaints[:20]))
 
 
@@ -409,7 +411,7 @@ def main() -> int:
                 folder.mkdir()
                 bench = Bench(binary, folder, ports, unseen, totals, options.rounds)
                 run.claim(case.__name__, lambda: case(bench), lambda: sorted(folder.glob("*.log")))
-            run.claim(logs_tell_no_text_number_or_secret.__name__, lambda: logs_tell_no_text_number_or_secret(root))
+            run.claim(logs_tell_no_text_number_or_secret.__name__, lambda: logs_tell_no_text_number_or_secret(root, chosen == CASES))
             run.claim(tshark_finds_nothing_malformed.__name__, lambda: tshark_finds_nothing_malformed(capture, totals, chosen == CASES))
     except Failure as failure:
         run.failed += 1

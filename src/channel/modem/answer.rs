@@ -153,6 +153,19 @@ impl Registration {
         }
     }
 
+    /// For programs: `home`, `roaming`, `searching`, `denied`, `idle` or `unknown`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Home => "home",
+            Self::Searching => "searching",
+            Self::Denied => "denied",
+            Self::Roaming => "roaming",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// True if messages can be sent; `None` if nobody knows, which must not be read as no.
     #[must_use]
     pub const fn is_registered(self) -> Option<bool> {

@@ -120,6 +120,21 @@ pub struct At<S> {
     in_step: bool,
 }
 
+impl<S> At<S> {
+    /// Gives back, oldest first, what was taken and is not the taker's business: it comes before
+    /// everything else that waits.
+    pub fn put_back(&mut self, news: Vec<News>) {
+        for news in news.into_iter().rev() {
+            if self.news.len() == MAX_NEWS {
+                self.dropped += 1;
+                continue;
+            }
+            self.chatter += usize::from(news.is_chatter());
+            self.news.push_front(news);
+        }
+    }
+}
+
 /// What concerns the command in flight.
 enum Own {
     Info(Entry),
@@ -388,6 +403,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> At<S> {
             }
         }
         Err(no_answer(PROBE, PROBE_WITHIN))
+    }
+
+    /// Asks it to restart (`AT+CFUN=1,1`, 3GPP TS 27.007 §8.2), in step or not: the last word to one
+    /// that answers nothing. What it answers, if anything, does not matter.
+    ///
+    /// # Errors
+    /// If the port is gone, or takes nothing any more.
+    pub async fn restart(&mut self) -> Result<(), AtError> {
+        const RESTART: &str = "AT+CFUN=1,1";
+        self.in_step = false;
+        self.sorter.end();
+        self.write_within(b"\r").await?;
+        self.sorter.begin(RESTART, Expect::Nothing);
+        let written = self.write_within(format!("{RESTART}\r").as_bytes()).await;
+        if written.is_ok() {
+            let _ = timeout(CLOSING, self.own()).await;
+        }
+        self.sorter.end();
+        written
     }
 
     async fn probe(&mut self) -> Result<(), AtError> {

@@ -9,9 +9,13 @@
 //! | [`unsolicited`] | what the modem says unasked |
 //! | [`setup`], [`choice`] | asking the modem what it can do, and setting it up |
 //! | [`errors`] | what a refusal means for the message and for the modem |
+//! | [`inbox`], [`report`] | messages from handsets and status reports, up to their commit |
+//! | [`balance`] | what is left on the SIM |
 //! | [`word`] | what the modem says about itself |
 //! | [`port`] | opening a serial port, or anything else |
-//! | `driver` | the task behind a [`ChannelHandle`]: opening, setting up, and what is under way |
+//! | [`discovery`], [`trial`] | which ports there are, and what answers on each: for people, not for the driver |
+//! | [`pin`] | that a PIN was tried, over restarts |
+//! | `driver`, `session`, `send` | the task behind a [`ChannelHandle`]: opening, setting up, and what is under way |
 //!
 //! The layers below the driver know neither the engine nor the port: they run on any stream, so that a pty, a serial
 //! line and a test are the same to them.
@@ -32,18 +36,26 @@ use crate::domain::id::{Account, ChannelId};
 
 pub mod answer;
 pub mod at;
+pub mod balance;
 pub mod choice;
 pub mod command;
+pub mod discovery;
 mod driver;
 pub mod errors;
+pub mod inbox;
 pub mod line;
+pub mod pin;
 pub mod port;
+pub mod report;
 #[cfg(test)]
 mod scripted;
+mod send;
+mod session;
 pub mod setup;
 pub mod sort;
 #[cfg(test)]
 mod transcripts;
+pub mod trial;
 pub mod unsolicited;
 pub mod word;
 
@@ -142,7 +154,7 @@ pub fn start_on(
 ) -> (ChannelHandle, JoinHandle<()>) {
     // A modem does one thing at a time.
     let window = Arc::new(Semaphore::new(1));
-    let (requests, inbox) = mpsc::channel(1);
+    let (requests, taken) = mpsc::channel(1);
     let (status, status_receiver) = watch::channel(ChannelStatus::Connecting);
     let word = ModemWord {
         device: config.device.display().to_string(),
@@ -153,7 +165,7 @@ pub fn start_on(
     let handle = ChannelHandle {
         id: ChannelId::from(config.account.as_str()),
         account: config.account.clone(),
-        window,
+        window: window.clone(),
         window_size: 1,
         requests,
         status: status_receiver,
@@ -167,7 +179,8 @@ pub fn start_on(
         clock: clock.clone(),
         random: random.clone(),
         events: events.clone(),
-        inbox,
+        window,
+        requests: taken,
         status,
         word,
         reset: reset_receiver,

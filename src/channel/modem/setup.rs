@@ -15,6 +15,7 @@ use super::answer::{self, Entry, Registration, Usage};
 use super::at::{At, AtError, Command};
 use super::choice::{self, Memories, MemoryChoice, PinStep, Reports, Routing, SimState};
 use super::errors::Failure;
+use super::pin::PinMemory;
 use super::sort::{self, Expect};
 
 /// How long a SIM may be busy after its PIN, or the SMS part after power-on.
@@ -30,6 +31,9 @@ pub struct Wishes {
     pub pin: Option<SecretString>,
     /// True once this PIN was refused for this SIM: it is not tried again.
     pub pin_refused_before: bool,
+    /// Where it is written down that the PIN is tried, before it is entered; `None`: the caller does
+    /// not come back.
+    pub pin_memory: Option<PinMemory>,
     /// The SMSC address, `+` and digits, for a SIM that has none.
     pub service_centre: Option<String>,
 }
@@ -91,6 +95,9 @@ pub enum SetupError {
     /// remember it like a refusal.
     #[error("the port was lost while the PIN was entered: {0}")]
     PinUnanswered(AtError),
+    /// It cannot be written down that the PIN is tried, so it was not entered.
+    #[error("the PIN is not entered, as it cannot be remembered that it was tried: {0}")]
+    PinMemory(std::io::Error),
     /// The PIN has one try left, which belongs to a person.
     #[error("the PIN has one try left: enter it by hand, or in a phone")]
     LastPinTry,
@@ -256,6 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
             PinStep::LastTry => return Err(SetupError::LastPinTry),
             PinStep::Enter => {}
         }
+        if let (Some(memory), Some(pin)) = (&wishes.pin_memory, pin) {
+            memory.remember(pin).await.map_err(SetupError::PinMemory)?;
+        }
         let pin = pin.map_or("", ExposeSecret::expose_secret);
         let enter = Command::new(format!("AT+CPIN=\"{pin}\""))
             .shown_as("AT+CPIN=")
@@ -263,16 +273,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
         match self.at.command(&enter).await {
             Ok(_) => {}
             // It has not looked at it.
-            Err(error) if error.failure().is_some_and(Failure::is_busy) => return Err(error.into()),
+            Err(error) if error.failure().is_some_and(Failure::is_busy) => {
+                self.forget_pin(wishes).await;
+                return Err(error.into());
+            }
             Err(AtError::Refused { .. }) => return Err(SetupError::PinRefused),
             Err(error) if error.is_lost() => return Err(SetupError::PinUnanswered(error)),
             // Without an answer, the state of the SIM says whether it was right.
             Err(_) => {}
         }
         match self.sim_state().await? {
-            SimState::Ready => Ok(()),
+            SimState::Ready => {
+                self.forget_pin(wishes).await;
+                Ok(())
+            }
             SimState::Pin => Err(SetupError::PinRefused),
             SimState::Locked(what) => Err(SetupError::Locked(what)),
+        }
+    }
+
+    /// The PIN was taken, or not looked at.
+    async fn forget_pin(&mut self, wishes: &Wishes) {
+        if let Some(memory) = &wishes.pin_memory
+            && let Err(error) = memory.forget().await
+        {
+            let note = format!("the next start will not try the PIN, which was right: {error}");
+            self.notes.push(note);
         }
     }
 
@@ -375,9 +401,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
         Ok((words(maker), words(model)))
     }
 
-    async fn identities(&mut self) -> Result<Identities, AtError> {
+    /// What references and budgets go by. A modem that has none says so; one that is silent is asked
+    /// again by a new set-up, or else the same SIM would be taken for another one.
+    async fn imsi(&mut self) -> Result<Option<String>, SetupError> {
+        let question = Command::new("AT+CIMI").expecting(Expect::Digits("+CIMI"));
+        match self.patiently(&question, Failure::is_busy).await {
+            Ok(entries) => Ok(entries.into_iter().next().map(|entry| entry.line)),
+            Err(SetupError::At(error @ AtError::Refused { .. })) => {
+                self.notes.push(error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn identities(&mut self) -> Result<Identities, SetupError> {
         let imei = self.ask("AT+CGSN", Expect::Digits("+CGSN"), 5).await?;
-        let imsi = self.ask("AT+CIMI", Expect::Digits("+CIMI"), 5).await?;
+        let imsi = self.imsi().await?;
         let mut iccid = None;
         // None of these is standard; whoever knows none of them has no ICCID to show.
         let before = self.notes.len();

@@ -29,6 +29,8 @@ pub struct ModemWord {
     pub reports: Option<&'static str>,
     /// How full the store for messages from handsets is.
     pub storage: Option<Usage>,
+    /// That store's name, for example `SM` for the SIM.
+    pub storage_name: Option<String>,
     /// The last answer to the balance question, and when it came.
     pub balance: Option<(String, Timestamp)>,
     /// What did not work and can be done without; what an operator should look at.

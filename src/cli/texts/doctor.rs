@@ -33,8 +33,8 @@ impl Lang {
 
     pub(in crate::cli) fn doctor_no_accounts(self) -> String {
         self.pick(
-            "opérateurs : aucun compte [smpp.…] : les messages attendront ; ajoutez-en un",
-            "carriers: no [smpp.…] account: messages will wait; add one",
+            "opérateurs : ni compte [smpp.…] ni modem [modem.…] : les messages attendront ; ajoutez-en un",
+            "carriers: no [smpp.…] account and no [modem.…]: messages will wait; add one",
         )
     }
 
@@ -176,8 +176,8 @@ impl Lang {
 
     pub(in crate::cli) fn doctor_daemon_runs(self) -> String {
         self.pick(
-            "démon : il tourne sur ce data_dir ; c'est lui qui est interrogé, sans second bind",
-            "daemon: it runs on this data_dir, and is asked; nothing binds a second time",
+            "démon : il tourne sur ce data_dir ; c'est lui qui est interrogé, sans second bind ni modem ouvert",
+            "daemon: it runs on this data_dir, and is asked; nothing binds a second time, no modem is opened",
         )
     }
 

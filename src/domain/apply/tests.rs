@@ -7,6 +7,7 @@ use crate::domain::fixtures::{at, in_parts, lease, message, policy, receipt};
 use crate::domain::retry::RetrySchedule;
 
 mod late_refusals;
+mod modems;
 mod properties;
 
 impl Message {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::memory::READ;
 use super::script::{FaultKind, Moment};
 use super::state::{Event, Mode, Now, Settings, State};
-use super::tpdu;
-use crate::pdu::gsm7;
+use crate::pdu::tpdu::{hex_of_octets, octets_of_hex};
+use crate::pdu::{gsm7, packing};
 
 /// How an answer ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl State {
 
     fn piece(&mut self, piece: &str, lines: &mut Lines, now: Now) -> End {
         if !piece.starts_with(['+', '^', '*', '#', '$', '%']) {
-            return self.basic(piece, lines, now);
+            return self.basic(piece, lines);
         }
         let (name, ask) = match piece.split_once('=') {
             Some((name, "?")) => (name, Ask::Test),
@@ -169,7 +169,7 @@ impl State {
     }
 
     /// `E0`, `Z`, `I` and their like, several in a row too.
-    fn basic(&mut self, piece: &str, lines: &mut Lines, now: Now) -> End {
+    fn basic(&mut self, piece: &str, lines: &mut Lines) -> End {
         let profile = self.script.profile();
         let upper = piece.to_ascii_uppercase();
         let mut rest = upper.trim_start_matches('&');
@@ -194,7 +194,6 @@ impl State {
                 _ => return End::Unknown,
             }
         }
-        let _ = now;
         End::Ok
     }
 
@@ -506,7 +505,7 @@ impl State {
         match store.records.get_mut(&place) {
             Some(record) => {
                 let stat = std::mem::replace(&mut record.stat, READ);
-                let (length, octets) = (record.length, tpdu::hex(&record.octets));
+                let (length, octets) = (record.length, hex_of_octets(&record.octets));
                 lines.push(format!("+CMGR: {stat},,{length}\r\n{octets}"));
                 End::Ok
             }
@@ -530,7 +529,7 @@ impl State {
         let all = store.records.iter_mut();
         for (place, record) in all.filter(|(_, record)| wanted == 4 || record.stat == wanted) {
             let stat = std::mem::replace(&mut record.stat, READ);
-            let (length, octets) = (record.length, tpdu::hex(&record.octets));
+            let (length, octets) = (record.length, hex_of_octets(&record.octets));
             lines.push(format!("+CMGL: {place},{stat},,{length}\r\n{octets}"));
         }
         End::Ok
@@ -569,7 +568,7 @@ impl State {
         };
         let packed = self.settings.packed_ussd;
         let code = if packed {
-            let octets = tpdu::unhex(code.as_bytes());
+            let octets = octets_of_hex(code).ok();
             let text = octets.map(|octets| gsm7::decode(&gsm7::unpack(&octets, 0)));
             // A code that ends an octet early is filled up with a carriage return.
             text.map(|text| text.trim_end_matches('\r').to_owned())
@@ -581,7 +580,10 @@ impl State {
             None => "+CUSD: 4".to_owned(),
             Some(text) if packed => {
                 let septets = gsm7::encode(&text).unwrap_or_default();
-                format!("+CUSD: 0,\"{}\",15", tpdu::hex(&tpdu::pack(&septets, 0)))
+                format!(
+                    "+CUSD: 0,\"{}\",15",
+                    hex_of_octets(&packing::pack(&septets, 0))
+                )
             }
             Some(text) => format!("+CUSD: 0,\"{text}\",15"),
         };
@@ -592,7 +594,6 @@ impl State {
 
     /// Says the answer to a message, some time after its last octet.
     pub(super) fn answer_message(&mut self, line: Option<String>, end: &End, due: Duration) {
-        let lines: Vec<String> = line.into_iter().collect();
-        self.answer(&lines, end, due);
+        self.answer(line.as_slice(), end, due);
     }
 }

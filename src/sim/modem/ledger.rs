@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde_json::{Value, json};
+
 use crate::domain::time::Timestamp;
-use crate::pdu::udh::Concat;
+use crate::pdu::tpdu::hex_of_octets;
+use crate::pdu::udh::{Concat, Reference};
 
 /// Entries kept of each kind; the oldest go first. Totals go on counting.
 const KEPT: usize = 100_000;
@@ -27,6 +30,43 @@ pub struct SubmittedEntry {
     pub report: bool,
     /// What became of it.
     pub fate: Fate,
+}
+
+impl SubmittedEntry {
+    /// The entry for other programs, with its number whole: nobody has it. `fate` is `sent`,
+    /// `refused` or `lost`; `error` is how it was refused, as the answer says it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let part = self.part.map(|part| {
+            let reference = match part.reference {
+                Reference::Eight(reference) => u16::from(reference),
+                Reference::Sixteen(reference) => reference,
+            };
+            json!({ "reference": reference, "total": part.total, "index": part.index })
+        });
+        let (fate, reference, answered, error) = match self.fate {
+            Fate::Sent {
+                reference,
+                answered,
+            } => ("sent", Some(reference), answered, None),
+            Fate::Cms(code) => ("refused", None, true, Some(format!("+CMS ERROR: {code}"))),
+            Fate::Cme(code) => ("refused", None, true, Some(format!("+CME ERROR: {code}"))),
+            Fate::Error => ("refused", None, true, Some("ERROR".to_owned())),
+            Fate::Lost => ("lost", None, false, None),
+        };
+        json!({
+            "at": self.at.rfc3339(),
+            "to": self.recipient,
+            "text": self.text,
+            "part": part,
+            "report": self.report,
+            "fate": fate,
+            "reference": reference,
+            "answered": answered,
+            "error": error,
+            "pdu": hex_of_octets(&self.octets),
+        })
+    }
 }
 
 /// What became of a message.
@@ -86,6 +126,8 @@ pub struct Ledger {
     pub delivered: VecDeque<DeliveredEntry>,
     /// Number of all commands ever.
     pub commands_total: u64,
+    /// Number of all messages ever, whatever became of them.
+    pub submitted_total: u64,
     /// Number of all messages sent ever.
     pub sent_total: u64,
     /// Number of all messages and reports from the network that reached the user.
@@ -117,6 +159,7 @@ impl Ledger {
     }
 
     pub(super) fn submit(&mut self, entry: SubmittedEntry) {
+        self.submitted_total += 1;
         self.sent_total += u64::from(matches!(entry.fate, Fate::Sent { .. }));
         keep(&mut self.submitted, entry);
     }
@@ -124,6 +167,13 @@ impl Ledger {
     pub(super) fn deliver(&mut self, entry: DeliveredEntry) {
         self.delivered_total += u64::from(entry.way != Way::Dropped);
         keep(&mut self.delivered, entry);
+    }
+
+    /// The messages behind the first `seen` ever, in order of arrival, as far as they are kept.
+    pub fn submitted_after(&self, seen: u64) -> impl Iterator<Item = &SubmittedEntry> {
+        let new = usize::try_from(self.submitted_total.saturating_sub(seen)).unwrap_or(usize::MAX);
+        let old = self.submitted.len().saturating_sub(new);
+        self.submitted.iter().skip(old)
     }
 
     /// The messages that were sent, in order of arrival.

@@ -54,10 +54,7 @@ impl Pty {
             tcsetattr(&terminal, OptionalActions::Now, &settings)?;
         }
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
-        // Deprecated for sources that may change their descriptor; an OwnedFd owns one and keeps it,
-        // and what replaces this function is unsafe.
-        #[allow(deprecated)]
-        let master = AsyncFd::new(master)?;
+        let master = watch(master)?;
         unlink(link)?;
         std::os::unix::fs::symlink(OsStr::from_bytes(name.to_bytes()), link)?;
         Ok(Self {
@@ -76,6 +73,15 @@ impl Pty {
         answer.is_ok() && asked[0].revents().contains(PollFlags::HUP)
     }
 
+    /// Registers the terminal anew. To the runtime the end of a stream is final, and it would call a
+    /// terminal ready for ever that was once closed; here somebody opens it again.
+    fn renew(&mut self, context: &Context<'_>) -> io::Result<()> {
+        self.master = watch(self.master.get_ref().try_clone()?)?;
+        // Whoever waited on the old registration asks again.
+        context.waker().wake_by_ref();
+        Ok(())
+    }
+
     /// Forgets what the last one did not read, as a serial line does when it is closed.
     fn empty(&mut self) {
         if std::mem::take(&mut self.used)
@@ -84,6 +90,14 @@ impl Pty {
             let _ = tcflush(&terminal, QueueSelector::IFlush);
         }
     }
+}
+
+/// Registers a descriptor with the runtime.
+fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // Deprecated for sources that may change their descriptor; an OwnedFd owns one and keeps it,
+    // and what replaces this function is unsafe.
+    #[allow(deprecated)]
+    AsyncFd::new(fd)
 }
 
 /// The side of the terminal that programs open.
@@ -125,10 +139,16 @@ impl AsyncRead for Pty {
                 this.closed = None;
             }
             let mut ready = ready!(this.master.poll_read_ready(context))?;
+            let was_closed = ready.ready().is_read_closed();
             let unfilled = buffer.initialize_unfilled();
             let read = ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut *unfilled)?));
             match read {
-                Err(_would_block) => this.used = true,
+                Err(_would_block) => {
+                    this.used = true;
+                    if was_closed {
+                        this.renew(context)?;
+                    }
+                }
                 Ok(Ok(count)) => {
                     this.used = true;
                     buffer.advance(count);
@@ -146,7 +166,7 @@ impl AsyncRead for Pty {
 
 impl AsyncWrite for Pty {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -155,7 +175,9 @@ impl AsyncWrite for Pty {
         }
         loop {
             let mut ready = ready!(self.master.poll_write_ready(context))?;
+            let was_closed = ready.ready().is_write_closed();
             match ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), octets)?)) {
+                Err(_would_block) if was_closed => self.renew(context)?,
                 Err(_would_block) => {}
                 Ok(result) => return Poll::Ready(result),
             }

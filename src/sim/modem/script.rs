@@ -348,6 +348,8 @@ impl Fault {
 pub enum Moment {
     /// Instead of the prompt.
     Prompt,
+    /// After the first octet, in place of the others.
+    Written,
     /// After the last octet, instead of the answer.
     #[default]
     Submitted,

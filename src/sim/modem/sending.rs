@@ -4,9 +4,24 @@ use std::time::Duration;
 
 use super::commands::End;
 use super::ledger::{Fate, SubmittedEntry};
+use super::network::Arrival;
 use super::script::{Fault, Moment, Rule};
-use super::state::{Arrival, BEHIND, Event, Now, State};
-use super::{submit, tpdu};
+use super::state::{BEHIND, Event, Now, State};
+use crate::pdu::address::{Address, TypeOfNumber};
+use crate::pdu::status_report::StatusReport;
+use crate::pdu::submit::Submit;
+use crate::pdu::timestamp::NetworkTime;
+use crate::pdu::tpdu::{hex_of_octets, octets_of_hex};
+
+/// Reads the octets after the service centre as a network does: all of them are the message, and it
+/// goes to a number. `None`: not a whole SMS-SUBMIT.
+fn read(tpdu: &[u8]) -> Option<Submit> {
+    let submit = Submit::decode(tpdu).ok()?;
+    let destination = &submit.destination;
+    let to_number = destination.ton() != TypeOfNumber::Alphanumeric
+        && destination.value().chars().all(|c| c.is_ascii_digit());
+    (to_number && submit.encode().len() == tpdu.len()).then_some(submit)
+}
 
 impl State {
     /// The fault of the `+CMGS` under way at this moment of it.
@@ -23,11 +38,11 @@ impl State {
     }
 
     /// The octets of a message are complete.
-    pub(super) fn submit(&mut self, digits: &[u8], length: usize, now: Now) {
-        let octets = tpdu::unhex(digits).unwrap_or_default();
+    pub(super) fn submit(&mut self, digits: &str, length: usize, now: Now) {
+        let octets = octets_of_hex(digits).unwrap_or_default();
         let centre = octets.first().map_or(0, |length| usize::from(*length) + 1);
         let body = octets.get(centre..).unwrap_or_default();
-        let read = submit::read(body).filter(|_| body.len() == length);
+        let read = read(body).filter(|_| body.len() == length);
         let mut entry = SubmittedEntry {
             at: now.at,
             length,
@@ -46,14 +61,15 @@ impl State {
             self.answer_message(None, &End::Cms(304), due(0));
             return;
         };
-        entry.recipient.clone_from(&message.recipient);
-        entry.text = message.text;
-        entry.part = message.part;
-        entry.report = message.report;
+        entry.recipient = message.destination.to_string();
+        let data = message.user_data;
+        entry.part = data.udh().ok().and_then(|udh| udh.concat);
+        entry.text = data.text().unwrap_or_else(|| hex_of_octets(data.content()));
+        entry.report = message.status_report;
         let since = now.elapsed.saturating_sub(self.since);
-        let rule = script.rule(&message.recipient, since);
+        let rule = script.rule(&entry.recipient, since);
         let fault = self.fault(Moment::Submitted);
-        let refusal = self.refusal(rule, &message.recipient);
+        let refusal = self.refusal(rule, &entry.recipient);
         let sends = refusal.is_none() && fault.as_ref().is_none_or(|fault| fault.taken);
         let rule = rule.map(|(_, rule)| rule);
         let answered = fault.is_none() && !rule.is_some_and(|rule| rule.unanswered);
@@ -152,14 +168,19 @@ impl State {
         let done = now.at + due.saturating_sub(now.elapsed);
         let last = rule.and_then(|rule| rule.status).unwrap_or(reports.status);
         let copies = if reports.duplicate { 2 } else { 1 };
+        let Ok(recipient) = Address::number(&recipient) else {
+            return;
+        };
         let all = reports
             .first
             .into_iter()
             .chain(std::iter::repeat_n(last, copies));
         for status in all {
-            let octets = tpdu::report(self.reference, &recipient, now.at, done, status);
+            let [sent, discharged] = [now.at, done].map(|at| NetworkTime::from(at.to_utc()));
+            let recipient = recipient.clone();
+            let report = StatusReport::new(self.reference, recipient, sent, discharged, status);
             let arrival = Arrival {
-                octets,
+                octets: report.encode(),
                 report: true,
             };
             self.at(due, Event::Arrives(arrival));

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ledger::{DeliveredEntry, Ledger, Way};
-use super::memory::{READ, Record, Store, UNREAD};
-use super::script::{Fault, FaultKind, Inbound, ModemScript};
-use super::tpdu;
+use super::ledger::Ledger;
+use super::memory::Store;
+use super::network::Arrival;
+use super::script::{Fault, FaultKind, Inbound, ModemScript, Moment};
 use crate::clock::{Clock, Random};
 use crate::domain::time::Timestamp;
 
@@ -33,13 +33,6 @@ impl Now {
             at: clock.now(),
         }
     }
-}
-
-/// Something from the network.
-#[derive(Clone, Debug)]
-pub(super) struct Arrival {
-    pub(super) octets: Vec<u8>,
-    pub(super) report: bool,
 }
 
 /// Something that happens at its time.
@@ -142,7 +135,8 @@ pub(super) struct State {
     sequence: u64,
     /// When the last answer is out.
     pub(super) answered_at: Duration,
-    held: VecDeque<Arrival>,
+    /// What the network could not hand over.
+    pub(super) held: VecDeque<Arrival>,
     /// Acknowledgements (`+CNMA`) asked for, and whether the last one is still due.
     pub(super) acks: (u64, bool),
     pub(super) plugged: bool,
@@ -150,7 +144,7 @@ pub(super) struct State {
     pub(super) plugs: u64,
     /// Deaf until then.
     deaf_until: Option<Duration>,
-    inbound_reference: u8,
+    pub(super) inbound_reference: u8,
 }
 
 impl State {
@@ -193,17 +187,6 @@ impl State {
         state
     }
 
-    /// Old messages that nobody has deleted.
-    fn fill(&mut self, now: Now) {
-        let octets = tpdu::deliver("+33600000009", "Ancien message", false, 0, now.at);
-        for _ in 0..self.script.occupied {
-            for octets in octets.clone() {
-                let record = self.record(octets, READ);
-                let _ = self.receiving().and_then(|store| store.put(record));
-            }
-        }
-    }
-
     /// Takes up what a new script has at certain times.
     pub(super) fn follow(&mut self, now: Now) {
         self.since = now.elapsed;
@@ -218,17 +201,6 @@ impl State {
         }
         if script.chatter.every_ms > 0 {
             self.at(now.elapsed, Event::Chatters);
-        }
-    }
-
-    /// Queues a message from somebody, as often as it asks for.
-    pub(super) fn queue(&mut self, message: &Inbound, now: Now) {
-        for time in 0..message.times {
-            let after = message.after_ms + u64::from(time) * message.every_ms;
-            self.inbound_reference = self.inbound_reference.wrapping_add(1);
-            let reference = message.reference.unwrap_or(self.inbound_reference);
-            let event = Event::Composes(Box::new((message.clone(), reference)));
-            self.at(now.elapsed + Duration::from_millis(after), event);
         }
     }
 
@@ -249,7 +221,7 @@ impl State {
     }
 
     /// An unsolicited line.
-    fn announce(&mut self, now: Now, line: &str) {
+    pub(super) fn announce(&mut self, now: Now, line: &str) {
         let trailer = self.script.profile().trailer;
         self.say_at(now.elapsed, format!("\r\n{line}\r\n{trailer}").into_bytes());
     }
@@ -429,119 +401,8 @@ impl State {
         matches!(self.registration(now), 1 | 5)
     }
 
-    fn compose(&mut self, message: &Inbound, reference: u8, now: Now) {
-        let parts = tpdu::deliver(
-            &message.from,
-            &message.text,
-            message.ucs2,
-            reference,
-            now.at,
-        );
-        let order: Vec<usize> = if message.order.is_empty() {
-            (1..=parts.len()).collect()
-        } else {
-            message
-                .order
-                .iter()
-                .map(|index| usize::from(*index))
-                .collect()
-        };
-        for (number, index) in (0..).zip(order) {
-            if let Some(octets) = parts.get(index.wrapping_sub(1)) {
-                let due = now.elapsed + Duration::from_millis(message.part_gap_ms * number);
-                let arrival = Arrival {
-                    octets: octets.clone(),
-                    report: false,
-                };
-                self.at(due, Event::Arrives(arrival));
-            }
-        }
-    }
-
-    fn record(&self, octets: Vec<u8>, stat: u8) -> Record {
-        let length = octets.len();
-        let octets = [tpdu::service_centre(&self.smsc), octets].concat();
-        Record {
-            stat,
-            octets,
-            length,
-        }
-    }
-
-    /// The memory that new messages go to.
-    fn receiving(&mut self) -> Option<&mut Store> {
-        let name = self.settings.named[2].clone();
-        self.store(&name)
-    }
-
     pub(super) fn store(&mut self, name: &str) -> Option<&mut Store> {
         self.stores.iter_mut().find(|store| store.name == name)
-    }
-
-    /// What the network could not hand over before.
-    pub(super) fn hand_over_held(&mut self, now: Now) {
-        for arrival in std::mem::take(&mut self.held) {
-            self.arrive(arrival, now);
-        }
-    }
-
-    /// Something comes from the network: 3GPP TS 27.005 clause 3.4.1 says where it goes.
-    fn arrive(&mut self, arrival: Arrival, now: Now) {
-        if !self.plugged || !self.is_registered(now) {
-            self.held.push_back(arrival);
-            return;
-        }
-        let [mode, mt, _, ds, _] = self.settings.cnmi;
-        let speaks = mode > 0;
-        let way = match (arrival.report, if arrival.report { ds } else { mt }) {
-            (true, 1) | (false, 2 | 3) if speaks => Way::Direct,
-            (_, 1 | 2) if speaks => Way::Announced,
-            (true, 0) => Way::Dropped,
-            _ => Way::Silent,
-        };
-        let record = self.record(arrival.octets.clone(), UNREAD);
-        match way {
-            Way::Dropped => {}
-            Way::Direct => {
-                let (length, octets) = (record.length, tpdu::hex(&record.octets));
-                let line = match arrival.report {
-                    true => format!("+CDS: {length}\r\n{octets}"),
-                    false => format!("+CMT: ,{length}\r\n{octets}"),
-                };
-                self.announce(now, &line);
-                if self.settings.service == 1 {
-                    self.acks = (self.acks.0 + 1, true);
-                    let wait = Duration::from_millis(self.script.ack_ms);
-                    self.at(now.elapsed + wait, Event::AckDue(self.acks.0));
-                }
-            }
-            Way::Announced | Way::Silent => {
-                // Reports have a memory of their own where there is one.
-                let own = arrival.report && self.stores.iter().any(|store| store.name == "SR");
-                let name = match own {
-                    true => "SR".to_owned(),
-                    false => self.settings.named[2].clone(),
-                };
-                let Some(place) = self.store(&name).and_then(|store| store.put(record)) else {
-                    self.held.push_back(arrival);
-                    return;
-                };
-                if way == Way::Announced {
-                    let code = if arrival.report { "+CDSI" } else { "+CMTI" };
-                    self.announce(now, &format!("{code}: \"{name}\",{place}"));
-                }
-                let full = self.store(&name).is_some_and(|store| store.is_full());
-                if let (true, Some(line)) = (full, self.script.profile().full) {
-                    self.announce(now, line);
-                }
-            }
-        }
-        self.ledger.deliver(DeliveredEntry {
-            at: now.at,
-            octets: arrival.octets,
-            report: arrival.report,
-            way,
-        });
     }
 
     /// Octets from the computer.
@@ -611,6 +472,7 @@ impl State {
                 if octet == ESCAPE {
                     self.answer_at(now.elapsed, "\r\nOK\r\n");
                 } else {
+                    let digits = String::from_utf8_lossy(&digits);
                     self.submit(&digits, length, now);
                 }
             }
@@ -618,6 +480,14 @@ impl State {
             _ if self.line.len() >= LINE => {}
             _ => {
                 self.echo(octet, now);
+                if self.line.is_empty()
+                    && let Some(fault) = self.fault(Moment::Written)
+                {
+                    self.mode = Mode::Command;
+                    self.at(now.elapsed, fault.event());
+                    self.occur(now);
+                    return;
+                }
                 self.line.push(octet);
             }
         }

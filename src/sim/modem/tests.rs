@@ -7,7 +7,9 @@ use tokio::io::AsyncWrite;
 
 use super::*;
 use crate::domain::time::Timestamp;
+use crate::pdu::tpdu::hex_of_octets;
 
+mod inbox;
 mod network;
 mod terminal;
 
@@ -97,7 +99,17 @@ async fn a_message_is_taken_and_its_report_comes_back() {
             ("+33612345678", "Relais")
         );
         assert!(entry.report);
-        assert_eq!(tpdu::hex(&entry.octets), SUBMIT);
+        let json = entry.json();
+        assert_eq!(
+            (&json["to"], &json["text"], &json["pdu"]),
+            (&"+33612345678".into(), &"Relais".into(), &SUBMIT.into())
+        );
+        assert_eq!(
+            (&json["fate"], &json["reference"]),
+            (&"sent".into(), &0.into())
+        );
+        assert_eq!(ledger.submitted_after(1).count(), 0);
+        assert_eq!(hex_of_octets(&entry.octets), SUBMIT);
         assert_eq!(
             (ledger.too_early, ledger.restless, ledger.overlapping),
             (0, 0, 0)

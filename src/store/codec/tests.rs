@@ -15,7 +15,7 @@ use crate::domain::id::InboundId;
 use crate::domain::inbound::{Numbering, Part};
 use crate::domain::optout::{Keyword, Source, Wish};
 use crate::domain::policy::OnDoubt;
-use crate::domain::receipt::{IdWriting, Receipt, ReceiptState};
+use crate::domain::receipt::{IdWriting, Receipt, ReceiptState, Taken};
 use crate::domain::sender::Sender;
 use crate::store::Scope;
 
@@ -158,11 +158,15 @@ fn every_record_is_written_and_read_as_its_version_says() {
             attempt: 1,
             segment: 300,
             to: number(1),
+            at: at(6),
+            told: Some(at(5)),
             before: vec![Earlier {
                 id: message_id(3),
                 attempt: 0,
                 segment: 2,
                 to: number(3),
+                at: at(2),
+                told: None,
             }],
         },
     );
@@ -172,6 +176,10 @@ fn every_record_is_written_and_read_as_its_version_says() {
             receipts: vec![ReceiptReport {
                 other: Some("24488".to_owned()),
                 handset: Some(number(1)),
+                taken: Some(Taken {
+                    at: at(2),
+                    before: at(3),
+                }),
                 ..ReceiptReport::new(
                     "a".into(),
                     "0005FA8".to_owned(),
@@ -260,6 +268,19 @@ fn every_record_is_written_and_read_as_its_version_says() {
         &Reached {
             claimed: vec![mark(1, 1), mark(3, 2)],
             doubtful: vec![mark(0, 3)],
+        },
+    );
+}
+
+#[test]
+fn what_a_sim_has_sent_is_written_and_read_as_its_version_says() {
+    golden(
+        "spending",
+        &Spending {
+            sim: "208010123456789".to_owned(),
+            message: message_id(1),
+            to: number(1),
+            at: at(5),
         },
     );
 }

@@ -24,6 +24,10 @@ on_every_engine! {
     parts_that_stay_away_are_given_up_in_time_also_after_reopening,
     a_part_numbered_impossibly_is_a_text_of_its_own,
     opt_outs_are_listed_page_by_page,
+    what_a_sim_shows_again_is_taken_in_once_and_obeyed_once,
+    parts_that_a_sim_shows_again_begin_no_other_text,
+    what_a_sim_has_shown_is_known_for_a_week_after_and_then_forgotten,
+    what_has_no_fingerprint_costs_no_key_more,
 }
 
 fn wrote(n: u64, text: &str) -> Inbound {
@@ -358,5 +362,95 @@ async fn opt_outs_are_listed_page_by_page(world: World) {
         }
         assert_eq!(found, [1, 2, 4, 7, 9].map(number));
     }
+    world.finish(store).await;
+}
+
+/// The same, as a SIM shows it.
+fn shown(fingerprint: u8, inbound: Inbound) -> Inbound {
+    Inbound {
+        fingerprint: Some([fingerprint; 16]),
+        ..inbound
+    }
+}
+
+async fn what_a_sim_shows_again_is_taken_in_once_and_obeyed_once(world: World) {
+    let store = world.open(at(0));
+    let both = vec![shown(1, wrote(1, "STOP")), shown(1, wrote(2, "STOP"))];
+    assert_eq!(store.take_in(both).await.unwrap().received.len(), 1);
+    store.opt_in(&shop(), number(1)).await.unwrap();
+    let store = world.reopen(store, at(3)).await;
+    let again = store.hears(shown(1, wrote(4, "STOP"))).await;
+    assert!(again.received.is_empty());
+    let out = store.optout(&shop(), number(1)).await;
+    assert_eq!(out, Err(StoreError::NotFound));
+    // The same words, sent again.
+    assert_eq!(
+        store.hears(shown(2, wrote(5, "STOP"))).await.received.len(),
+        1
+    );
+    assert_eq!(store.texts().await.len(), 2);
+    world.finish(store).await;
+}
+
+async fn parts_that_a_sim_shows_again_begin_no_other_text(world: World) {
+    let store = world.open(at(0));
+    store.hears(shown(1, part(1, 1, 2, "a"))).await;
+    let taken = store.hears(shown(2, part(2, 2, 2, "b"))).await;
+    assert_eq!(taken.received[0].text, "ab");
+    let over = at(3) + Parts::REPEATED;
+    store.give_up_parts(over, 10).await.unwrap();
+    let store = world.reopen(store, over).await;
+    for (fingerprint, index, text) in [(1, 1, "a"), (2, 2, "b")] {
+        store
+            .hears(shown(fingerprint, part(9, index, 2, text)))
+            .await;
+    }
+    assert_eq!(store.next_parts_deadline(), None);
+    assert_eq!(store.texts().await, ["ab"]);
+    world.finish(store).await;
+}
+
+async fn what_a_sim_has_shown_is_known_for_a_week_after_and_then_forgotten(world: World) {
+    let day = 24 * 3600;
+    let mut store = world.open(at(0));
+    let first = store.hears(shown(1, wrote(1, "bonjour"))).await;
+    assert_eq!(first.received.len(), 1);
+    // For as long as it is shown, once in 7 days or oftener.
+    for n in 1..=5 {
+        let now = n * 7 * day;
+        while store.prune(at(now)).await.unwrap() {}
+        store = world.reopen(store, at(now)).await;
+        let again = store.hears(shown(1, wrote(now, "bonjour"))).await;
+        assert!(again.received.is_empty(), "after {n} weeks");
+    }
+    for n in 0..255 {
+        store
+            .hears(shown(n, wrote(36 * day + u64::from(n), "x")))
+            .await;
+    }
+    let later = at(51 * day);
+    while store.prune(later).await.unwrap() {}
+    store.close().await;
+    drop(store);
+    world.check();
+    let left = world.with_kv(|kv| {
+        let shown = crate::store::keys::KeySpace::Shown.range();
+        kv.scan(shown, false).count()
+    });
+    assert_eq!(left, 0);
+}
+
+async fn what_has_no_fingerprint_costs_no_key_more(world: World) {
+    let (store, probe) = world.open_probed(at(0));
+    let _ = probe.calls();
+    store.hears(wrote(1, "bonjour")).await;
+    let without = probe.calls();
+    assert!(matches!(without[..], [Call::Apply(1), Call::Sync]));
+    store.hears(shown(1, wrote(2, "bonjour"))).await;
+    let with = probe.calls();
+    assert!(matches!(with[..], [Call::Apply(2), Call::Sync]), "{with:?}");
+    store.hears(shown(1, wrote(3, "bonjour"))).await;
+    assert!(!probe.calls().contains(&Call::Apply(2)));
+    drop(probe);
     world.finish(store).await;
 }

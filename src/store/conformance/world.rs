@@ -165,6 +165,7 @@ pub(in crate::store) fn claimant(account: &str, now: Timestamp) -> Claimant {
         until: lease.until,
         reach: Reach::of(&account.into()),
         in_line: false,
+        only_to: None,
     }
 }
 

@@ -14,6 +14,9 @@ use crate::store::index::Place;
 use crate::store::kv::{Kv, Write};
 use crate::store::{Claimant, Claimed, StoreError, keys};
 
+/// Most messages that a claim looks at in vain for those to certain recipients.
+const LOOKED_AT: usize = 64;
+
 impl Shared {
     /// What a close writes of claims: nothing that a start would have to doubt, if nothing is under
     /// way.
@@ -47,7 +50,8 @@ impl<K: Kv> Embedded<K> {
         let mut messages = Vec::new();
         let mut opted_out = Vec::new();
         let mut beyond: BTreeMap<Rank, Place> = BTreeMap::new();
-        while messages.len() < limit {
+        let mut others = Vec::new();
+        while messages.len() < limit && others.len() < LOOKED_AT {
             let Some(id) = index.pop(lane, &by.reach, now) else {
                 break;
             };
@@ -62,6 +66,12 @@ impl<K: Kv> Embedded<K> {
             let State::Waiting { due_at, .. } = message.state else {
                 continue;
             };
+            let wanted = |to| by.only_to.as_ref().is_none_or(|only| only.contains(to));
+            if message.pinned_to().is_none() && !wanted(&message.to) {
+                index.set_aside(lane);
+                others.push((message, due_at));
+                continue;
+            }
             if self.shared.is_opted_out(&message.tenant, message.to) {
                 opted_out.push(id);
                 index.pass_over(&message);
@@ -90,7 +100,8 @@ impl<K: Kv> Embedded<K> {
             if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
                 index.lease(&waiting, &message);
                 let resend = message.doubt_rule(policy) == OnDoubt::Resend;
-                if resend && !frontier.covers(&rank, place) {
+                let unseen = resend && !policy.is_modem(&by.account);
+                if unseen && !frontier.covers(&rank, place) {
                     let mark = beyond.entry(rank).or_insert(place);
                     *mark = (*mark).max(place);
                 }
@@ -98,6 +109,9 @@ impl<K: Kv> Embedded<K> {
             } else {
                 index.pass_over(&waiting);
             }
+        }
+        for (message, due_at) in others {
+            index.put_back(&message, due_at);
         }
         // Further than needed, so that not every claim needs a commit.
         for ((lane, priority), mark) in &mut beyond {

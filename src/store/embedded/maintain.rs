@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::store::codec::{Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Pair};
-use crate::store::{Batch, StoreError};
+use crate::store::{Batch, Spending, StoreError};
 
 /// Between two counts of the octets of all records: a count reads everything once.
 const MEASURE_EVERY: Duration = Duration::from_hours(6);
@@ -119,6 +119,12 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
             old.others.push(key);
         }
     }
+    // Sorted by week: this one and the one before are kept.
+    let week = keys::week(now).saturating_sub(1);
+    let shown = kv.scan(keys::shown_before(week), false);
+    for pair in shown.take(LOOKED_AT) {
+        old.others.push(pair?.0);
+    }
     // These sort by something else, so each turn goes on where the last one stopped.
     for (key, octets) in go_on(kv, shared, KeySpace::Orphan)? {
         if now.since(decode::<Orphans>(&key, &octets)?.since) >= ORPHAN_KEPT {
@@ -127,6 +133,11 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     }
     for (key, octets) in go_on(kv, shared, KeySpace::Idempotency)? {
         if now.since(decode::<Idempotent>(&key, &octets)?.at) >= IDEMPOTENCY_KEPT {
+            old.others.push(key);
+        }
+    }
+    for (key, octets) in go_on(kv, shared, KeySpace::Spending)? {
+        if now.since(decode::<Spending>(&key, &octets)?.at) >= Spending::KEPT {
             old.others.push(key);
         }
     }

@@ -19,8 +19,8 @@ use super::part_sets::PartSets;
 use super::writings::Writings;
 use super::{
     Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
-    Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Store, StoreError, Submission,
-    TakenIn, Webhook, keys,
+    Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Spending, Store, StoreError,
+    Submission, TakenIn, Webhook, keys,
 };
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::message::Message;
@@ -230,7 +230,9 @@ impl<K: Kv> Store for Embedded<K> {
         let careful: Vec<Message> = claimed
             .messages
             .iter()
-            .filter(|message| message.doubt_rule(&policy) == OnDoubt::Fail)
+            .filter(|message| {
+                message.doubt_rule(&policy) == OnDoubt::Fail || policy.is_modem(&by.account)
+            })
             .cloned()
             .collect();
         // Nothing is handed out before what says that it may have left is durable.
@@ -495,6 +497,19 @@ impl<K: Kv> Store for Embedded<K> {
 
     fn pauses(&self) -> Vec<Pause> {
         self.shared.pauses().clone()
+    }
+
+    async fn spend(&self, spendings: Vec<Spending>) -> Result<(), StoreError> {
+        self.write(true, move |txn| {
+            spendings.iter().try_for_each(|spending| {
+                txn.put(keys::spending(&spending.sim, spending.message), spending)
+            })
+        })
+        .await
+    }
+
+    fn spendings(&self) -> Vec<Spending> {
+        read::spendings(&*self.kv)
     }
 
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError> {

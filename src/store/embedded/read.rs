@@ -9,7 +9,7 @@ use crate::domain::optout::OptOut;
 use crate::store::codec::decode;
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, KvError, Pair};
-use crate::store::{Page, Query, StoreError};
+use crate::store::{Page, Query, Spending, StoreError};
 
 /// Most records that one page looks at; a page that finds less than asked for says where to go on.
 const LOOKED_AT: usize = 20_000;
@@ -180,4 +180,17 @@ pub(super) fn optouts<K: Kv>(
         items.push(decode(&key, &octets)?);
     }
     Ok(Page { items, next: None })
+}
+
+/// What SIMs have sent. What cannot be read counts for nothing: it is left to `fsck`.
+pub(super) fn spendings<K: Kv>(kv: &K) -> Vec<Spending> {
+    let mut spendings = Vec::new();
+    for pair in kv.scan(KeySpace::Spending.range(), false) {
+        let read = pair.map_err(StoreError::from);
+        match read.and_then(|(key, octets)| decode(&key, &octets)) {
+            Ok(spending) => spendings.push(spending),
+            Err(error) => tracing::error!(%error, "spending_unreadable"),
+        }
+    }
+    spendings
 }

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::txn::{RECONSIDERED_AFTER, read_part_sets};
+use super::txn::{read_part_sets, reconsidered_after};
 use crate::domain::event::Event;
 use crate::domain::id::BatchId;
 use crate::domain::message::{Message, State};
@@ -126,7 +126,8 @@ pub(super) fn recover<K: Kv>(
     kv.sync()?;
     let mut orphans = 0_i64;
     for pair in kv.scan(KeySpace::Orphan.range(), false) {
-        index.reconsider(now + RECONSIDERED_AFTER, pair?.0);
+        let (key, _) = pair?;
+        index.reconsider(now + reconsidered_after(&key), key);
         orphans += 1;
     }
     let part_sets = read_part_sets(kv, rules.inbound.parts_timeout)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Shared;
-use crate::domain::apply::{Refused, Transition};
+use crate::domain::apply::Refused;
 use crate::domain::event::{Event, Sending};
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::{Message, State};
@@ -23,6 +23,7 @@ use crate::store::{
     keys,
 };
 
+mod by_sim;
 mod commit;
 mod inbound;
 mod meant;
@@ -30,7 +31,7 @@ mod optouts;
 mod receipts;
 
 pub(super) use inbound::read_part_sets;
-pub(super) use receipts::RECONSIDERED_AFTER;
+pub(super) use receipts::reconsidered_after;
 
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
 /// reclaiming space (measured), so a large submission is written in pieces and sealed by the last.
@@ -342,7 +343,9 @@ impl<'a, K: Kv> Txn<'a, K> {
                 continue;
             };
             let rank = frontier::rank(message);
-            let marked = message.doubt_rule(&self.policy) == OnDoubt::Resend;
+            let operator = self.policy.operator(&message.lane.operator);
+            let marked = message.doubt_rule(&self.policy) == OnDoubt::Resend
+                && !self.policy.is_by_modem(operator);
             if marked && due_at <= now && index.waiting(&rank.0, rank.1) < AHEAD {
                 let place = next.entry(rank).or_insert((due_at, message.id));
                 *place = (*place).max((due_at, message.id));
@@ -421,19 +424,8 @@ impl<'a, K: Kv> Txn<'a, K> {
                 claim: token.claim,
             };
             // Bind before merging: the receipt may already be parked under this reference.
-            if let Some(merged) = self.bind(reference, token.message, by, *segment, now)? {
-                change = Some(match change {
-                    // Two steps in one commit are one change to whoever watches.
-                    Some(first) => Change {
-                        transition: Transition {
-                            from: first.transition.from,
-                            to: merged.transition.to,
-                        },
-                        message: merged.message,
-                    },
-                    None => merged,
-                });
-            }
+            let merged = self.bind(reference, token.message, by, *segment, now)?;
+            change = by_sim::joined(change, merged);
         }
         Ok(change)
     }

@@ -2,13 +2,15 @@
 
 use super::super::codec::Learnt;
 use super::super::writings::Writings;
+use super::sims::Sent;
 use super::*;
+use crate::domain::sim;
 
 /// Message, attempt and segment that a reference stands for.
 pub(super) type Bound = (MessageId, u16, u16);
 
 /// Whom a receipt is for.
-enum Meant {
+pub(super) enum Meant {
     Segment(Bound, IdWriting),
     Unsure,
     Nobody,
@@ -44,6 +46,8 @@ pub(super) struct Model {
     pub(super) keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
     /// The bindings of each reference of an account: newest first, one for each recipient.
     pub(super) bound: BTreeMap<(Account, String), Vec<Bound>>,
+    /// What each reference of the SIM was the answer to, newest first.
+    pub(super) sent: BTreeMap<String, Vec<Sent>>,
     /// With the time since when something is parked under its reference.
     pub(super) parked: Vec<(ReceiptReport, Timestamp)>,
     /// When to look again at what is parked under a reference.
@@ -62,6 +66,12 @@ pub(super) struct Model {
     pub(super) outbox: Vec<(MessageId, u32)>,
     /// Numbers that have opted out.
     pub(super) opted_out: BTreeSet<Msisdn>,
+    /// Fingerprints of what the SIM has shown.
+    pub(super) shown: BTreeSet<u8>,
+    /// Number of messages from handsets.
+    pub(super) heard: usize,
+    /// What SIMs have sent, by SIM and message.
+    pub(super) spendings: BTreeMap<(String, MessageId), Spending>,
 }
 
 impl Model {
@@ -132,7 +142,9 @@ impl Model {
             None => {
                 let leased =
                     |m: &Message| matches!(m.state, State::Leased(_)) && m.to == message.to;
-                by.reach.free && !(by.in_line && self.messages.values().any(leased))
+                let wanted = by.only_to.as_ref();
+                let wanted = wanted.is_none_or(|only| only.contains(&message.to));
+                by.reach.free && wanted && !(by.in_line && self.messages.values().any(leased))
             }
         }
     }
@@ -202,6 +214,9 @@ impl Model {
         let to = message.to;
         let canonical = canonical_reference(reference);
         let place = (token.message, token.attempt, *segment);
+        if sim::is_reference(reference) {
+            return self.bind_by_sim(place, reference, now).or(changed);
+        }
         let messages = &self.messages;
         let key = (account.clone(), canonical.clone());
         let places = self.bound.entry(key).or_default();
@@ -242,9 +257,14 @@ impl Model {
     }
 
     /// Takes out what is parked under a reference.
-    fn unpark(&mut self, account: &Account, form: &str) -> Vec<(ReceiptReport, Timestamp)> {
+    pub(super) fn unpark(
+        &mut self,
+        account: &Account,
+        form: &str,
+    ) -> Vec<(ReceiptReport, Timestamp)> {
         let under = |(parked, _): &(ReceiptReport, Timestamp)| {
-            parked.account == *account && canonical_reference(&parked.reference) == form
+            space(&parked.account, &parked.reference) == *account
+                && canonical_reference(&parked.reference) == form
         };
         let (out, keep) = std::mem::take(&mut self.parked)
             .into_iter()
@@ -338,6 +358,9 @@ impl Model {
         report: &ReceiptReport,
         now: Timestamp,
     ) -> Result<Message, bool> {
+        if sim::is_reference(&report.reference) {
+            return self.receive_by_sim(report, now);
+        }
         let meant = self.meant(report);
         if let Meant::Segment(place, writing) = meant {
             return self.tell(place, report.clone(), writing, now).ok_or(false);
@@ -369,12 +392,23 @@ impl Model {
             let (_, account, form) = self.reconsidered.pop_first().unwrap();
             let mut again = None;
             for (parked, since) in self.unpark(&account, &form) {
+                let after = now.since(since).max(looked_at_after(&account));
+                if account == sim_s() {
+                    match self.look_again_by_sim(&parked, now) {
+                        Ok(changed) => changes.extend(changed),
+                        Err(unsure) => {
+                            again = again.or(unsure.then_some(after));
+                            self.parked.push((parked, since));
+                        }
+                    }
+                    continue;
+                }
                 match self.meant(&parked) {
                     Meant::Segment(place, writing) => {
                         changes.extend(self.tell(place, parked, writing, now));
                         continue;
                     }
-                    Meant::Unsure => again = Some(now.since(since).max(Duration::from_secs(60))),
+                    Meant::Unsure => again = Some(after),
                     Meant::Nobody => {}
                 }
                 self.parked.push((parked, since));
@@ -387,7 +421,7 @@ impl Model {
     }
 
     /// The latest messages to a handset, and those that are leased.
-    fn lately_to(&self, handset: Msisdn) -> impl Iterator<Item = &Message> {
+    pub(super) fn lately_to(&self, handset: Msisdn) -> impl Iterator<Item = &Message> {
         let mine = self.messages.values().rev();
         let mine = mine.filter(move |message| message.to == handset);
         let leased = |message: &Message| matches!(message.state, State::Leased(_));
@@ -455,16 +489,10 @@ impl Model {
         }
         self.taken = 0;
         self.over.clear();
-        let again = now + Duration::from_secs(60);
-        let parked = self.parked.iter().map(|(parked, _)| parked);
-        self.reconsidered = parked
-            .map(|it| {
-                (
-                    again,
-                    it.account.clone(),
-                    canonical_reference(&it.reference),
-                )
-            })
+        self.reconsidered = self
+            .parked_under()
+            .into_iter()
+            .map(|(space, form)| (now + looked_at_after(&space), space, form))
             .collect();
         let accounts = ["a", "b"].map(Account::from).into_iter();
         let learnt = accounts.filter_map(|account| {
@@ -472,6 +500,22 @@ impl Model {
             Some(Learnt { account, writing })
         });
         self.writings = Writings::of(learnt.collect());
+    }
+
+    /// The references that receipts are kept under.
+    fn parked_under(&self) -> BTreeSet<(Account, String)> {
+        let under = |it: &ReceiptReport| {
+            let form = canonical_reference(&it.reference);
+            (space(&it.account, &it.reference), form)
+        };
+        self.parked
+            .iter()
+            .map(|(parked, _)| under(parked))
+            .collect()
+    }
+
+    pub(super) fn unknown_references(&self) -> u64 {
+        u64::try_from(self.parked_under().len()).unwrap()
     }
 
     /// Told, oldest of each message only.

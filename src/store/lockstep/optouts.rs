@@ -1,4 +1,4 @@
-//! Opting out and in, on the model and on every store.
+//! What handsets send, opting out and in, on the model and on every store.
 
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ impl Run {
     pub(super) async fn opt_out(&mut self, stores: &[Arc<dyn Store>], now: Timestamp) {
         let number = number(self.pick(5));
         let by_keyword = self.pick(2) == 0;
+        self.model.heard += usize::from(by_keyword);
         let expected = self.model.opt_out(number, now);
         for message in &expected {
             self.written(message.id);
@@ -54,6 +55,7 @@ impl Run {
         let number = number(self.pick(5));
         let was_out = self.model.opted_out.remove(&number);
         let by_keyword = self.pick(2) == 0;
+        self.model.heard += usize::from(by_keyword);
         self.next += 1;
         for store in stores {
             if by_keyword {
@@ -64,6 +66,22 @@ impl Run {
             }
             let now_out = store.optout(&shop(), number).await;
             assert_eq!(now_out, Err(StoreError::NotFound));
+        }
+    }
+
+    /// The SIM shows a message: anew, or once more because it could not be deleted.
+    pub(super) async fn hear(&mut self, stores: &[Arc<dyn Store>]) {
+        let fingerprint = u8::try_from(self.pick(6)).unwrap();
+        let is_new = self.model.shown.insert(fingerprint);
+        self.model.heard += usize::from(is_new);
+        self.next += 1;
+        for store in stores {
+            let inbound = Inbound {
+                fingerprint: Some([fingerprint; 16]),
+                ..self.wrote(number(9), "bonjour")
+            };
+            let taken = store.take_in(vec![inbound]).await.unwrap();
+            assert_eq!(taken.received.len(), usize::from(is_new));
         }
     }
 

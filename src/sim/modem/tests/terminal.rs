@@ -126,6 +126,20 @@ async fn what_is_said_while_nobody_listens_is_lost() {
 }
 
 #[tokio::test]
+async fn time_goes_on_while_a_client_that_came_late_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let modem = on_terminal(&folder, "[reports]\ndelay_ms = 100");
+    // Somebody was there and has left again, so that the terminal has seen its end.
+    drop(open(&modem.link()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut client = open(&modem.link());
+    client.set_up().await;
+    client.send("+CMGS: 0\r\n").await;
+    client.until("+CDS: 25\r\n").await;
+    modem.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_file_in_the_place_of_the_link_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("modem");

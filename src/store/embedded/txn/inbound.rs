@@ -14,12 +14,30 @@ use crate::store::part_sets::PartSets;
 use crate::store::{OutboxEvent, StoreError, TakenIn, keys};
 
 impl<K: Kv> Txn<'_, K> {
-    /// Takes in a message, or a part of one; the last part makes it a message.
+    /// Takes in a message, or a part of one; the last part makes it a message. What a SIM shows
+    /// again, because it could not be deleted there, is not taken in twice.
     pub(in crate::store::embedded) fn take_in(
         &mut self,
-        mut inbound: Inbound,
+        inbound: Inbound,
         taken: &mut TakenIn,
     ) -> Result<(), StoreError> {
+        let Some(fingerprint) = inbound.fingerprint else {
+            return self.take_in_new(inbound, taken);
+        };
+        let week = keys::week(inbound.received_at);
+        let key = keys::shown(week, &fingerprint);
+        if self.is_there(&key)? {
+            return Ok(());
+        }
+        if !self.is_there(&keys::shown(week.saturating_sub(1), &fingerprint))? {
+            self.take_in_new(inbound, taken)?;
+        }
+        // Known for as long as it is shown, and a week longer.
+        self.write(key, Some(Vec::new()));
+        Ok(())
+    }
+
+    fn take_in_new(&mut self, mut inbound: Inbound, taken: &mut TakenIn) -> Result<(), StoreError> {
         let Some(part) = numbered(&inbound) else {
             inbound.part = None;
             return self.keep(inbound, taken);

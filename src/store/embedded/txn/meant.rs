@@ -20,8 +20,9 @@ use crate::domain::id::{Account, MessageId};
 use crate::domain::message::{Message, Progress, State};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::receipt::{IdWriting, Known, answered_forms, is_long};
+use crate::domain::sim;
 use crate::domain::time::Timestamp;
-use crate::store::codec::Bound;
+use crate::store::codec::{Bound, Earlier};
 use crate::store::kv::Kv;
 use crate::store::{ReceiptReport, StoreError, keys};
 
@@ -45,6 +46,8 @@ struct Candidate {
 pub(super) enum Meant {
     /// For this segment; with what its id is written like, where that teaches anything.
     Segment(Bound, IdWriting),
+    /// For this segment, of which nobody knew whether the carrier has it.
+    Doubtful(Earlier),
     /// For some segment that is known, or for one whose id is not known yet.
     Unsure,
     /// For none that is known.
@@ -58,6 +61,9 @@ impl<K: Kv> Txn<'_, K> {
         report: &ReceiptReport,
         now: Timestamp,
     ) -> Result<Meant, StoreError> {
+        if sim::is_reference(&report.reference) {
+            return self.meant_by_sim(report, now);
+        }
         if report.reference.is_empty() {
             let found = self.by_handset(report)?;
             let segment = |bound| Meant::Segment(bound, IdWriting::Handset);
@@ -213,7 +219,7 @@ impl<K: Kv> Txn<'_, K> {
 
     /// The latest messages to a handset, and any that is on its way there: in a long queue it is not
     /// the latest that leaves.
-    fn lately_to(&self, handset: Msisdn) -> Result<Vec<Arc<Message>>, StoreError> {
+    pub(super) fn lately_to(&self, handset: Msisdn) -> Result<Vec<Arc<Message>>, StoreError> {
         let mut ids = Vec::new();
         let range = keys::recipient_range(handset, None);
         for pair in self.kv.scan(range, true).take(LOOKED_AT) {
@@ -274,6 +280,8 @@ fn awaiting(message: &Message, account: &Account, to: Msisdn) -> Vec<Option<Boun
                     attempt,
                     segment,
                     to,
+                    at: message.updated_at,
+                    told: None,
                     before: Vec::new(),
                 })),
                 Progress::InDoubt => awaiting.push(None),

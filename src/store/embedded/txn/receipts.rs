@@ -1,7 +1,8 @@
 //! Receipts and the references that they name: one place in the key space, two visitors.
 //!
 //! Whichever of answer and receipt comes first leaves word for the other: the answer binds its
-//! reference, the receipt is parked under its own. Whom a receipt is for is asked in `meant`.
+//! reference, the receipt is parked under its own. Whom a receipt is for is asked in `meant`; for what
+//! a SIM has sent, in `by_sim`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use super::meant::{Meant, is_sure};
 use crate::domain::event::{Event, Sending};
 use crate::domain::id::MessageId;
 use crate::domain::receipt::{IdWriting, canonical_reference, reads_alike, reference_forms};
+use crate::domain::sim;
 use crate::domain::time::Timestamp;
-use crate::store::codec::{Bound, Orphans};
+use crate::store::codec::{Bound, Earlier, Orphans};
 use crate::store::kv::Kv;
 use crate::store::{Change, ReceiptReport, Receiving, StoreError, TakenIn, keys};
 
@@ -21,13 +23,25 @@ const OVERTAKING: Duration = Duration::from_secs(60);
 
 /// When a receipt of which it was not sure whom it is for is looked at again: most submissions are
 /// answered by then, or never. The next time is after as long again as it has waited.
-pub(in crate::store::embedded) const RECONSIDERED_AFTER: Duration = Duration::from_secs(60);
+const RECONSIDERED_AFTER: Duration = Duration::from_secs(60);
+
+/// The same for a status report of a SIM, which may keep a message from being sent again.
+const RECONSIDERED_BY_SIM_AFTER: Duration = Duration::from_secs(10);
+
+/// When what is kept under a key is looked at again.
+pub(in crate::store::embedded) fn reconsidered_after(key: &[u8]) -> Duration {
+    if keys::is_of_sim(key) {
+        RECONSIDERED_BY_SIM_AFTER
+    } else {
+        RECONSIDERED_AFTER
+    }
+}
 
 /// Most receipts kept under one unknown reference.
 const ORPHANS_PER_REFERENCE: usize = 16;
 
 /// Message, attempt and segment.
-type Place = (MessageId, u16, u16);
+pub(super) type Place = (MessageId, u16, u16);
 
 impl<K: Kv> Txn<'_, K> {
     /// Joins a reference to its segment, and merges the receipts that were there before it.
@@ -49,20 +63,25 @@ impl<K: Kv> Txn<'_, K> {
         }
         let (to, account) = (message.to, &attempt.account.clone());
         let canonical = canonical_reference(reference);
-        let bound = Bound {
+        let place = Earlier {
             id,
             attempt: by.attempt,
             segment,
             to,
-            before: Vec::new(),
+            at: now,
+            told: None,
         };
+        if sim::is_reference(&canonical) {
+            return self.bind_by_sim(place, account, &canonical);
+        }
+        let bound = Bound::from(place);
         let key = keys::reference(account, &canonical);
         let bound = match self.get::<Bound>(&key)? {
             Some(known) => bound.after(known),
             None => bound,
         };
         self.put(key, &bound)?;
-        if self.shared.orphans.load(Ordering::Relaxed) + self.orphans <= 0 {
+        if !self.has_orphans() {
             return Ok(None);
         }
         let mut merged = None::<Change>;
@@ -105,6 +124,11 @@ impl<K: Kv> Txn<'_, K> {
         Ok(merged)
     }
 
+    /// True if any receipt is kept that has not found its message.
+    pub(super) fn has_orphans(&self) -> bool {
+        self.shared.orphans.load(Ordering::Relaxed) + self.orphans > 0
+    }
+
     /// The writing in which a kept receipt names a segment that has just been bound, if it is for it.
     fn is_for(
         &mut self,
@@ -121,7 +145,7 @@ impl<K: Kv> Txn<'_, K> {
             Meant::Segment(bound, writing) => {
                 ((bound.id, bound.attempt, bound.segment) == place).then_some(writing)
             }
-            Meant::Unsure | Meant::Nobody => None,
+            Meant::Doubtful(_) | Meant::Unsure | Meant::Nobody => None,
         })
     }
 
@@ -146,6 +170,7 @@ impl<K: Kv> Txn<'_, K> {
                         let told = self.tell_segment(place, report, writing, now)?;
                         changes.extend(told.map(|(change, _)| change));
                     }
+                    Meant::Doubtful(place) => changes.extend(self.adopt(place, report, now)?),
                     Meant::Unsure => {
                         unsure = true;
                         kept.push(report);
@@ -154,7 +179,7 @@ impl<K: Kv> Txn<'_, K> {
                 }
             }
             if unsure {
-                let wait = now.since(orphans.since).max(RECONSIDERED_AFTER);
+                let wait = now.since(orphans.since).max(reconsidered_after(&key));
                 self.index().reconsider(now + wait, key.clone());
             }
             if kept.len() < before {
@@ -165,7 +190,7 @@ impl<K: Kv> Txn<'_, K> {
     }
 
     /// Leaves those receipts under a key that have not found their message.
-    fn leave(
+    pub(super) fn leave(
         &mut self,
         key: Vec<u8>,
         receipts: Vec<ReceiptReport>,
@@ -180,15 +205,21 @@ impl<K: Kv> Txn<'_, K> {
     }
 
     /// Tells a segment what a receipt says, and learns from how that names it. `None` if it was known.
-    fn tell_segment(
+    pub(super) fn tell_segment(
         &mut self,
         (id, attempt, segment): Place,
         report: ReceiptReport,
         writing: IdWriting,
         now: Timestamp,
     ) -> Result<Option<(Change, IdWriting)>, StoreError> {
-        let writing = self.writing((id, attempt, segment), &report, writing)?;
-        let teaches = !reads_alike(&report.reference);
+        let by_sim = sim::is_reference(&report.reference);
+        let writing = if by_sim {
+            self.note_told((id, attempt, segment), &report)?;
+            writing
+        } else {
+            self.writing((id, attempt, segment), &report, writing)?
+        };
+        let teaches = !by_sim && !reads_alike(&report.reference);
         let account = report.account;
         let event = Event::Receipt {
             attempt,
@@ -227,6 +258,12 @@ impl<K: Kv> Txn<'_, K> {
                     Receiving::Matched(change, writing)
                 }))
             }
+            Meant::Doubtful(place) => {
+                let told = self.adopt(place, report, now)?;
+                Ok(told.map_or(Receiving::Duplicate, |change| {
+                    Receiving::Matched(change, IdWriting::Handset)
+                }))
+            }
             Meant::Unsure => self.park(report, true, now),
             Meant::Nobody => {
                 if let Some(inbound) = report.otherwise {
@@ -249,6 +286,9 @@ impl<K: Kv> Txn<'_, K> {
         unsure: bool,
         now: Timestamp,
     ) -> Result<Receiving, StoreError> {
+        if sim::is_reference(&report.reference) {
+            return self.park_by_sim(report, unsure, now);
+        }
         let mut forms = vec![canonical_reference(&report.reference)];
         if let Some(other) = &report.other
             && !reference_forms(other).contains(&forms[0])
