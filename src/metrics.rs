@@ -257,7 +257,7 @@ fn describe(recorder: &PrometheusRecorder) {
              restarted, reopened, power.",
         ),
     ];
-    const GAUGES: [(&str, &str); 15] = [
+    const GAUGES: [(&str, &str); 16] = [
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",
@@ -298,6 +298,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         ("relais_webhook_pending", "Webhook deliveries not yet made."),
         ("relais_store_disk_bytes", "Size of the store on the disk."),
+        (
+            "relais_store_free_bytes",
+            "Room left on the disk of the store.",
+        ),
         (
             "relais_store_live_bytes",
             "Size of the records in the store, counted every six hours.",

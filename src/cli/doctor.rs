@@ -298,19 +298,8 @@ fn timed_syncs(folder: &Path, clock: &Clock) -> io::Result<io::Result<Duration>>
     Ok(measured.map(|()| took.get(SYNCS / 2).copied().unwrap_or_default()))
 }
 
-/// Free room for this user, as POSIX `df` tells it: the standard library cannot.
+/// Free room for this user.
 fn free_mebibytes(folder: &Path) -> io::Result<u64> {
-    let output = std::process::Command::new("df")
-        .args(["-P", "-k", "--"])
-        .arg(folder)
-        .env("LC_ALL", "C")
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let free = text
-        .lines()
-        .nth(1)
-        .and_then(|line| line.split_whitespace().nth(3))
-        .and_then(|field| field.parse::<u64>().ok());
-    free.map(|kibibytes| kibibytes / 1024)
-        .ok_or_else(|| io::Error::other("df gives no number"))
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >> 20)
 }

@@ -21,6 +21,7 @@ mod modem;
 mod out;
 mod serve;
 mod sim;
+mod supervisor;
 mod texts;
 
 /// Why a command ends with another code than 0.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, log, runtime};
+use super::{Failure, log, runtime, supervisor};
 use crate::config;
 use crate::daemon::{Daemon, Parts, Running};
 
@@ -20,8 +20,11 @@ pub(super) fn run(file: &Path) -> Result<(), Failure> {
         let running = Daemon::start(config, Parts::system())
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
+        let watch = supervisor::ready(&running.engine);
         signals.until_stop(Some(file)).await;
+        supervisor::stopping();
         stop(running, signals).await;
+        drop(watch);
         Ok(())
     })
 }

@@ -243,6 +243,11 @@ impl Shown {
         ] {
             metrics.gauge(name, &[]).set(value as f64);
         }
+        if let Some(free) = gauges.free_bytes {
+            metrics
+                .gauge("relais_store_free_bytes", &[])
+                .set(free as f64);
+        }
     }
 }
 

@@ -512,6 +512,8 @@ pub struct Gauges {
     pub orphans: u64,
     /// Octets on the disk.
     pub disk_bytes: u64,
+    /// Octets that are free there; `None` if it uses no disk, or nobody can tell.
+    pub free_bytes: Option<u64>,
     /// Octets of all records, as last counted.
     pub live_bytes: u64,
 }

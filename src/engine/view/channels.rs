@@ -293,7 +293,7 @@ impl ModemJson {
             sim: word.sim.as_deref().map(masked),
             service_centre: word.service_centre,
             operator: word.operator,
-            registration: word.registration.map(registration_word),
+            registration: word.registration.map(Registration::word),
             signal_dbm: word.signal_dbm,
             reports: word.reports,
             storage: word.storage.map(|Usage { used, total }| StorageJson {
@@ -341,17 +341,6 @@ impl From<Used> for UsedJson {
             used: used.used,
             until: used.until.map(Rfc3339),
         }
-    }
-}
-
-const fn registration_word(registration: Registration) -> &'static str {
-    match registration {
-        Registration::Idle => "idle",
-        Registration::Home => "home",
-        Registration::Searching => "searching",
-        Registration::Denied => "denied",
-        Registration::Roaming => "roaming",
-        Registration::Unknown => "unknown",
     }
 }
 

@@ -117,6 +117,10 @@ impl Kv for Probe {
     fn disk_bytes(&self) -> u64 {
         self.inner.disk_bytes()
     }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.inner.free_bytes()
+    }
 }
 
 /// An engine that several hold, as tests need it that close a store and look at what it left.
@@ -141,6 +145,9 @@ macro_rules! by_reference {
             }
             fn disk_bytes(&self) -> u64 {
                 (**self).disk_bytes()
+            }
+            fn free_bytes(&self) -> Option<u64> {
+                (**self).free_bytes()
             }
         })*
     };

@@ -575,6 +575,7 @@ impl<K: Kv> Store for Embedded<K> {
             .max(0)
             .unsigned_abs();
         gauges.disk_bytes = self.kv.disk_bytes();
+        gauges.free_bytes = self.kv.free_bytes();
         gauges.live_bytes = self.shared.live_bytes.load(Ordering::Relaxed);
         gauges
     }
