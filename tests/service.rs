@@ -50,7 +50,13 @@ fn the_service_manager_hears_of_start_work_and_stop() {
     assert_eq!(next(&manager), "WATCHDOG=1");
     assert_eq!(next(&manager), "WATCHDOG=1");
     let stop = format!("kill -TERM {}", served.0.id());
-    assert!(Command::new("sh").args(["-c", &stop]).status().unwrap().success());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &stop])
+            .status()
+            .unwrap()
+            .success()
+    );
     let mut said = next(&manager);
     while said == "WATCHDOG=1" {
         said = next(&manager);

@@ -47,7 +47,10 @@ fn every_metric_is_in_the_readme() {
         let short = name.strip_prefix("relais_webhook");
         readme.contains(name) || short.is_some_and(|short| file("README.md").contains(short))
     };
-    let missing: Vec<_> = described().into_iter().filter(|name| !whole(name)).collect();
+    let missing: Vec<_> = described()
+        .into_iter()
+        .filter(|name| !whole(name))
+        .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
@@ -69,13 +72,22 @@ fn every_alert_says_what_to_do() {
 
 #[test]
 fn the_dashboard_is_whole() {
-    let board: serde_json::Value = serde_json::from_str(&file("deploy/grafana/relais.json")).unwrap();
+    let board: serde_json::Value =
+        serde_json::from_str(&file("deploy/grafana/relais.json")).unwrap();
     let panels = board["panels"].as_array().unwrap();
     let mut ids = BTreeSet::new();
     for panel in panels {
-        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{}", panel["title"]);
+        assert!(
+            ids.insert(panel["id"].as_u64().unwrap()),
+            "{}",
+            panel["title"]
+        );
         if panel["type"] != "row" {
-            assert!(!panel["targets"].as_array().unwrap().is_empty(), "{}", panel["title"]);
+            assert!(
+                !panel["targets"].as_array().unwrap().is_empty(),
+                "{}",
+                panel["title"]
+            );
         }
     }
 }

@@ -44,7 +44,9 @@ pub trait Kv: Send + Sync + 'static {
     fn disk_bytes(&self) -> u64;
 
     /// Octets that are free there for this user; `None` if it uses no disk, or nobody can tell.
-    fn free_bytes(&self) -> Option<u64>;
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// False if nothing that it does waits for a disk. It is then worked on in place rather than on
     /// a thread of its own, so that a simulation in virtual time is the same each time.

@@ -68,10 +68,6 @@ impl Kv for MemoryKv {
         0
     }
 
-    fn free_bytes(&self) -> Option<u64> {
-        None
-    }
-
     fn blocks(&self) -> bool {
         false
     }
