@@ -25,6 +25,7 @@ use relais::domain::inbound::{Inbound, Numbering, Part};
 use relais::domain::message::{Cause, Class, Message, State, Token, WaitReason};
 use relais::domain::msisdn::Msisdn;
 use relais::domain::policy::{Limits, Operator, Policy};
+use relais::domain::privacy::Erased;
 use relais::domain::receipt::{Receipt, ReceiptState};
 use relais::domain::status::Status;
 use relais::pdu::segment::plan;
@@ -99,6 +100,8 @@ fn message(clock: &Clock, random: &Random, batch: Option<BatchId>) -> Message {
         maybe_duplicate: false,
         attempts: Vec::new(),
         events: Vec::new(),
+        trace: None,
+        erased: Erased::default(),
     }
 }
 
@@ -212,6 +215,7 @@ fn inbound(clock: &Clock, random: &Random, from: &str, text: &str, part: Option<
         received_at: now,
         keyword: None,
         incomplete: false,
+        erased: Erased::default(),
         fingerprint: None,
     }
 }

@@ -7,6 +7,7 @@ use super::id::{Account, BatchId, Lane, MessageId};
 use super::message::{Class, Happening, Lease, Message, State, WaitReason, What};
 use super::msisdn::Msisdn;
 use super::policy::{Limits, ModemRules, OnDoubt, Operator, Policy};
+use super::privacy::Erased;
 use super::receipt::{Receipt, ReceiptState};
 use super::time::Timestamp;
 use crate::pdu::segment::plan;
@@ -117,6 +118,8 @@ fn with_text(n: u64, text: &str) -> Message {
             at: now,
             what: What::Accepted,
         }],
+        trace: None,
+        erased: Erased::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Account, ChannelId, InboundId, Tenant};
 use super::msisdn::Msisdn;
 use super::optout::{Keyword, Keywords, Wish};
+use super::privacy::Erased;
 use super::time::Timestamp;
 
 /// One message, or one part of one, received from a handset.
@@ -41,6 +42,8 @@ pub struct Inbound {
     pub keyword: Option<Keyword>,
     /// True if parts of it never came: gaps are marked in the text.
     pub incomplete: bool,
+    /// What has been taken out of it since.
+    pub erased: Erased,
     /// What it is known by if a SIM shows it again: it is taken in once.
     #[serde(skip)]
     pub fingerprint: Option<[u8; 16]>,
@@ -209,6 +212,7 @@ impl Parts {
             part: None,
             keyword: self.came.iter().find_map(|part| part.keyword.clone()),
             incomplete: !self.is_complete(),
+            erased: Erased::default(),
             fingerprint: None,
             ..last.clone()
         })
@@ -240,6 +244,7 @@ mod tests {
             received_at: Timestamp(1),
             keyword: None,
             incomplete: false,
+            erased: Erased::default(),
             fingerprint: None,
         }
     }

@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::id::{Account, BatchId, ChannelId, Lane, MessageId, Tenant};
 use super::msisdn::Msisdn;
 use super::policy::OnDoubt;
+use super::privacy::Erased;
 use super::receipt::{Known, Receipt};
 use super::sender::Sender;
 use super::status::Status;
 use super::text::Replacement;
 use super::time::Timestamp;
+use super::trace::TraceParent;
 use crate::pdu::segment::Plan;
 
 /// One text for one recipient, with its whole history.
@@ -75,6 +77,10 @@ pub struct Message {
     pub attempts: Vec<Attempt>,
     /// What happened, oldest first; at most [`Message::EVENTS_MAX`].
     pub events: Vec<Happening>,
+    /// The caller's trace context, where it gave one: log lines about the message carry it.
+    pub trace: Option<TraceParent>,
+    /// What has been taken out of it since.
+    pub erased: Erased,
 }
 
 /// Transactional messages are awaited by their recipient; commercial ones fall under the rules of

@@ -8,9 +8,11 @@ use crate::domain::id::{Account, BatchId, Lane, MessageId, Tenant};
 use crate::domain::message::{Class, Happening, Message, State, WaitReason, What};
 use crate::domain::msisdn::{self, Msisdn};
 use crate::domain::policy::{OnDoubt, Operator, Policy};
+use crate::domain::privacy::Erased;
 use crate::domain::sender::Sender;
 use crate::domain::text::{Prepared, Replacement, TextRules};
 use crate::domain::time::Timestamp;
+use crate::domain::trace::TraceParent;
 use crate::pdu::segment::{Alphabet, Plan};
 use crate::store::{Accepted, Idempotency, StoreError, Submission};
 
@@ -47,6 +49,8 @@ pub struct Draft {
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// What becomes of a doubtful submission; `None`: the operator's rule.
     pub on_doubt: Option<OnDoubt>,
+    /// The caller's trace context.
+    pub trace: Option<TraceParent>,
 }
 
 /// What is wrong with one field.
@@ -234,6 +238,8 @@ impl Engine {
                 at: now,
                 what: What::Accepted,
             }],
+            trace: draft.trace,
+            erased: Erased::default(),
         }
     }
 }

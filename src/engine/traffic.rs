@@ -18,6 +18,7 @@ use crate::domain::id::{Account, ChannelId, InboundId};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Doubt, Token, WaitReason};
 use crate::domain::msisdn;
+use crate::domain::privacy::Erased;
 use crate::domain::time::Timestamp;
 use crate::store::{Change, ReceiptReport, Receiving, Report, Spending, TakenIn};
 
@@ -116,6 +117,7 @@ impl Engine {
                     received_at: now,
                     keyword: None,
                     incomplete: false,
+                    erased: Erased::default(),
                     fingerprint,
                 };
                 let Some(reported) = receipt else {

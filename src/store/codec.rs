@@ -31,14 +31,14 @@ macro_rules! records {
 }
 
 records! {
-    Message = 2,
-    Inbound = 2,
-    Parts = 2,
+    Message = 3,
+    Inbound = 3,
+    Parts = 3,
     Bound = 3,
     Orphans = 3,
     Batch = 1,
     Idempotent = 1,
-    Outgoing = 2,
+    Outgoing = 3,
     Webhook = 1,
     OptOut = 1,
     ApiKey = 1,
@@ -235,7 +235,7 @@ pub struct Layout {
 }
 
 /// The layout that this program writes.
-pub const LAYOUT: Layout = Layout { version: 2 };
+pub const LAYOUT: Layout = Layout { version: 3 };
 
 /// A record as octets.
 ///

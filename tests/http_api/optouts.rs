@@ -29,6 +29,7 @@ async fn wrote(gateway: &Gateway, nth: u64, from: &str, text: &str) {
         received_at: now,
         keyword: None,
         incomplete: false,
+        erased: relais::domain::privacy::Erased::default(),
         fingerprint: None,
     };
     engine.store.take_in(vec![inbound]).await.unwrap();

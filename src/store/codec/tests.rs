@@ -15,6 +15,7 @@ use crate::domain::id::InboundId;
 use crate::domain::inbound::{Numbering, Part};
 use crate::domain::optout::{Keyword, Source, Wish};
 use crate::domain::policy::OnDoubt;
+use crate::domain::privacy::Erased;
 use crate::domain::receipt::{IdWriting, Receipt, ReceiptState, Taken};
 use crate::domain::sender::Sender;
 use crate::store::Scope;
@@ -136,6 +137,7 @@ fn every_record_is_written_and_read_as_its_version_says() {
             wish: Wish::Stop,
         }),
         incomplete: true,
+        erased: Erased::default(),
         fingerprint: None,
     };
     golden("inbound", &inbound);

@@ -8,6 +8,7 @@ use crate::domain::id::{InboundId, Tenant};
 use crate::domain::inbound::{Inbound, Numbering, Part, Parts};
 use crate::domain::message::{Cause, Message, State};
 use crate::domain::optout::{OptOut, Source};
+use crate::domain::privacy::Erased;
 use crate::domain::status::Status;
 use crate::store::conformance::Call;
 use crate::store::{Accepted, Report, Store, StoreError, TakenIn, Webhook};
@@ -43,6 +44,7 @@ fn wrote(n: u64, text: &str) -> Inbound {
         received_at: at(n),
         keyword: None,
         incomplete: false,
+        erased: Erased::default(),
         fingerprint: None,
     }
 }

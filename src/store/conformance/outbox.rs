@@ -8,6 +8,7 @@ use crate::domain::fixtures::{at, batch_id, message, message_id};
 use crate::domain::id::{InboundId, Tenant};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
+use crate::domain::privacy::Erased;
 use crate::domain::receipt::ReceiptState;
 use crate::store::{ApiKey, Delivery, OutboxEvent, Scope, Settled, Store, StoreError, Webhook};
 
@@ -265,6 +266,7 @@ async fn what_a_handset_sent_is_told_once(world: World) {
         received_at: at(1),
         keyword: None,
         incomplete: false,
+        erased: Erased::default(),
         fingerprint: None,
     };
     for _ in 0..2 {

@@ -9,6 +9,7 @@ use crate::domain::fixtures::{at, batch_id, lane, message, message_id, number, r
 use crate::domain::id::InboundId;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
+use crate::domain::privacy::Erased;
 use crate::domain::receipt::ReceiptState;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
@@ -177,6 +178,7 @@ fn inbound(n: u64, tenant: &str) -> Inbound {
         received_at,
         keyword: None,
         incomplete: false,
+        erased: Erased::default(),
         fingerprint: None,
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::fixtures::{at, in_parts, message, message_id, number};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Cause;
 use crate::domain::message::What;
+use crate::domain::privacy::Erased;
 use crate::domain::receipt::{IdWriting, NetworkError, Receipt, ReceiptState};
 use crate::domain::status::Status;
 use crate::store::{ReceiptReport, Receiving};
@@ -396,6 +397,7 @@ async fn a_text_that_looks_like_a_receipt_is_one_only_under_an_id_of_ours(world:
             received_at: at(2),
             keyword: None,
             incomplete: false,
+            erased: Erased::default(),
             fingerprint: None,
         };
         ReceiptReport {

@@ -10,6 +10,7 @@ use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::{OptOut, Source};
+use crate::domain::privacy::Erased;
 use crate::domain::time::Timestamp;
 use crate::store::conformance::shop;
 use crate::store::{Store, StoreError};
@@ -99,6 +100,7 @@ impl Run {
             received_at: now,
             keyword: None,
             incomplete: false,
+            erased: Erased::default(),
             fingerprint: None,
         }
     }
