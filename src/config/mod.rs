@@ -1,7 +1,7 @@
 //! The configuration: a TOML file, read whole and validated whole, made into plain data and a
 //! [`Policy`].
 //!
-//! `raw` walks the file and keeps every mistake with its line; `smpp`, `modem` and `operators` read
+//! `raw` walks the file, and those that it includes, and keeps every mistake with its line; `smpp`, `modem` and `operators` read
 //! the kinds of named tables; `effective` writes what is in force, defaults included. Nothing here
 //! starts, connects or writes anything, so that `check` can be run on a live machine.
 
@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::domain::id::Account;
 use crate::domain::policy::{Limits, Policy};
-use raw::{Reader, Section};
+use raw::{Includes, Reader, Section};
 
 pub mod duration;
 mod effective;
@@ -194,7 +194,8 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 /// Every mistake in it.
 pub fn parse(text: &str, source: &str) -> Result<Config, ConfigErrors> {
     let environment = |name: &str| std::env::var(name).ok();
-    read(Reader::new(source, text, &environment))
+    let includes = Includes::of(source, text);
+    read(Reader::new(source, text, &includes, &environment))
 }
 
 /// Like [`parse`], with an environment of the caller's.
@@ -204,7 +205,8 @@ fn parse_in(
     source: &str,
     environment: raw::Environment<'_>,
 ) -> Result<Config, ConfigErrors> {
-    read(Reader::new(source, text, environment))
+    let includes = Includes::of(source, text);
+    read(Reader::new(source, text, &includes, environment))
 }
 
 fn holds_a_secret(line: &str) -> bool {
@@ -228,6 +230,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         // What is not TOML was cut short: its keys would be complained about for nothing.
         return None;
     }
+    reader.include(&mut root);
     let data_dir = reader.take(&mut root, "data_dir", |v| v.text());
     let data_dir = data_dir.map_or_else(
         || PathBuf::from("/var/lib/relais"),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::duration;
-use super::raw::{Placed, Reader, Section, Value};
-use crate::domain::id::Account;
+use super::raw::{Line, Placed, Reader, Section, Value};
+use crate::domain::id::{Account, OperatorName};
 use crate::domain::policy::{OnDoubt, Operator};
 use crate::domain::retry::RetrySchedule;
 
@@ -16,13 +16,16 @@ const MOST_RETRIES: usize = 64;
 /// Name of the operator that rules the numbers no prefix names.
 const DEFAULT: &str = "default";
 
+/// The operator of each prefix, and the line that says so.
+type Taken = HashMap<String, (OperatorName, Line)>;
+
 /// Reads every operator: the default one, and the others in the order of the file.
 pub(super) fn read<'a>(
     reader: &mut Reader<'a>,
     root: &mut Section<'a>,
     accounts: &[Account],
 ) -> Option<(Operator, Vec<Operator>)> {
-    let mut sections = reader.named_tables(root, "operators");
+    let mut sections = reader.joined_tables(root, "operators");
     let default_at = sections.iter().position(|(name, _)| name == DEFAULT);
     let default = default_at.map(|at| sections.remove(at).1);
     let mut prefixes = HashMap::new();
@@ -37,9 +40,12 @@ pub(super) fn read<'a>(
             let default = one(reader, DEFAULT, section, accounts, &mut prefixes);
             with_only_account(reader, default, line, accounts)
         }
-        None => with_only_account(reader, Operator::named(DEFAULT, Vec::new()), 0, accounts),
+        None => {
+            let default = Operator::named(DEFAULT, Vec::new());
+            with_only_account(reader, default, Line::default(), accounts)
+        }
     };
-    let others = sections
+    let mut others: Vec<_> = sections
         .into_iter()
         .map(|(name, section)| {
             let mut operator = one(reader, &name, section, accounts, &mut prefixes);
@@ -51,6 +57,11 @@ pub(super) fn read<'a>(
             operator
         })
         .collect();
+    for operator in &mut others {
+        let name = operator.name.clone();
+        let mine = |prefix: &String| prefixes.get(prefix).is_none_or(|(of, _)| *of == name);
+        operator.prefixes.retain(mine);
+    }
     default.map(|default| (default, others))
 }
 
@@ -59,7 +70,7 @@ pub(super) fn read<'a>(
 fn with_only_account(
     reader: &mut Reader<'_>,
     mut default: Operator,
-    line: usize,
+    line: Line,
     accounts: &[Account],
 ) -> Option<Operator> {
     let names: Vec<_> = accounts.iter().map(Account::as_str).collect();
@@ -70,7 +81,7 @@ fn with_only_account(
             Some(default)
         }
         [first, ..] => {
-            let table = if line == 0 {
+            let table = if line == Line::default() {
                 "the table [operators.default] with "
             } else {
                 ""
@@ -94,7 +105,7 @@ fn one<'a>(
     name: &str,
     mut section: Section<'a>,
     accounts: &[Account],
-    taken: &mut HashMap<String, String>,
+    taken: &mut Taken,
 ) -> Operator {
     let s = &mut section;
     let mut operator = Operator::named(name, Vec::new());
@@ -108,14 +119,20 @@ fn one<'a>(
             );
         }
         for prefix in prefixes.value {
-            match taken.insert(prefix.value.clone(), name.to_owned()) {
-                Some(other) => reader.error(
-                    prefix.line,
-                    &prefix.path,
-                    format!("+{} is already a prefix of {other}", prefix.value),
-                ),
-                None => operator.prefixes.push(prefix.value),
+            let other = taken.get(&prefix.value);
+            match other.map(|(of, line)| (of, line.is_included())) {
+                // What this installation says of a prefix wins over what it includes.
+                Some((_, false)) if prefix.line.is_included() => continue,
+                Some((of, included)) if included == prefix.line.is_included() => {
+                    let problem = format!("+{} is already a prefix of {of}", prefix.value);
+                    reader.error(prefix.line, &prefix.path, problem);
+                    continue;
+                }
+                _ => {}
             }
+            let by = (operator.name.clone(), prefix.line);
+            taken.insert(prefix.value.clone(), by);
+            operator.prefixes.push(prefix.value);
         }
     }
     if let Some(route) = reader.list(s, "route", |v| step(&v, accounts)) {

@@ -7,6 +7,7 @@ use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
 mod inbound;
+mod include;
 mod modem;
 
 const REFERENCE: &str = include_str!("../../config/relais.toml");
@@ -425,7 +426,8 @@ fn the_examples_are_valid_and_mean_what_they_say() {
 #[test]
 fn the_reference_names_every_key() {
     let nowhere = |_: &str| None;
-    let mut reader = Reader::new("r.toml", REFERENCE, &nowhere);
+    let includes = Includes::default();
+    let mut reader = Reader::new("r.toml", REFERENCE, &includes, &nowhere);
     assert!(everything(&mut reader).is_some());
     let mut table = String::new();
     let mut named = std::collections::BTreeSet::new();
