@@ -236,12 +236,8 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         || PathBuf::from("/var/lib/relais"),
         |path| reader.beside(&path.value),
     );
-    let timezone = reader.take(&mut root, "timezone", |v| {
-        let name = v.text()?;
-        name.parse::<chrono_tz::Tz>().map_err(|_| {
-            format!("{name:?} is no time zone of the tz database, like \"Europe/Paris\"")
-        })
-    });
+    let timezone = reader.take(&mut root, "timezone", |v| v.timezone());
+    let timezone = timezone.map_or(chrono_tz::Europe::Paris, |zone| zone.value);
     let default_country = reader.take(&mut root, "default_country", |v| country(&v.text()?));
     let http = http(reader, &mut root);
     let store = store(reader, &mut root);
@@ -268,7 +264,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .filter_map(|(name, section)| smpp::read(reader, &name, section))
         .collect();
     let modems = modem::read_all(reader, sims);
-    let operators = operators::read(reader, &mut root, &names);
+    let operators = operators::read(reader, &mut root, &names, timezone);
     reader.close(root);
 
     let (default, others) = operators?;
@@ -309,7 +305,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     }
     Some(Config {
         data_dir,
-        timezone: timezone.map_or(chrono_tz::Europe::Paris, |zone| zone.value),
+        timezone,
         default_country,
         http,
         store,

@@ -11,6 +11,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use secrecy::SecretString;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -544,6 +545,14 @@ impl Value<'_, '_> {
             ));
         }
         self.text()
+    }
+
+    /// A time zone by its name.
+    pub(super) fn timezone(&self) -> Result<Tz, String> {
+        let name = self.text()?;
+        name.parse().map_err(|_| {
+            format!("{name:?} is no time zone of the tz database, like \"Europe/Paris\"")
+        })
     }
 
     /// The name of a tenant.
