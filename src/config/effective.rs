@@ -342,5 +342,16 @@ fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {
         OnDoubt::Resend => "resend (at least once)",
         OnDoubt::Fail => "fail (at most once)",
     };
-    writeln!(out, "  on doubt    {on_doubt}")
+    writeln!(out, "  on doubt    {on_doubt}")?;
+    if operator.rate.interval().is_some() {
+        writeln!(out, "  rate        {}", rate(operator.rate))?;
+    }
+    let zone = operator.timezone;
+    if !operator.hours.are_always() {
+        writeln!(out, "  hours       {}, {zone}", operator.hours)?;
+    }
+    if let Some(territory) = &operator.territory {
+        writeln!(out, "  territory   {territory}, {zone}")?;
+    }
+    Ok(())
 }

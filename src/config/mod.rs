@@ -1,7 +1,7 @@
 //! The configuration: a TOML file, read whole and validated whole, made into plain data and a
 //! [`Policy`].
 //!
-//! `raw` walks the file and keeps every mistake with its line; `smpp`, `modem` and `operators` read
+//! `raw` walks the file, and those that it includes, and keeps every mistake with its line; `smpp`, `modem` and `operators` read
 //! the kinds of named tables; `effective` writes what is in force, defaults included. Nothing here
 //! starts, connects or writes anything, so that `check` can be run on a live machine.
 
@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::domain::id::Account;
 use crate::domain::policy::{Limits, Policy};
-use raw::{Reader, Section};
+use raw::{Includes, Reader, Section};
 
 pub mod duration;
 mod effective;
@@ -194,7 +194,8 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 /// Every mistake in it.
 pub fn parse(text: &str, source: &str) -> Result<Config, ConfigErrors> {
     let environment = |name: &str| std::env::var(name).ok();
-    read(Reader::new(source, text, &environment))
+    let includes = Includes::of(source, text);
+    read(Reader::new(source, text, &includes, &environment))
 }
 
 /// Like [`parse`], with an environment of the caller's.
@@ -204,7 +205,8 @@ fn parse_in(
     source: &str,
     environment: raw::Environment<'_>,
 ) -> Result<Config, ConfigErrors> {
-    read(Reader::new(source, text, environment))
+    let includes = Includes::of(source, text);
+    read(Reader::new(source, text, &includes, environment))
 }
 
 fn holds_a_secret(line: &str) -> bool {
@@ -228,17 +230,14 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         // What is not TOML was cut short: its keys would be complained about for nothing.
         return None;
     }
+    reader.include(&mut root);
     let data_dir = reader.take(&mut root, "data_dir", |v| v.text());
     let data_dir = data_dir.map_or_else(
         || PathBuf::from("/var/lib/relais"),
         |path| reader.beside(&path.value),
     );
-    let timezone = reader.take(&mut root, "timezone", |v| {
-        let name = v.text()?;
-        name.parse::<chrono_tz::Tz>().map_err(|_| {
-            format!("{name:?} is no time zone of the tz database, like \"Europe/Paris\"")
-        })
-    });
+    let timezone = reader.take(&mut root, "timezone", |v| v.timezone());
+    let timezone = timezone.map_or(chrono_tz::Europe::Paris, |zone| zone.value);
     let default_country = reader.take(&mut root, "default_country", |v| country(&v.text()?));
     let http = http(reader, &mut root);
     let store = store(reader, &mut root);
@@ -265,7 +264,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .filter_map(|(name, section)| smpp::read(reader, &name, section))
         .collect();
     let modems = modem::read_all(reader, sims);
-    let operators = operators::read(reader, &mut root, &names);
+    let operators = operators::read(reader, &mut root, &names, timezone);
     reader.close(root);
 
     let (default, others) = operators?;
@@ -306,7 +305,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     }
     Some(Config {
         data_dir,
-        timezone: timezone.map_or(chrono_tz::Europe::Paris, |zone| zone.value),
+        timezone,
         default_country,
         http,
         store,
