@@ -21,7 +21,6 @@ use futures_util::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +37,12 @@ use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::{engine, http};
+
+mod listening;
+mod live;
+
+use listening::Listeners;
+pub use live::live;
 
 /// Events that channels may have handed up and the engine has not yet taken.
 const EVENTS_WAITING: usize = 4096;
@@ -107,9 +112,14 @@ pub enum StartError {
         /// The system's words.
         source: io::Error,
     },
+    /// The certificate of the interface cannot be used.
+    #[error("http.tls_cert_file: {0}")]
+    Tls(#[from] rustls::Error),
     /// The address cannot be listened on.
-    #[error("http.listen {at}: {source}; is another program there?")]
+    #[error("http.{key} {at}: {source}; is another program there?")]
     Listen {
+        /// By which key.
+        key: &'static str,
         /// Which.
         at: SocketAddr,
         /// The system's words.
@@ -125,10 +135,14 @@ pub struct Daemon;
 pub struct Running {
     /// Where it listens.
     pub http_addr: SocketAddr,
+    /// Where `/metrics` is, if it has a listener of its own.
+    pub metrics_addr: Option<SocketAddr>,
     /// The key with every scope on tenant `default`.
     pub admin_key: SecretString,
     /// The engine, for those who live in the same process.
     pub engine: Arc<Engine>,
+    /// What of the HTTP interface may change; kept so that it has an owner.
+    _live: watch::Sender<Arc<http::Live>>,
     /// Kept so that the rules in force have an owner.
     _policy: watch::Sender<Arc<Policy>>,
     stops: Stops,
@@ -161,13 +175,9 @@ impl Daemon {
         make_data_dir(&config.data_dir)?;
         let lock = Lock::take(&config.data_dir)?;
         // Bound before anything is opened: a port in use is found out before there is work to undo.
-        let at = config.http.listen;
-        let listener = TcpListener::bind(at)
-            .await
-            .map_err(|source| StartError::Listen { at, source })?;
-        let http_addr = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { at, source })?;
+        let (live, listening) = watch::channel(Arc::new(live(&config)?));
+        let listeners = Listeners::bind(&config).await?;
+        let (http_addr, metrics_addr) = (listeners.http_addr, listeners.metrics_addr);
         let admin_key = match admin_key {
             Some(key) => key,
             None => secret_in(admin_key_path(&config.data_dir), &random)?,
@@ -196,12 +206,15 @@ impl Daemon {
         }));
         let engine_tasks = start_engine(&engine, reported, &stops);
         let upkeep = tokio::spawn(keep_up(metrics, stops.engine.working.clone()));
-        let http = start_http(listener, &engine, &admin_key, &stops);
-        tracing::info!(%http_addr, data_dir = %config.data_dir.display(), "started");
+        let http = listeners.serve(&engine, &admin_key, listening, &stops.listening);
+        let metrics = metrics_addr.map(tracing::field::display);
+        tracing::info!(%http_addr, metrics_addr = metrics, data_dir = %config.data_dir.display(), "started");
         Ok(Running {
             http_addr,
+            metrics_addr,
             admin_key,
             engine,
+            _live: live,
             _policy: policy,
             stops,
             http,
@@ -365,21 +378,6 @@ fn start_engine(
             if let Err(error) = ended {
                 tracing::error!(%error, "engine task ended badly");
             }
-        }
-    })
-}
-
-fn start_http(
-    listener: TcpListener,
-    engine: &Arc<Engine>,
-    admin_key: &SecretString,
-    stops: &Stops,
-) -> JoinHandle<()> {
-    let settings = http::Settings::new(admin_key.clone());
-    let serving = http::serve(listener, engine.clone(), settings, stops.listening.clone());
-    tokio::spawn(async move {
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "http ended badly");
         }
     })
 }

@@ -31,6 +31,8 @@ pub struct Metrics {
     receipt_delay: Mutex<HashMap<String, Histogram>>,
     /// Submissions whose outcome nobody can tell, by channel.
     in_doubt: Mutex<HashMap<String, Counter>>,
+    /// What callers of the HTTP interface were refused, by why.
+    http_refused: Mutex<HashMap<String, Counter>>,
     /// Answers with which carriers asked us to slow down.
     pub throttled: Counter,
     /// Webhook deliveries that the receiver took.
@@ -80,6 +82,7 @@ impl Metrics {
             submit: Mutex::default(),
             receipt_delay: Mutex::default(),
             in_doubt: Mutex::default(),
+            http_refused: Mutex::default(),
             throttled: counter("relais_throttled_total"),
             webhooks_delivered: counter("relais_webhook_delivered_total"),
             webhooks_retried: counter("relais_webhook_retried_total"),
@@ -145,12 +148,28 @@ impl Metrics {
         self.count(&self.in_doubt, "relais_submissions_in_doubt_total", channel);
     }
 
+    /// Counts what a caller of the HTTP interface was refused: `connections` beyond its share, a TLS
+    /// `handshake`, requests beyond its `key_rate`, messages beyond its `key_quota`.
+    pub fn http_refused(&self, why: &'static str) {
+        self.count_by(&self.http_refused, "relais_http_refused_total", "why", why);
+    }
+
     fn count(&self, known: &Mutex<HashMap<String, Counter>>, name: &'static str, channel: &str) {
+        self.count_by(known, name, "channel", channel);
+    }
+
+    fn count_by(
+        &self,
+        known: &Mutex<HashMap<String, Counter>>,
+        name: &'static str,
+        label: &'static str,
+        value: &str,
+    ) {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         known
-            .entry(channel.to_owned())
+            .entry(value.to_owned())
             .or_insert_with(|| {
-                let key = Key::from_parts(name, labels(&[("channel", channel)]));
+                let key = Key::from_parts(name, labels(&[(label, value)]));
                 self.recorder.register_counter(&key, &META)
             })
             .increment(1);
@@ -217,7 +236,7 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 10] = [
+    const COUNTERS: [(&str, &str); 11] = [
         (
             "relais_messages_total",
             "Messages that have reached a status, by the channel they last went through.",
@@ -251,6 +270,11 @@ fn describe(recorder: &PrometheusRecorder) {
             "Webhook deliveries dropped after 72 hours of tries.",
         ),
         ("relais_inbound_total", "Messages received from handsets."),
+        (
+            "relais_http_refused_total",
+            "What callers of the HTTP interface were refused, by why: connections, handshake, key_rate, \
+             key_quota.",
+        ),
         (
             "relais_modem_recoveries_total",
             "How often the modem had to be brought back, by what was done: resynchronised, set_up, \

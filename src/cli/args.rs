@@ -74,7 +74,7 @@ Exit code 0: no errors. 1: errors, each with what to do. 2: the configuration is
     #[command(after_help = "Examples:
   relais send +33612345678 'Votre colis est arrivé'
   relais send '06 12 34 56 78' 'Code : 4271' --from MAIRIE --wait
-  relais send +33612345678 Bonjour --url http://sms.intranet:8775 --key rk_…")]
+  relais send +33612345678 Bonjour --url https://sms.intranet:8775 --ca-file intranet.pem --key rk_…")]
     Send(Send),
     /// Show what became of a message
     #[command(after_help = "Examples:
@@ -153,6 +153,10 @@ pub(super) struct Reach {
     /// API key; by default the admin key of the configuration's data_dir, where it can be read
     #[arg(long, env = "RELAIS_KEY", hide_env_values = true)]
     pub(super) key: Option<SecretString>,
+    /// PEM file of the authority, or of the certificate itself, that an https:// daemon is trusted by; by
+    /// default the system's authorities, and on its own machine the certificate of the configuration
+    #[arg(long, value_name = "FILE", env = "RELAIS_CA_FILE")]
+    pub(super) ca_file: Option<PathBuf>,
     /// The configuration whose address and admin key are used
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     pub(super) config: PathBuf,

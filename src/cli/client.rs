@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::args::{Key, Reach, Send, Status};
 use super::texts::Lang;
+use super::trust::Trust;
 use super::{Failure, out};
+use crate::config::{Config, Http};
 use crate::{config, daemon};
 
 /// How long a daemon may take to answer.
@@ -196,10 +198,25 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// The daemon at `url`.
+    /// The daemon at `url`, which the system's authorities vouch for if it is `https://`.
     pub(super) fn new(url: String, key: SecretString, lang: Lang) -> Result<Self, Failure> {
-        crate::engine::outbox::install_crypto();
-        let client = reqwest::Client::builder()
+        Self::trusting(&Trust::System, url, key, lang)
+    }
+
+    /// The daemon of this configuration, on its own machine.
+    pub(super) fn of(config: &Config, key: SecretString, lang: Lang) -> Result<Self, Failure> {
+        let trust = Trust::in_own(&config.http);
+        Self::trusting(&trust, own_url(&config.http), key, lang)
+    }
+
+    fn trusting(
+        trust: &Trust,
+        url: String,
+        key: SecretString,
+        lang: Lang,
+    ) -> Result<Self, Failure> {
+        let client = trust
+            .client()?
             .timeout(PATIENCE)
             .build()
             .map_err(|error| Failure::Failed(error.to_string()))?;
@@ -216,12 +233,15 @@ impl Api {
             Some(key) => key.clone(),
             None => admin_key(reach, lang)?,
         };
-        let url = reach.url.clone().unwrap_or_else(|| {
-            let config = config::load(&reach.config);
-            let listen = config.map_or(config::DEFAULT_LISTEN, |config| config.http.listen);
-            url_of(listen)
-        });
-        Self::new(url, key, lang)
+        let (url, trust) = match &reach.url {
+            Some(url) => (url.clone(), Trust::System),
+            None => config::load(&reach.config).map_or_else(
+                |_| (url_of(config::DEFAULT_LISTEN), Trust::System),
+                |config| (own_url(&config.http), Trust::in_own(&config.http)),
+            ),
+        };
+        let trust = reach.ca_file.clone().map_or(trust, Trust::File);
+        Self::trusting(&trust, url, key, lang)
     }
 
     /// Calls and answers the JSON of a success; an empty body is `null`.
@@ -273,7 +293,16 @@ impl Api {
     }
 }
 
-/// Where a daemon that listens there is reached from its own machine.
+/// Where the daemon of this configuration is reached from its own machine.
+pub(super) fn own_url(http: &Http) -> String {
+    let url = url_of(http.listen);
+    match http.tls {
+        Some(_) => url.replacen("http:", "https:", 1),
+        None => url,
+    }
+}
+
+/// Where a daemon that listens there, without TLS, is reached from its own machine.
 pub(super) fn url_of(listen: SocketAddr) -> String {
     let mut at = listen;
     if at.ip().is_unspecified() {

@@ -24,6 +24,7 @@ mod serve;
 mod sim;
 mod supervisor;
 mod texts;
+mod trust;
 
 /// Why a command ends with another code than 0.
 #[derive(Debug)]

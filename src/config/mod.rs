@@ -1,8 +1,9 @@
 //! The configuration: a TOML file, read whole and validated whole, made into plain data and a
 //! [`Policy`].
 //!
-//! `raw` walks the file, and those that it includes, and keeps every mistake with its line; `smpp`, `modem` and `operators` read
-//! the kinds of named tables; `effective` writes what is in force, defaults included. Nothing here
+//! `raw` walks the file, and those that it includes, and keeps every mistake with its line; `http`,
+//! `smpp`, `modem` and `operators` read their tables; `effective` writes what is in force, defaults
+//! included. Nothing here
 //! starts, connects or writes anything, so that `check` can be run on a live machine.
 
 use std::fmt;
@@ -18,6 +19,7 @@ use raw::{Includes, Reader, Section};
 
 pub mod duration;
 mod effective;
+mod http;
 mod inbound;
 mod modem;
 mod operators;
@@ -27,6 +29,7 @@ mod smpp;
 #[cfg(test)]
 mod tests;
 
+pub use http::{Http, HttpTls};
 pub use modem::ModemAccount;
 pub use smpp::{Bind, SmppAccount, Tls};
 
@@ -59,13 +62,6 @@ pub struct Config {
     pub log: Log,
     /// What is accepted but deserves a word.
     pub warnings: Vec<ConfigError>,
-}
-
-/// `[http]`.
-#[derive(Clone, Debug)]
-pub struct Http {
-    /// Address and port; port 0 lets the system choose.
-    pub listen: SocketAddr,
 }
 
 /// `[store]`.
@@ -239,7 +235,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let timezone = reader.take(&mut root, "timezone", |v| v.timezone());
     let timezone = timezone.map_or(chrono_tz::Europe::Paris, |zone| zone.value);
     let default_country = reader.take(&mut root, "default_country", |v| country(&v.text()?));
-    let http = http(reader, &mut root);
+    let http = http::read(reader, &mut root);
     let store = store(reader, &mut root);
     let log = log(reader, &mut root);
     let limits = limits(reader, &mut root);
@@ -355,26 +351,6 @@ fn country(text: &str) -> Result<String, String> {
         None => Err(format!(
             "{text:?} is no country code of two letters, like \"FR\""
         )),
-    }
-}
-
-fn http<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Http {
-    let mut section = reader.table(root, "http");
-    let listen = reader.take(&mut section, "listen", |v| {
-        let text = v.text()?;
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("{text:?} is no address and port, like \"127.0.0.1:8775\""))
-    });
-    reader.close(section);
-    if let Some(listen) = listen.as_ref().filter(|at| !at.value.ip().is_loopback()) {
-        reader.warn(
-            listen.line,
-            &listen.path,
-            "keys and texts cross the network in the clear; put a TLS proxy in front of it",
-        );
-    }
-    Http {
-        listen: listen.map_or(DEFAULT_LISTEN, |at| at.value),
     }
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
+mod http;
 mod inbound;
 mod include;
 mod modem;
@@ -39,7 +40,7 @@ fn every_mistake_is_told_with_its_line_and_key() {
         ),
         (
             account("[http]\nbananas = 1\n"),
-            "r.toml:6: http.bananas: unknown key; known here: listen",
+            "r.toml:6: http.bananas: unknown key; known here: listen, metrics_listen, tls_cert_file, tls_key_file, max_connections, max_connections_per_address, head_timeout, body_timeout, answer_timeout",
         ),
         (
             account("[htp]\n"),
@@ -625,7 +626,8 @@ fn the_effective_policy_shows_defaults_and_hides_secrets() {
 data          /srv/relais
 time zone     Europe/Paris
 country       FR (national numbers are read as its own)
-http          127.0.0.1:8775
+http          127.0.0.1:8775, in the clear, 1024 connections, 128 of one address
+              head 30s, body 1m, answer 1m
 store         sled, a 202 survives a power cut, cache 8 MiB, kept 395d
 log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
