@@ -76,6 +76,8 @@ fn every_command_has_help_with_examples() {
         &["sim", "modem", "--help"],
         &["fsck", "--help"],
         &["compact", "--help"],
+        &["completions", "--help"],
+        &["man", "--help"],
     ] {
         let output = run(command);
         assert_eq!(output.status.code(), Some(0), "{command:?}");

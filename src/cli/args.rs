@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 
+use super::manual::Shell;
 use super::texts::Lang;
 use crate::config;
 
@@ -101,6 +102,29 @@ Exit code 0: sound. 1: problems, one a line.")]
   relais compact
   relais compact --config config/relais.toml")]
     Compact(StoreOf),
+    /// Print what completes the command line in a shell
+    #[command(after_help = "Examples:
+  relais completions bash > /etc/bash_completion.d/relais
+  relais completions zsh > /usr/local/share/zsh/site-functions/_relais
+  relais completions fish > /etc/fish/completions/relais.fish
+  source <(relais completions bash)                            for this session alone")]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page, or write one page a command
+    #[command(after_help = "Examples:
+  relais man | man -l -
+  relais man --dir /usr/local/share/man/man1")]
+    Man(ManualPages),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ManualPages {
+    /// Write the pages of all commands into this folder, and make it if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod log;
 mod maintain;
+mod manual;
 mod modem;
 mod out;
 mod serve;
@@ -91,6 +92,8 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         }) => sim::modem(link, script.as_deref(), ledger.as_deref(), lang),
         Command::Fsck(store) => maintain::fsck(&store, lang),
         Command::Compact(store) => maintain::compact(&store, lang),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man(pages) => manual::man(&pages),
     }
 }
 

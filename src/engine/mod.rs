@@ -3,7 +3,8 @@
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
 //! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
-//! `circuit`, and `budget` how far its SIM is used; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
+//! `circuit`, and `budget` how far its SIM is used; `channels` lets connections come and go; `control` is
+//! what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use self::budget::Budgets;
 pub use self::budget::{BudgetView, Used};
 pub use self::control::ChannelView;
 use self::flights::Flights;
-use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
+use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
@@ -34,6 +35,7 @@ use crate::store::{Change, Store, StoreError, TakenIn};
 pub mod accept;
 mod accounts;
 mod budget;
+mod channels;
 mod circuit;
 mod control;
 mod dispatcher;
@@ -57,8 +59,8 @@ pub struct Engine {
     pub random: Random,
     /// Counters and histograms.
     pub metrics: Arc<Metrics>,
-    /// Connections to carriers.
-    pub channels: Vec<ChannelHandle>,
+    /// Connections to carriers: see [`channels`](Self::channels()).
+    channels: watch::Sender<Arc<[ChannelHandle]>>,
     /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
     changes: broadcast::Sender<Change>,
     /// Messages from handsets, likewise.
@@ -129,7 +131,7 @@ impl Engine {
             clock,
             random,
             metrics,
-            channels,
+            channels: watch::Sender::new(channels.into()),
             changes,
             received,
             bells: Bells::default(),
@@ -200,11 +202,12 @@ impl Engine {
                     return Some((crate::store::why_code(why), Some(*due_at)));
                 }
                 let holdup = match message.pinned_to() {
-                    Some(account) => {
+                    // What an account has begun that there is no more goes any way.
+                    Some(account) if self.accounts.has(account) => {
                         let now = self.clock.now();
                         self.holdup_of([(account, self.accounts.gate(account, now))])
                     }
-                    None => self.holdup(&message.lane),
+                    _ => self.holdup(&message.lane),
                 };
                 Some(holdup.unwrap_or(("queued", None)))
             }
@@ -312,36 +315,6 @@ pub fn run_without_webhooks(
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
-    for handle in &engine.channels {
-        tasks.spawn(wake_on_change(
-            engine.clone(),
-            handle.clone(),
-            stop.claiming.clone(),
-        ));
-    }
+    tasks.spawn(channels::run(engine.clone(), stop.claiming.clone()));
     tasks
-}
-
-/// A channel that comes up has work to take.
-async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: CancellationToken) {
-    let mut status = handle.status.clone();
-    let mut logged = None;
-    loop {
-        tokio::select! {
-            biased;
-            () = claiming.cancelled() => return,
-            changed = status.changed() => if changed.is_err() { return },
-        }
-        let now = status.borrow_and_update().clone();
-        // Each try of a bind that is down passes through `Connecting`: no news.
-        if now != ChannelStatus::Connecting && logged.as_ref() != Some(&now) {
-            tracing::info!(channel = %handle.id, status = ?now, "channel_status");
-            logged = Some(now.clone());
-        }
-        if now.is_refused() {
-            engine.metrics.bind_refused(handle.id.as_str());
-        }
-        engine.accounts.status(&handle, &now);
-        engine.bells.dispatcher.notify_one();
-    }
 }
