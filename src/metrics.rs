@@ -145,15 +145,36 @@ impl Metrics {
         self.count(&self.in_doubt, "relais_submissions_in_doubt_total", channel);
     }
 
+    /// Shows a channel's rare counters before they count: for Prometheus a series that begins at 1 has not
+    /// increased, so that nobody would hear of the first refused bind.
+    pub fn channel(&self, channel: &str) {
+        for (known, name) in [
+            (&self.unmatched, "relais_receipts_unmatched_total"),
+            (&self.binds_refused, "relais_binds_refused_total"),
+            (&self.in_doubt, "relais_submissions_in_doubt_total"),
+        ] {
+            self.counter_of(known, name, channel).increment(0);
+        }
+    }
+
     fn count(&self, known: &Mutex<HashMap<String, Counter>>, name: &'static str, channel: &str) {
+        self.counter_of(known, name, channel).increment(1);
+    }
+
+    fn counter_of(
+        &self,
+        known: &Mutex<HashMap<String, Counter>>,
+        name: &'static str,
+        channel: &str,
+    ) -> Counter {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .entry(channel.to_owned())
-            .or_insert_with(|| {
-                let key = Key::from_parts(name, labels(&[("channel", channel)]));
-                self.recorder.register_counter(&key, &META)
-            })
-            .increment(1);
+        if let Some(counter) = known.get(channel) {
+            return counter.clone();
+        }
+        let key = Key::from_parts(name, labels(&[("channel", channel)]));
+        let counter = self.recorder.register_counter(&key, &META);
+        known.insert(channel.to_owned(), counter.clone());
+        counter
     }
 
     /// A gauge of this name and labels, for values that are read when somebody looks.

@@ -11,14 +11,10 @@ import contextlib
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "third_party"))
-
-from harness import Failure, check, equal, spawn, tail, wait_for  # noqa: E402, F401
+from harness import Failure, check, spawn, tail, wait_for
 
 # The first process there: mounts, then becomes systemd. $1 is an empty folder.
 BOOT = """

@@ -9,7 +9,8 @@ import pathlib
 import re
 import subprocess
 
-from machine import Machine, check, equal, wait_for
+from harness import check, equal, wait_for
+from machine import Machine
 
 EDITED = "# The carrier calls us on Tuesdays.\n"
 SECRET = "hush4Tst"
@@ -22,7 +23,7 @@ def contents(deb: pathlib.Path) -> dict[str, tuple[str, str]]:
     return {path.removeprefix("."): (mode, owner) for mode, owner, _size, _day, _time, path in rows}
 
 
-def package_holds_what_it_should_with_the_right_modes(deb: pathlib.Path) -> None:
+def package_holds_what_it_should_with_the_right_modes(deb: pathlib.Path, _folder: pathlib.Path) -> None:
     held = contents(deb)
     equal({owner for _, owner in held.values()}, {"0/0"}, "owners")
     modes = {"/usr/bin/relais": "-rwxr-xr-x", "/etc/relais/relais.toml": "-rw-r-----"}
@@ -37,14 +38,14 @@ def package_holds_what_it_should_with_the_right_modes(deb: pathlib.Path) -> None
         check(path in held, f"{path} is not in the package")
 
 
-def lintian_has_nothing_to_say(deb: pathlib.Path) -> None:
+def lintian_has_nothing_to_say(deb: pathlib.Path, _folder: pathlib.Path) -> None:
     said = subprocess.run(["lintian", "--allow-root", "--fail-on=error,warning", deb], capture_output=True, text=True)
     equal((said.returncode, said.stdout), (0, ""), "lintian")
 
 
 def again_as(deb: pathlib.Path, folder: pathlib.Path, version: str) -> pathlib.Path:
     """The same package under another version, with one line more in the configuration that it ships."""
-    root, made = folder / "unpacked", folder / f"relais_{version}.deb"
+    root, made = folder / f"relais_{version}", folder / f"relais_{version}.deb"
     subprocess.run(["dpkg-deb", "--raw-extract", deb, root], check=True)
     control = root / "DEBIAN/control"
     control.write_text(re.sub(r"(?m)^Version: .*$", f"Version: {version}", control.read_text()))
@@ -99,7 +100,7 @@ def package_installs_serves_upgrades_and_is_purged_without_a_trace(deb: pathlib.
         check('"pending"' in status_of(machine, waiting), "the waiting message did not survive the upgrade")
 
         machine.run("systemctl", "disable", "--now", "relais")
-        install(machine, again_as(deb, folder / "again", "9.0.1-1"))
+        install(machine, again_as(deb, folder, "9.0.1-1"))
         equal(machine.run("systemctl", "is-enabled", "relais", fails=True).stdout.strip(), "disabled", "a disabled service after an upgrade")
         machine.run("systemctl", "enable", "--now", "relais")
 
@@ -131,3 +132,10 @@ def main_process(machine: Machine) -> str:
 
 def inner_process(machine: Machine, command: str) -> str:
     return machine.run("pgrep", "--full", "--oldest", f"^{command}$").stdout.strip()
+
+
+CASES = [
+    package_holds_what_it_should_with_the_right_modes,
+    lintian_has_nothing_to_say,
+    package_installs_serves_upgrades_and_is_purged_without_a_trace,
+]
