@@ -151,28 +151,43 @@ impl Metrics {
     /// Counts what a caller of the HTTP interface was refused: `connections` beyond its share, a TLS
     /// `handshake`, requests beyond its `key_rate`, messages beyond its `key_quota`.
     pub fn http_refused(&self, why: &'static str) {
-        self.count_by(&self.http_refused, "relais_http_refused_total", "why", why);
+        self.counter_of(&self.http_refused, "relais_http_refused_total", "why", why)
+            .increment(1);
+    }
+
+    /// Shows a channel's rare counters before they count: for Prometheus a series that begins at 1 has not
+    /// increased, so that nobody would hear of the first refused bind.
+    pub fn channel(&self, channel: &str) {
+        for (known, name) in [
+            (&self.unmatched, "relais_receipts_unmatched_total"),
+            (&self.binds_refused, "relais_binds_refused_total"),
+            (&self.in_doubt, "relais_submissions_in_doubt_total"),
+        ] {
+            self.counter_of(known, name, "channel", channel)
+                .increment(0);
+        }
     }
 
     fn count(&self, known: &Mutex<HashMap<String, Counter>>, name: &'static str, channel: &str) {
-        self.count_by(known, name, "channel", channel);
+        self.counter_of(known, name, "channel", channel)
+            .increment(1);
     }
 
-    fn count_by(
+    fn counter_of(
         &self,
         known: &Mutex<HashMap<String, Counter>>,
         name: &'static str,
         label: &'static str,
         value: &str,
-    ) {
+    ) -> Counter {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .entry(value.to_owned())
-            .or_insert_with(|| {
-                let key = Key::from_parts(name, labels(&[(label, value)]));
-                self.recorder.register_counter(&key, &META)
-            })
-            .increment(1);
+        if let Some(counter) = known.get(value) {
+            return counter.clone();
+        }
+        let key = Key::from_parts(name, labels(&[(label, value)]));
+        let counter = self.recorder.register_counter(&key, &META);
+        known.insert(value.to_owned(), counter.clone());
+        counter
     }
 
     /// A gauge of this name and labels, for values that are read when somebody looks.

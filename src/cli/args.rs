@@ -81,6 +81,15 @@ Exit code 0: no errors. 1: errors, each with what to do. 2: the configuration is
   relais status 0198f2c5-7c00-7000-8000-000000000000
   relais status 0198f2c5-7c00-7000-8000-000000000000 --json")]
     Status(Status),
+    /// Ask a running daemon whether it works, for those who restart what does not
+    #[command(after_help = "Examples:
+  relais health
+  relais health --ready
+  relais health --config /etc/relais/relais.toml || echo call somebody
+
+No key is needed. A carrier that is down makes nobody unhealthy: relais doctor tells of those.
+Exit code 0: it works. 1: it does not, or does not answer.")]
+    Health(Health),
     /// Make, list and revoke API keys of a running daemon
     #[command(subcommand)]
     Key(Key),
@@ -188,6 +197,15 @@ pub(super) struct Status {
     /// The message's id
     #[arg(value_name = "ID")]
     pub(super) id: String,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Health {
+    /// Ask whether it accepts messages as well
+    #[arg(long)]
+    pub(super) ready: bool,
     #[command(flatten)]
     pub(super) reach: Reach,
 }

@@ -1,4 +1,4 @@
-//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `key`.
+//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `health`, `key`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::args::{Key, Reach, Send, Status};
+use super::args::{Health, Key, Reach, Send, Status};
 use super::texts::Lang;
 use super::trust::Trust;
 use super::{Failure, out};
@@ -63,6 +63,21 @@ pub(super) fn status(status: &Status, lang: Lang) -> Result<(), Failure> {
             }
         }
         Ok(())
+    })
+}
+
+/// `relais health`.
+pub(super) fn health(mut health: Health, lang: Lang) -> Result<(), Failure> {
+    // None is asked for there, and who asks may not be able to read the administrator's.
+    health.reach.key.get_or_insert_with(SecretString::default);
+    let path = if health.ready { "/readyz" } else { "/healthz" };
+    block_on(async {
+        let api = Api::reach(&health.reach, lang)?;
+        let found = api.call(Method::GET, path, None).await?;
+        if health.reach.json {
+            return print_json(&found);
+        }
+        Ok(out::line(text(&found, "status"))?)
     })
 }
 

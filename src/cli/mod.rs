@@ -83,6 +83,7 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Demo(demo) => demo::run(&demo, lang),
         Command::Send(send) => client::send(&send, lang),
         Command::Status(status) => client::status(&status, lang),
+        Command::Health(health) => client::health(health, lang),
         Command::Key(key) => client::key(&key, lang),
         Command::Modem(Modem::List(list)) => modem::list(&list, lang),
         Command::Sim(Sim::Smsc { listen, script }) => sim::smsc(listen, script.as_deref(), lang),

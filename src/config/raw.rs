@@ -650,12 +650,20 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// What is wrong with a secret's file if others than its owner can read it.
 pub(super) fn too_open(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & 0o077 != 0).then(|| {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    let mode = found.mode() & 0o777;
+    is_too_open(mode, found.uid()).then(|| {
         format!(
             "{} holds a secret and others can read it (mode {mode:04o}); chmod 600 it",
             path.display()
         )
     })
+}
+
+/// A file of root's may be read by its group: root alone can have chosen that group, the service's own as a rule.
+/// (The mask of an access list, as systemd sets one on a credential, shows in the same bits.)
+pub(super) const fn is_too_open(mode: u32, owner: u32) -> bool {
+    let others = if owner == 0 { 0o037 } else { 0o077 };
+    mode & others != 0
 }

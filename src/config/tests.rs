@@ -430,6 +430,15 @@ fn what_an_operator_does_not_say_is_as_the_default_one_says() {
 }
 
 #[test]
+fn a_file_of_roots_may_be_read_by_its_group_and_nobody_elses_may() {
+    use super::raw::is_too_open;
+    let service = 998;
+    assert!(!is_too_open(0o640, 0) && !is_too_open(0o440, 0) && !is_too_open(0o600, service));
+    assert!(is_too_open(0o640, service), "who else is in that group?");
+    assert!(is_too_open(0o644, 0) && is_too_open(0o660, 0) && is_too_open(0o604, service));
+}
+
+#[test]
 fn one_account_needs_no_operators_and_an_operator_without_a_route_follows_the_default() {
     let config = read_text(&format!("{ACCOUNT}[operators.x]\nprefixes = [\"+336\"]\n")).unwrap();
     let routes: Vec<_> = config

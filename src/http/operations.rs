@@ -244,6 +244,7 @@ impl Shown {
         }
         drop(sets);
         for channel in engine.channel_views() {
+            metrics.channel(&channel.name);
             let labels = [("channel", channel.name.as_str())];
             let up = f64::from(u8::from(channel.status.is_up()));
             metrics.gauge("relais_channel_up", &labels).set(up);
