@@ -37,7 +37,7 @@ pub(super) fn read<'a>(
     let mut one = |reader: &mut Reader<'a>, operator, section| {
         one(reader, operator, section, accounts, &mut prefixes)
     };
-    let plain = |name| Operator {
+    let plain = |name: &str| Operator {
         timezone,
         ..Operator::named(name, Vec::new())
     };
