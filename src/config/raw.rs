@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::diff::{Given, GivenKeys, written};
 use super::duration;
 use super::{ConfigError, ConfigErrors};
 use crate::domain::id::Tenant;
@@ -31,6 +32,8 @@ pub(super) struct Reader<'a> {
     pub(super) warnings: Vec<ConfigError>,
     /// Every key asked for, `*` standing for names that the file gives.
     pub(super) asked: BTreeSet<String>,
+    /// Every key that the file gives, with its value.
+    pub(super) given: GivenKeys,
 }
 
 /// A table of the file, with the keys that nobody has taken yet.
@@ -74,6 +77,7 @@ impl<'a> Reader<'a> {
             errors: Vec::new(),
             warnings: Vec::new(),
             asked: BTreeSet::new(),
+            given: GivenKeys::new(),
         }
     }
 
@@ -201,6 +205,7 @@ impl<'a> Reader<'a> {
         let mut values = Vec::new();
         for field in section.entries {
             let path = join(&section.path, &field.key);
+            self.note(path.clone(), field.value.get_ref());
             let value = Value {
                 value: field.value.get_ref(),
                 environment: self.environment,
@@ -231,11 +236,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Remembers what is written; tables are remembered key by key.
+    fn note(&mut self, path: String, value: &DeValue<'_>) {
+        if !matches!(value, DeValue::Table(_)) {
+            self.given.insert(path, Given::Plain(written(value)));
+        }
+    }
+
     fn field(&mut self, section: &mut Section<'a>, key: &'static str) -> Option<Field<'a>> {
         self.asked.insert(section.pattern_of(key));
         section.known.push(key);
         let at = section.entries.iter().position(|field| field.key == key)?;
-        Some(section.entries.remove(at))
+        let field = section.entries.remove(at);
+        self.note(section.path_of(key), field.value.get_ref());
+        Some(field)
     }
 
     /// Takes a key and understands its value; `None` if it is absent, or wrong and noted.
@@ -330,6 +344,20 @@ impl<'a> Reader<'a> {
     ) -> Option<Placed<SecretString>> {
         let in_place = self.take(section, key, |value| value.text());
         let from_file = self.take(section, file_key, |value| value.text());
+        let path = section.path_of(key);
+        self.given.remove(&path);
+        let secret = self.one_secret(key, in_place, from_file)?;
+        let given = Given::Secret(secret.value.clone());
+        self.given.insert(path, given);
+        Some(secret)
+    }
+
+    fn one_secret(
+        &mut self,
+        key: &str,
+        in_place: Option<Placed<String>>,
+        from_file: Option<Placed<String>>,
+    ) -> Option<Placed<SecretString>> {
         match (in_place, from_file) {
             (Some(_), Some(file)) => {
                 self.error(

@@ -8,7 +8,7 @@
 //! - `server` accepts connections; `auth` knows callers; `body` and `draft` read requests;
 //!   `problem` renders errors;
 //! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `events`,
-//!   `operations` are the endpoints.
+//!   `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -43,9 +43,11 @@ mod operations;
 mod optouts;
 mod preview;
 mod problem;
+mod reload;
 mod server;
 mod webhooks;
 
+pub use reload::{ChangedKey, NotReloaded, Reload, Reloaded, StillWaiting};
 pub use server::serve;
 
 /// What the interface is told by the configuration.
@@ -61,6 +63,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Listeners of `/v1/events` at once; further ones are refused.
     pub max_listeners: usize,
+    /// Who reads the configuration again; `None`: nobody can.
+    pub reload: Option<Arc<dyn Reload>>,
 }
 
 impl Settings {
@@ -73,6 +77,7 @@ impl Settings {
             batch_body_limit: 1024 * 1024,
             max_connections: 1024,
             max_listeners: 100,
+            reload: None,
         }
     }
 }
@@ -168,6 +173,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(events::routes())
         .merge(keys::routes())
         .merge(operations::routes())
+        .merge(reload::routes())
         .routes(routes!(openapi))
 }
 
