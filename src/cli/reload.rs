@@ -22,9 +22,7 @@ pub(super) fn run(reload: &Reload, lang: Lang) -> Result<(), Failure> {
     }
     block_on(async {
         let api = Api::reach(reach, lang)?.patient(PATIENCE);
-        let done = api
-            .call(Method::POST, "/v1/admin/reload", None)
-            .await?;
+        let done = api.call(Method::POST, "/v1/admin/reload", None).await?;
         if reach.json {
             return print_json(&done);
         }

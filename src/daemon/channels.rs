@@ -123,7 +123,9 @@ impl Carriers {
             }
         };
         let channels = channels.into_iter();
-        let channels = channels.map(|(handle, task)| (handle, Some(task))).collect();
+        let channels = channels
+            .map(|(handle, task)| (handle, Some(task)))
+            .collect();
         let started = Running {
             line,
             stop,
@@ -131,7 +133,10 @@ impl Carriers {
             channels,
         };
         let known = self.running.iter_mut();
-        match known.into_iter().find(|it| it.line.name() == started.line.name()) {
+        match known
+            .into_iter()
+            .find(|it| it.line.name() == started.line.name())
+        {
             Some(known) => *known = started,
             None => self.running.push(started),
         }
@@ -155,7 +160,12 @@ impl Carriers {
         order: &[Account],
         publish: impl FnOnce(),
     ) -> Result<(), Stopping> {
-        let mut waiting: Vec<Line> = diff.started.iter().chain(&diff.restarted).cloned().collect();
+        let mut waiting: Vec<Line> = diff
+            .started
+            .iter()
+            .chain(&diff.restarted)
+            .cloned()
+            .collect();
         let restarted = diff.restarted.iter().map(Line::name);
         let leaving: Vec<Account> = diff.drained.iter().chain(restarted).cloned().collect();
         engine.drain(&leaving);
@@ -181,7 +191,8 @@ impl Carriers {
                 self.start(line);
             }
             let rank = |it: &Running| order.iter().position(|name| name == it.line.name());
-            self.running.sort_by_key(|it| rank(it).unwrap_or(usize::MAX));
+            self.running
+                .sort_by_key(|it| rank(it).unwrap_or(usize::MAX));
             engine.set_channels(self.handles());
             let next = tokio::select! {
                 biased;

@@ -97,7 +97,10 @@ impl Inner {
         let running = running.as_mut().ok_or(NotReloaded::Stopping)?;
         // Secrets, certificates and includes are files too, on whatever disk.
         let reading = tokio::task::spawn_blocking(move || config::load(&file)).await;
-        let failed = self.engine.metrics.gauge("relais_config_reload_failed", &[]);
+        let failed = self
+            .engine
+            .metrics
+            .gauge("relais_config_reload_failed", &[]);
         let new = match reading.unwrap_or_else(|_| Err(ConfigErrors(Vec::new()))) {
             Ok(new) => new,
             Err(ConfigErrors(errors)) => {
@@ -171,7 +174,10 @@ impl Inner {
         let mut waiting: Vec<StillWaiting> = Vec::new();
         for (operator, _, messages) in gauges.waiting {
             let under = policy.operator(&operator).name.clone();
-            if let Some(known) = waiting.iter_mut().find(|it| it.operator == operator.as_str()) {
+            if let Some(known) = waiting
+                .iter_mut()
+                .find(|it| it.operator == operator.as_str())
+            {
                 known.messages += messages;
                 continue;
             }

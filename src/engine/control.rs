@@ -105,9 +105,8 @@ impl Engine {
     }
 
     fn named(&self, name: &str) -> Vec<ChannelHandle> {
-        let is_named = |handle: &&ChannelHandle| {
-            handle.account.as_str() == name || handle.id.as_str() == name
-        };
+        let is_named =
+            |handle: &&ChannelHandle| handle.account.as_str() == name || handle.id.as_str() == name;
         self.channels().iter().filter(is_named).cloned().collect()
     }
 

@@ -62,7 +62,10 @@ fn a_secret_restarts_its_account_and_is_never_shown() {
     let diff = diff(|text| text.replace("hunter2", "correct").replace("1234", "4321"));
     assert_eq!(
         said(&diff),
-        ["modem.sim1.pin: restarted", "smpp.orange.password: restarted"]
+        [
+            "modem.sim1.pin: restarted",
+            "smpp.orange.password: restarted"
+        ]
     );
     assert_eq!(names(&diff.restarted), ["orange", "sim1"]);
     for secret in ["hunter2", "correct", "1234", "4321"] {
@@ -74,7 +77,10 @@ fn a_secret_restarts_its_account_and_is_never_shown() {
 fn what_only_the_rules_read_is_in_force_without_a_restart() {
     let diff = diff(|text| {
         text.replace("[smpp.sfr]", "rate = \"50/s\"\n[smpp.sfr]")
-            .replace("[operators.default]", "daily_limit = 5\n[operators.default]")
+            .replace(
+                "[operators.default]",
+                "daily_limit = 5\n[operators.default]",
+            )
             .replace("[\"orange\", \"sfr\"]", "[\"sfr\", \"orange\"]")
     });
     assert_eq!(
@@ -115,11 +121,15 @@ fn accounts_and_operators_that_come_and_go_are_said_once() {
 #[test]
 fn what_needs_a_restart_is_never_left_out() {
     let diff = diff(|text| {
-        text.replace("8775", "8776").replace("/tmp/relais", "/tmp/other")
+        text.replace("8775", "8776")
+            .replace("/tmp/relais", "/tmp/other")
             + "[store]\ncache = \"16 MiB\"\n[log]\nformat = \"json\"\n"
     });
     let keys: Vec<_> = diff.needs_restart().map(|it| it.key.as_str()).collect();
-    assert_eq!(keys, ["data_dir", "http.listen", "log.format", "store.cache"]);
+    assert_eq!(
+        keys,
+        ["data_dir", "http.listen", "log.format", "store.cache"]
+    );
     assert_eq!(diff.changes.len(), 4);
 }
 
@@ -135,7 +145,11 @@ fn a_secret_whose_file_holds_another_one_is_a_change() {
     std::fs::write(&file, "hunter2\n").unwrap();
     let old = config(&text);
     let moved = Diff::between(&config(FILE), &old);
-    assert_eq!(names(&moved.restarted), [""; 0], "the same in another place");
+    assert_eq!(
+        names(&moved.restarted),
+        [""; 0],
+        "the same in another place"
+    );
     std::fs::write(&file, "correct\n").unwrap();
     let diff = Diff::between(&old, &config(&text));
     assert_eq!(said(&diff), ["smpp.orange.password: restarted"]);
@@ -149,8 +163,5 @@ fn a_carrier_that_becomes_a_modem_is_another_line() {
         format!("{head}[modem.sfr]\ndevice = \"/dev/serial/by-id/b\"\n[modem.sim1]{tail}")
     });
     assert_eq!(names(&diff.restarted), ["sfr"]);
-    assert_eq!(
-        said(&diff),
-        ["modem.sfr: restarted", "smpp.sfr: restarted"]
-    );
+    assert_eq!(said(&diff), ["modem.sfr: restarted", "smpp.sfr: restarted"]);
 }
