@@ -4,7 +4,7 @@
 //! Names and labels are those of the contract. Labels are bounded: operators, channels and statuses
 //! of the configuration, never a number, an id or a text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub struct Metrics {
     in_doubt: Mutex<HashMap<String, Counter>>,
     /// What callers of the HTTP interface were refused, by why.
     http_refused: Mutex<HashMap<String, Counter>>,
+    /// Channels and accounts that are there; `None`: nobody has said, and all are shown.
+    there: Mutex<Option<HashSet<String>>>,
     /// Answers with which carriers asked us to slow down.
     pub throttled: Counter,
     /// Webhook deliveries that the receiver took.
@@ -54,6 +56,18 @@ const SUBMIT_BUCKETS: [f64; 12] = [
 /// Upper bounds of the receipt delay histogram, in seconds: from at once to two days.
 const RECEIPT_BUCKETS: [f64; 12] = [
     0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43_200.0, 172_800.0,
+];
+
+/// Gauges of one channel or account each, and the label that names it. A recorder forgets none.
+const BY_CHANNEL: [(&str, &str); 8] = [
+    ("relais_channel_up", "channel"),
+    ("relais_channel_window_used", "channel"),
+    ("relais_account_rate", "account"),
+    ("relais_circuit_open", "account"),
+    ("relais_modem_signal_dbm", "channel"),
+    ("relais_modem_registered", "channel"),
+    ("relais_modem_storage_ratio", "channel"),
+    ("relais_sim_budget_remaining", "channel"),
 ];
 
 impl Metrics {
@@ -83,6 +97,7 @@ impl Metrics {
             receipt_delay: Mutex::default(),
             in_doubt: Mutex::default(),
             http_refused: Mutex::default(),
+            there: Mutex::default(),
             throttled: counter("relais_throttled_total"),
             webhooks_delivered: counter("relais_webhook_delivered_total"),
             webhooks_retried: counter("relais_webhook_retried_total"),
@@ -203,10 +218,20 @@ impl Metrics {
             .absolute(total);
     }
 
+    /// These channels and accounts are there now; a gauge of another one that was is not shown any more.
+    /// What has gone is no channel that is down.
+    pub fn show_only(&self, names: HashSet<String>) {
+        *self.there.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
+    }
+
     /// The text that Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle().render()
+        let text = self.handle().render();
+        let there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(there) = &*there else { return text };
+        let shows = |line: &&str| named_by(line).is_none_or(|name| there.contains(name));
+        text.split_inclusive('\n').filter(shows).collect()
     }
 
     /// Folds recorded samples into their buckets; call it every few seconds, or memory grows while
@@ -234,6 +259,16 @@ impl Metrics {
         known.insert(channel.to_owned(), histogram.clone());
         histogram
     }
+}
+
+/// The channel or account that a line is a gauge of.
+fn named_by(line: &str) -> Option<&str> {
+    let mut gauges = BY_CHANNEL.iter();
+    gauges.find_map(|(gauge, label)| {
+        let labels = line.strip_prefix(gauge)?.strip_prefix('{')?;
+        let (_, value) = labels.split_once(&format!("{label}=\""))?;
+        value.split('"').next()
+    })
 }
 
 impl Default for Metrics {

@@ -51,7 +51,7 @@ pub(super) enum Command {
   RELAIS_ADMIN_KEY=… RUST_LOG=relais=debug relais serve --config relais.toml
 
 SIGTERM or SIGINT: finish what is under way and stop; a second one exits at once.
-SIGHUP: validate the configuration again (a change takes effect at the next start).")]
+SIGHUP: read the configuration again, as relais reload does.")]
     Serve(ConfigFile),
     /// Validate the configuration and print the effective policy
     #[command(after_help = "Examples:
@@ -70,6 +70,16 @@ Where a daemon runs on this data_dir it is asked; nothing binds a second time, a
 A modem's PIN is never entered here.
 Exit code 0: no errors. 1: errors, each with what to do. 2: the configuration is wrong.")]
     Doctor(ConfigFile),
+    /// Have a running daemon read its configuration again
+    #[command(after_help = "Examples:
+  relais reload
+  relais reload --config config/relais.toml
+  relais reload --json
+
+The daemon reads its own file. It starts, drains or restarts only the accounts that have changed: what is
+under way lands first, the rest waits. A file that is wrong changes nothing.
+Exit code 0: done. 1: no daemon, or it cannot. 2: the file is wrong; one mistake a line, as relais check does.")]
+    Reload(Reload),
     /// Send a message through a running daemon
     #[command(after_help = "Examples:
   relais send +33612345678 'Votre colis est arrivé'
@@ -172,6 +182,12 @@ pub(super) struct Reach {
     /// Print the daemon's answer as it is
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    pub(super) reach: Reach,
 }
 
 #[derive(Args, Debug)]

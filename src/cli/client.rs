@@ -171,7 +171,7 @@ fn show(message: &Value, json: bool, lang: Lang) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_json(value: &Value) -> Result<(), Failure> {
+pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     out::line(&format!("{value:#}"))?;
     Ok(())
 }
@@ -197,7 +197,7 @@ fn path_segment(id: &str) -> Result<&str, Failure> {
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -210,6 +210,7 @@ pub(super) struct Api {
     url: String,
     key: SecretString,
     lang: Lang,
+    patience: Duration,
 }
 
 impl Api {
@@ -232,7 +233,6 @@ impl Api {
     ) -> Result<Self, Failure> {
         let client = trust
             .client()?
-            .timeout(PATIENCE)
             .build()
             .map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self {
@@ -240,10 +240,16 @@ impl Api {
             url: url.trim_end_matches('/').to_owned(),
             key,
             lang,
+            patience: PATIENCE,
         })
     }
 
-    fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
+    /// The same for an answer that may take longer.
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    pub(super) fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
         let key = match &reach.key {
             Some(key) => key.clone(),
             None => admin_key(reach, lang)?,
@@ -269,6 +275,7 @@ impl Api {
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.url))
+            .timeout(self.patience)
             .bearer_auth(self.key.expose_secret())
             .header("accept-language", self.lang.tag());
         if let Some(body) = body {
@@ -291,6 +298,12 @@ impl Api {
     }
 
     fn refused(&self, status: StatusCode, problem: &Value) -> Failure {
+        if text(problem, "code") == "config_invalid" {
+            // Bare, as `relais check` prints them: editors and scripts read file:line.
+            let mistakes = list(problem, "errors").iter();
+            let mistakes: Vec<_> = mistakes.map(|it| text(it, "detail")).collect();
+            return Failure::Usage(mistakes.join("\n"));
+        }
         let mut words = match (text(problem, "title"), text(problem, "detail")) {
             ("", "") => self.lang.unexpected_answer(status.as_u16()),
             (title, "") => title.to_owned(),

@@ -2,8 +2,8 @@
 //! [`Policy`].
 //!
 //! `raw` walks the file, and those that it includes, and keeps every mistake with its line; `http`,
-//! `smpp`, `modem` and `operators` read their tables; `effective` writes what is in force, defaults
-//! included. Nothing here
+//! `smpp`, `modem` and `operators` read their tables; `diff` compares one with the next; `effective`
+//! writes what is in force, defaults included. Nothing here
 //! starts, connects or writes anything, so that `check` can be run on a live machine.
 
 use std::fmt;
@@ -17,6 +17,7 @@ use crate::domain::id::Account;
 use crate::domain::policy::{Limits, Policy};
 use raw::{Includes, Reader, Section};
 
+pub mod diff;
 pub mod duration;
 mod effective;
 mod http;
@@ -62,6 +63,8 @@ pub struct Config {
     pub log: Log,
     /// What is accepted but deserves a word.
     pub warnings: Vec<ConfigError>,
+    /// Every key that the file gives.
+    pub given: diff::GivenKeys,
 }
 
 /// `[store]`.
@@ -213,10 +216,15 @@ fn holds_a_secret(line: &str) -> bool {
 
 fn read(mut reader: Reader<'_>) -> Result<Config, ConfigErrors> {
     let config = everything(&mut reader);
+    let given = std::mem::take(&mut reader.given);
     let warnings = reader.finish()?;
     // A mistake was noted wherever something needed is missing, so this is never reached without one.
     config
-        .map(|config| Config { warnings, ..config })
+        .map(|config| Config {
+            warnings,
+            given,
+            ..config
+        })
         .ok_or_else(|| ConfigErrors(Vec::new()))
 }
 
@@ -310,6 +318,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         policy,
         log,
         warnings: Vec::new(),
+        given: diff::GivenKeys::new(),
     })
 }
 

@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::diff::{Given, GivenKeys, written};
 use super::duration;
 use super::{ConfigError, ConfigErrors};
 use crate::domain::id::Tenant;
@@ -41,6 +42,8 @@ pub(super) struct Reader<'a> {
     included: Vec<(String, Section<'a>)>,
     /// Every key asked for, `*` standing for names that the file gives.
     pub(super) asked: BTreeSet<String>,
+    /// Every key that the file gives, with its value.
+    pub(super) given: GivenKeys,
 }
 
 /// A file's name, as errors write it, and what it holds.
@@ -113,6 +116,7 @@ impl<'a> Reader<'a> {
             errors: Vec::new(),
             warnings: Vec::new(),
             asked: BTreeSet::new(),
+            given: GivenKeys::new(),
         }
     }
 
@@ -255,6 +259,7 @@ impl<'a> Reader<'a> {
         let mut values = Vec::new();
         for field in section.entries {
             let path = join(&section.path, &field.key);
+            self.note(path.clone(), field.value.get_ref());
             let value = Value {
                 value: field.value.get_ref(),
                 environment: self.environment,
@@ -285,11 +290,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Remembers what is written; tables are remembered key by key.
+    fn note(&mut self, path: String, value: &DeValue<'_>) {
+        if !matches!(value, DeValue::Table(_)) {
+            self.given.insert(path, Given::Plain(written(value)));
+        }
+    }
+
     fn field(&mut self, section: &mut Section<'a>, key: &'static str) -> Option<Field<'a>> {
         self.asked.insert(section.pattern_of(key));
         section.known.push(key);
         let at = section.entries.iter().position(|field| field.key == key)?;
-        Some(section.entries.remove(at))
+        let field = section.entries.remove(at);
+        self.note(section.path_of(key), field.value.get_ref());
+        Some(field)
     }
 
     /// Takes a key and understands its value; `None` if it is absent, or wrong and noted.
@@ -384,6 +398,20 @@ impl<'a> Reader<'a> {
     ) -> Option<Placed<SecretString>> {
         let in_place = self.take(section, key, |value| value.text());
         let from_file = self.take(section, file_key, |value| value.text());
+        let path = section.path_of(key);
+        self.given.remove(&path);
+        let secret = self.one_secret(key, in_place, from_file)?;
+        let given = Given::Secret(secret.value.clone());
+        self.given.insert(path, given);
+        Some(secret)
+    }
+
+    fn one_secret(
+        &mut self,
+        key: &str,
+        in_place: Option<Placed<String>>,
+        from_file: Option<Placed<String>>,
+    ) -> Option<Placed<SecretString>> {
         match (in_place, from_file) {
             (Some(_), Some(file)) => {
                 self.error(
