@@ -29,6 +29,7 @@ use crate::channel::ChannelEvent;
 use crate::clock::{Clock, Random};
 use crate::config::{Backend, Config, Durability};
 use crate::domain::policy::Policy;
+use crate::domain::privacy::{Keeping, Pseudonyms};
 use crate::engine::Engine;
 use crate::http::Reload as _;
 use crate::metrics::Metrics;
@@ -186,10 +187,10 @@ impl Daemon {
         };
 
         let webhook_key = secret_in(config.data_dir.join("webhook.key"), &random)?;
-        let signing_key = Sha256::digest(webhook_key.expose_secret()).into();
+        let signing_key: [u8; 32] = Sha256::digest(webhook_key.expose_secret()).into();
 
         let (policy, rules) = watch::channel(Arc::new(config.policy.clone()));
-        let store = open_store(&config, rules.clone(), &clock)?;
+        let store = open_store(&config, &signing_key, rules.clone(), &clock)?;
         let stops = Stops::default();
         let (events, reported) = mpsc::channel(EVENTS_WAITING);
         let mut carriers = Carriers::new(&clock, &random, &config.data_dir, events, &stops);
@@ -292,6 +293,7 @@ async fn ended(what: &str, mut task: JoinHandle<()>, deadline: Duration) {
 
 fn open_store(
     config: &Config,
+    signing_key: &[u8; 32],
     rules: watch::Receiver<Arc<Policy>>,
     clock: &Clock,
 ) -> Result<Arc<dyn Store>, StartError> {
@@ -301,7 +303,10 @@ fn open_store(
             Durability::Process => store::Durability::Process,
         },
         cache_bytes: config.store.cache_bytes,
-        retention: config.store.retention,
+        keeping: Keeping {
+            retention: config.retention,
+            pseudonyms: Pseudonyms::of_installation(signing_key),
+        },
     };
     Ok(match config.store.backend {
         Backend::Sled => store::open(&store_path(&config.data_dir), &options, rules, clock.now())?,

@@ -41,9 +41,16 @@ impl Config {
         };
         writeln!(
             out,
-            "store         {backend}, {promise}, cache {} MiB, kept {}",
-            self.store.cache_bytes >> 20,
-            duration::write(self.store.retention)
+            "store         {backend}, {promise}, cache {} MiB",
+            self.store.cache_bytes >> 20
+        )?;
+        let kept = duration::write;
+        writeln!(
+            out,
+            "retention     texts {}, numbers {}, messages {} after their final state",
+            kept(self.retention.texts),
+            kept(self.retention.numbers),
+            kept(self.retention.messages)
         )?;
         let format = match self.log.format {
             LogFormat::Text => "text",

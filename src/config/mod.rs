@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::domain::id::Account;
 use crate::domain::policy::{Limits, Policy};
+use crate::domain::privacy::Retention;
 use raw::{Includes, Reader, Section};
 
 pub mod diff;
@@ -53,6 +54,8 @@ pub struct Config {
     pub http: Http,
     /// Durable state.
     pub store: StoreSettings,
+    /// How long records are kept, whole and in part.
+    pub retention: Retention,
     /// Carrier accounts, in the order of the file.
     pub smpp: Vec<SmppAccount>,
     /// GSM modems, in the order of the file.
@@ -76,8 +79,6 @@ pub struct StoreSettings {
     pub durability: Durability,
     /// Most octets of records kept in memory.
     pub cache_bytes: u64,
-    /// How long final messages and inbound messages are kept.
-    pub retention: Duration,
 }
 
 /// Which engine keeps the messages.
@@ -245,6 +246,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let default_country = reader.take(&mut root, "default_country", |v| country(&v.text()?));
     let http = http::read(reader, &mut root);
     let store = store(reader, &mut root);
+    let retention = retention(reader, &mut root);
     let log = log(reader, &mut root);
     let limits = limits(reader, &mut root);
     let webhook_allow = webhooks(reader, &mut root);
@@ -313,6 +315,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         default_country,
         http,
         store,
+        retention,
         smpp,
         modems,
         policy,
@@ -380,15 +383,37 @@ fn store<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> StoreSettings {
         ])
     });
     let cache = reader.take(&mut section, "cache", |v| size(&v.text()?));
-    let day = Duration::from_hours(24);
-    let retention = reader.take(&mut section, "retention", |v| v.duration(day..=day * 3660));
+    if let Some(line) = section.drop_key("retention") {
+        reader.error(
+            line,
+            "store.retention",
+            "it has become the table [retention], with texts, numbers and messages apart; write \
+             messages = … there for what stood here",
+        );
+    }
     reader.close(section);
     StoreSettings {
         backend: backend.map_or(Backend::Sled, |backend| backend.value),
         durability: durability.map_or(Durability::Power, |durability| durability.value),
         cache_bytes: cache.map_or(8 << 20, |cache| cache.value),
-        retention: retention.map_or(day * 395, |retention| retention.value),
     }
+}
+
+fn retention<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Retention {
+    let mut section = reader.table(root, "retention");
+    let mut retention = Retention::default();
+    let day = Duration::from_hours(24);
+    for (key, kept) in [
+        ("texts", &mut retention.texts),
+        ("numbers", &mut retention.numbers),
+        ("messages", &mut retention.messages),
+    ] {
+        if let Some(given) = reader.take(&mut section, key, |v| v.duration(day..=day * 3660)) {
+            *kept = given.value;
+        }
+    }
+    reader.close(section);
+    retention
 }
 
 /// `64 MiB`: a size in memory, between 1 MiB and 64 GiB.

@@ -473,6 +473,12 @@ impl Section<'_> {
         join(&self.pattern, key)
     }
 
+    /// The line of a key that is no longer read, if the file has it; nobody complains about it twice.
+    pub(super) fn drop_key(&mut self, key: &str) -> Option<Line> {
+        let at = self.entries.iter().position(|field| field.key == key)?;
+        Some(self.entries.remove(at).line)
+    }
+
     /// True if the file says something under this key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|field| field.key == key)
