@@ -24,6 +24,8 @@ mod serve;
 mod sim;
 mod supervisor;
 mod texts;
+mod top;
+mod watch;
 
 /// Why a command ends with another code than 0.
 #[derive(Debug)]
@@ -82,6 +84,7 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Demo(demo) => demo::run(&demo, lang),
         Command::Send(send) => client::send(&send, lang),
         Command::Status(status) => client::status(&status, lang),
+        Command::Top(top) => top::run(&top, lang),
         Command::Key(key) => client::key(&key, lang),
         Command::Modem(Modem::List(list)) => modem::list(&list, lang),
         Command::Sim(Sim::Smsc { listen, script }) => sim::smsc(listen, script.as_deref(), lang),

@@ -16,8 +16,11 @@ pub(super) enum Lang {
 use Lang::{En, Fr};
 
 mod doctor;
+mod findings;
 mod modem;
+mod top;
 
+pub(super) use findings::refusal;
 pub(super) use modem::SimFinding;
 
 impl Lang {

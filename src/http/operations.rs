@@ -27,6 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
+        .routes(routes!(metrics_by_key))
 }
 
 /// The connections to carriers.
@@ -165,6 +166,16 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         app.engine.metrics.render(),
     )
         .into_response()
+}
+
+/// The same figures by a key, wherever `/metrics` listens: for `relais top` and `relais doctor`.
+#[utoipa::path(
+    get, path = "/v1/metrics", tag = "operations", operation_id = "metrics_by_key",
+    responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain")),
+    security(("key" = []))
+)]
+async fn metrics_by_key(app: State<Arc<App>>, _caller: Allowed<ToRead>) -> Response {
+    metrics(app).await
 }
 
 /// Label sets of gauges that have been shown: one that is gone is zero, not what it last was.

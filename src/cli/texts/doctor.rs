@@ -131,7 +131,7 @@ impl Lang {
     }
 
     /// What a refused bind means (SMPP 3.4 §5.1.3) and what to do.
-    fn bind_refusal(self, status: u32) -> String {
+    pub(in crate::cli) fn bind_refusal(self, status: u32) -> String {
         match status {
             0x0E => self.pick(
                 "mauvais mot de passe ; comparez password à celui de l'opérateur (8 caractères au \
