@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tracing::{Instrument as _, Span};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -54,10 +55,10 @@ async fn channels(State(app): State<Arc<App>>, _caller: Allowed<ToRead>) -> Resp
 )]
 async fn pause(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToAdminister>,
+    caller: Allowed<ToAdminister>,
     Named(name): Named,
 ) -> Result<Response, Problem> {
-    app.engine.pause(&name).await?;
+    app.engine.pause(&name).instrument(told_by(&caller)).await?;
     Ok(named(&app, &name))
 }
 
@@ -73,10 +74,13 @@ async fn pause(
 )]
 async fn resume(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToAdminister>,
+    caller: Allowed<ToAdminister>,
     Named(name): Named,
 ) -> Result<Response, Problem> {
-    app.engine.resume(&name).await?;
+    app.engine
+        .resume(&name)
+        .instrument(told_by(&caller))
+        .await?;
     Ok(named(&app, &name))
 }
 
@@ -93,11 +97,19 @@ async fn resume(
 )]
 async fn reset(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToAdminister>,
+    caller: Allowed<ToAdminister>,
     Named(name): Named,
 ) -> Result<Response, Problem> {
-    app.engine.reset(&name)?;
+    told_by(&caller).in_scope(|| app.engine.reset(&name))?;
     Ok(named(&app, &name))
+}
+
+/// What says in the log who wanted it: the name of the key.
+fn told_by(caller: &Allowed<ToAdminister>) -> Span {
+    match &caller.key {
+        Some(key) => tracing::info_span!("told", by = %key.name, key = %key.prefix),
+        None => tracing::info_span!("told", by = "the admin key"),
+    }
 }
 
 fn named(app: &App, name: &str) -> Response {

@@ -28,6 +28,17 @@ impl Lang {
         }
     }
 
+    /// The same in six columns at most, for tables.
+    pub(in crate::cli) fn brief(self, span: Duration) -> String {
+        let seconds = span.as_secs();
+        match seconds {
+            0..60 => format!("{seconds}s"),
+            60..3600 => format!("{}min", seconds / 60),
+            3600..86_400 => format!("{}h{:02}", seconds / 3600, seconds % 3600 / 60),
+            _ => format!("{}{}", seconds / 86_400, if self == Fr { "j" } else { "d" }),
+        }
+    }
+
     /// An instant by the clock on the wall, with its day where that is not today.
     pub(in crate::cli) fn hour(self, at: Timestamp, now: Timestamp) -> String {
         let local = |at: Timestamp| at.to_utc().with_timezone(&chrono::Local);
@@ -243,8 +254,8 @@ impl Lang {
                 let name = path_of(&channel.name);
                 let resume = format!("POST /v1/admin/channels/{name}/resume");
                 match self {
-                    Fr => format!("qui a fait cela est dans le journal (« paused ») ; pour reprendre, {resume}"),
-                    En => format!("the log says who (`paused`); to go on, {resume}"),
+                    Fr => format!("le journal dit par quelle clé (« paused ») ; pour reprendre, {resume}"),
+                    En => format!("the log says by which key (`paused`); to go on, {resume}"),
                 }
             }
             Finding::Throttled { .. } => self.pick(

@@ -187,6 +187,15 @@ impl Lang {
         }
     }
 
+    /// Webhooks and disk in a few columns.
+    pub(in crate::cli) fn top_foot(self, webhooks: u64, free: Option<u64>) -> String {
+        let free = free.map_or_else(|| "?".to_owned(), |octets| self.octets(octets));
+        match self {
+            Fr => format!("webhooks {webhooks}  disque {free} libres"),
+            En => format!("webhooks {webhooks}  disk {free} free"),
+        }
+    }
+
     /// A size, in the largest unit of which there is at least one.
     #[allow(clippy::cast_precision_loss)]
     pub(in crate::cli) fn octets(self, octets: u64) -> String {
@@ -204,8 +213,8 @@ impl Lang {
 
     pub(in crate::cli) const fn top_keys(self) -> &'static str {
         match self {
-            Fr => "q quitter  tab/flèches défiler  p figer  ? aide",
-            En => "q quit  tab/arrows scroll  p hold  ? help",
+            Fr => "q quitter  ? aide  tab ↑↓ défiler  p figer",
+            En => "q quit  ? help  tab ↑↓ scroll  p hold",
         }
     }
 

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Row, Sparkline, Table};
 
 use super::figures;
-use super::state::{Ear, MINUTE, Panel, State};
+use super::state::{Ear, Panel, State};
 use crate::cli::watch::findings::Weight;
 
 /// The least window in which there is something to see.
@@ -75,7 +75,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, palette: Palette) {
     ])
     .areas(area);
     let [throughput, queues] =
-        Layout::horizontal([Constraint::Length(42), Constraint::Fill(1)]).areas(middle);
+        Layout::horizontal([Constraint::Length(38), Constraint::Fill(1)]).areas(middle);
     frame.render_widget(header(state, palette), head);
     draw_findings(frame, state, &findings, words);
     draw_throughput(frame, state, palette, throughput);
@@ -186,12 +186,9 @@ fn draw_throughput(frame: &mut Frame<'_>, state: &State, palette: Palette, area:
             Paragraph::new(format!("{word:<9}{now:>7}{total:>9} ")),
             words,
         );
-        let minute = state.history.minute(kind);
-        let first = minute
-            .len()
-            .saturating_sub(usize::from(line.width).min(MINUTE));
+        let minute = state.history.minute(kind, usize::from(line.width));
         let colour = [Color::Cyan, Color::Blue, Color::Green, Color::Red][kind];
-        let sparks = Sparkline::default().data(&minute[first..]);
+        let sparks = Sparkline::default().data(&minute);
         frame.render_widget(sparks.style(palette.of(colour)), line);
     }
 }
@@ -216,7 +213,7 @@ fn draw_queues(frame: &mut Frame<'_>, state: &State, palette: Palette, area: Rec
     let widths = [
         Constraint::Length(10),
         Constraint::Length(5),
-        Constraint::Length(9),
+        Constraint::Length(6),
         Constraint::Fill(1),
     ];
     let head = Row::new(state.lang.top_queue_columns()).style(QUIET);
@@ -279,15 +276,8 @@ fn footer(state: &State) -> Line<'static> {
     let lang = state.lang;
     let mut spans = vec![Span::styled(lang.top_keys(), QUIET)];
     if let Some(look) = &state.look {
-        // Two columns keep the keys apart from the figures.
-        spans.push(Span::raw(format!(
-            "   {}",
-            lang.top_webhooks(look.webhooks)
-        )));
-        spans.push(Span::raw(format!(
-            "  {}",
-            lang.top_disk(look.free, look.store)
-        )));
+        spans.push(Span::raw("   "));
+        spans.push(Span::raw(lang.top_foot(look.webhooks, look.free)));
     }
     Line::from(spans)
 }
@@ -357,12 +347,12 @@ mod tests {
             "… and 4 more (arrows)",
             "accepted    12.0      120",
             "delivered    0.0       40",
-            "orange     60    1 h 59 mi no channel 58",
+            "orange     60    1h59   no channel 58",
             "sfr#1        throttled   7/10    5 of 20",
             "sim1         paused      0/1",
             "Failed     …5678  sfr#1        number_invalid",
             "q quit",
-            "webhooks waiting: 412",
+            "webhooks 412  disk 50.0 MiB free",
         ] {
             assert!(text.contains(words), "no {words:?} in:\n{text}");
         }
@@ -377,7 +367,7 @@ mod tests {
             "erreur    orange#1 : coupée depuis 2 h",
             "attention sfr : l'opérateur demande moins : 5 parties/s au lieu de 20",
             "-71 dBm Free, SIM 200/200 en 24 h",
-            "disque : 50.0 Mio libres, stockage 1.0 Mio",
+            "webhooks 412  disque 50.0 Mio libres",
         ] {
             assert!(text.contains(words), "no {words:?} in:\n{text}");
         }

@@ -43,7 +43,7 @@ pub(super) fn queues(state: &State) -> Vec<(Weight, [String; 4])> {
                 .collect();
             let oldest = match queue.oldest.as_secs() {
                 0 => String::new(),
-                _ => lang.span(queue.oldest),
+                _ => lang.brief(queue.oldest),
             };
             let cells = [
                 queue.operator.clone(),

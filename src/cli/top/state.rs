@@ -12,7 +12,7 @@ use crate::cli::watch::{Look, Totals};
 use crate::domain::time::Timestamp;
 
 /// Seconds of throughput that are kept.
-pub(super) const MINUTE: usize = 60;
+const MINUTE: usize = 60;
 /// Events that are kept.
 const EVENTS: usize = 200;
 
@@ -252,11 +252,21 @@ impl History {
         self.seconds.back().map(|rates| rates[kind])
     }
 
-    /// The last minute, oldest first, in tenths of messages a second.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    pub(super) fn minute(&self, kind: usize) -> Vec<u64> {
-        let tenths = |rates: &[f64; 4]| (rates[kind] * 10.0).ceil() as u64;
-        self.seconds.iter().map(tenths).collect()
+    /// The last minute in so many columns at most, oldest first, in tenths of messages a second; each
+    /// column is the mean of its seconds.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss
+    )]
+    pub(super) fn minute(&self, kind: usize, columns: usize) -> Vec<u64> {
+        let seconds: Vec<_> = self.seconds.iter().map(|rates| rates[kind]).collect();
+        let each = MINUTE.div_ceil(columns.max(1));
+        let columns = seconds.rchunks(each).rev();
+        let mean = |chunk: &[f64]| chunk.iter().sum::<f64>() / chunk.len() as f64;
+        columns
+            .map(|chunk| (mean(chunk) * 10.0).ceil() as u64)
+            .collect()
     }
 }
 
@@ -291,7 +301,7 @@ mod tests {
         assert_eq!(history.now(0), None);
         history.add(NOON + Duration::from_millis(500), totals(110));
         assert_eq!(history.now(0), Some(20.0));
-        assert_eq!(history.minute(0), [200]);
+        assert_eq!(history.minute(0, 60), [200]);
     }
 
     #[test]
@@ -301,12 +311,13 @@ mod tests {
         history.add(NOON + Duration::from_secs(1), totals(5));
         assert_eq!(history.now(0), None, "it counts from 0 again");
         history.add(NOON + Duration::from_secs(11), totals(25));
-        assert_eq!(history.minute(0), [20; 10]);
+        assert_eq!(history.minute(0, 60), [20; 10]);
         history.add(NOON + Duration::from_secs(1000), totals(25));
-        assert_eq!(history.minute(0), [0; MINUTE]);
+        assert_eq!(history.minute(0, 60), [0; MINUTE]);
+        assert_eq!(history.minute(0, 12), [0; 12], "five seconds a column");
         // A clock that goes back is no second of its own.
         history.add(NOON, totals(30));
-        assert_eq!(history.minute(0).len(), MINUTE);
+        assert_eq!(history.minute(0, 60).len(), MINUTE);
     }
 
     #[test]
