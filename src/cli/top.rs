@@ -12,7 +12,7 @@ use std::time::Duration;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::args::Top;
@@ -100,10 +100,13 @@ impl Screen {
         })
     }
 
-    /// Reads the keyboard in a thread of its own: a read cannot be given up.
-    fn read_keys(&self, to: mpsc::Sender<Message>) {
+    /// Reads the keyboard in a thread of its own: a read cannot be given up. What is answered is
+    /// resolved when the terminal has gone, or the thread.
+    fn read_keys(&self, to: mpsc::Sender<Message>) -> oneshot::Receiver<()> {
         let wanted = self.wanted.clone();
+        let (lives, gone) = oneshot::channel();
         std::thread::spawn(move || {
+            let _lives: oneshot::Sender<()> = lives;
             while wanted.load(Ordering::Relaxed) {
                 match event::poll(KEY_WAIT) {
                     Ok(false) => continue,
@@ -116,6 +119,7 @@ impl Screen {
                 }
             }
         });
+        gone
     }
 }
 
@@ -129,7 +133,7 @@ impl Drop for Screen {
 async fn live(mut screen: Screen, api: &Api, palette: Palette, lang: Lang) -> Result<(), Failure> {
     let clock = Clock::system();
     let (to, from) = mpsc::channel(1024);
-    screen.read_keys(to.clone());
+    let gone = screen.read_keys(to.clone());
     let mut state = State::new(lang, api.url());
     // All in one task: a panic in any of them ends the view.
     tokio::select! {
@@ -137,6 +141,7 @@ async fn live(mut screen: Screen, api: &Api, palette: Palette, lang: Lang) -> Re
         () = look(api, &clock, to.clone()) => Ok(()),
         () = listen(api, to) => Ok(()),
         done = told_to_stop() => done,
+        _ = gone => Ok(()),
     }
 }
 
@@ -232,4 +237,68 @@ async fn told_to_stop() -> Result<(), Failure> {
         _ = hang_up.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::fs::File;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    use rustix::fs::{Mode, OFlags, open};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, tcgetattr};
+
+    use super::*;
+
+    const NAME: &str = "cli::top::tests::a_panic_gives_the_terminal_back_before_it_speaks";
+    /// Set for the process that panics: this test again, on a terminal.
+    const PANICS: &str = "RELAIS_TEST_PANICS";
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_speaks() {
+        if std::env::var_os(PANICS).is_some() {
+            let _screen = Screen::open();
+            panic!("as the test wants");
+        }
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let master = openpt(flags).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let side = open(
+            name.as_c_str(),
+            OFlags::RDWR | OFlags::NOCTTY,
+            Mode::empty(),
+        )
+        .unwrap();
+        let stdio = || Stdio::from(side.try_clone().unwrap());
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(PANICS, "1")
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .unwrap();
+        let mut reader = File::from(master);
+        let mut written = Vec::new();
+        while !String::from_utf8_lossy(&written).contains("test result") {
+            let mut octets = [0; 4096];
+            let count = reader.read(&mut octets).unwrap();
+            written.extend_from_slice(&octets[..count]);
+        }
+        assert!(!child.wait().unwrap().success());
+        let written = String::from_utf8_lossy(&written);
+        let place = |what: &str| written.find(what).unwrap_or_else(|| panic!("{written:?}"));
+        let (taken, given) = (place("\u{1b}[?1049h"), place("\u{1b}[?1049l"));
+        assert!(
+            taken < given && given < place("as the test wants"),
+            "{written:?}"
+        );
+        let modes = tcgetattr(&side).unwrap().local_modes;
+        assert!(modes.contains(LocalModes::ECHO | LocalModes::ICANON));
+    }
 }
