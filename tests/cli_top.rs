@@ -10,8 +10,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use relais::clock::Clock;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -107,9 +108,9 @@ impl Terminal {
 
     /// Reads until the screen is as wanted.
     fn until(&mut self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let clock = Clock::system();
         while !is_so(&self.screen()) {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = PATIENCE.saturating_sub(clock.elapsed());
             assert!(!left.is_zero(), "no {what:?} on:\n{}", self.screen());
             self.read(left);
         }

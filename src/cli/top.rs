@@ -61,7 +61,7 @@ pub(super) fn run(top: &Top, lang: Lang) -> Result<(), Failure> {
         return Err(Failure::Usage(lang.top_needs_terminal()));
     }
     let palette = Palette {
-        colour: !std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+        colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
     let screen = Screen::open()?;
     let done = runtime.block_on(live(screen, &api, palette, lang));

@@ -4,7 +4,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use relais::clock::Clock;
 
 /// Longer than anything that works takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -77,9 +79,9 @@ impl Running {
 
     /// Waits until it has said this; everything that it has said so far.
     pub fn until(&mut self, wanted: &str) -> &str {
-        let deadline = Instant::now() + PATIENCE;
+        let clock = Clock::system();
         while !self.log.contains(wanted) {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = PATIENCE.saturating_sub(clock.elapsed());
             match self.said.recv_timeout(left) {
                 Ok(line) => self.log.push_str(&(line + "\n")),
                 Err(_) => panic!("no {wanted:?} in:\n{}", self.log),
@@ -174,12 +176,12 @@ pub fn with(file: &Path, arguments: &[&str]) -> Output {
 
 /// Repeats a command until what it prints contains this; what it printed then.
 pub fn until(file: &Path, arguments: &[&str], wanted: &str) -> String {
-    let deadline = Instant::now() + PATIENCE;
+    let clock = Clock::system();
     loop {
         let said = out(&with(file, arguments));
         if said.contains(wanted) {
             return said;
         }
-        assert!(Instant::now() < deadline, "no {wanted:?} in:\n{said}");
+        assert!(clock.elapsed() < PATIENCE, "no {wanted:?} in:\n{said}");
     }
 }
