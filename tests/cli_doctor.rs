@@ -51,7 +51,7 @@ fn a_wrong_password_is_named_with_what_waits_what_to_do_and_the_line_to_change()
         "daemon: it runs on this data_dir, and is asked".to_owned(),
         "(bind refused by SMSC: ESME_RINVPASWD (0x0000000e)); wrong password; compare password"
             .to_owned(),
-        format!("password is at {shown}:10; after correcting it, reload"),
+        format!("password is at {shown}:10; after correcting it, `relais reload`"),
         "default: 2 waiting".to_owned(),
         "no channel 2".to_owned(),
         "webhooks waiting: 0".to_owned(),
@@ -66,7 +66,7 @@ fn a_wrong_password_is_named_with_what_waits_what_to_do_and_the_line_to_change()
     for words in [
         "erreur    acme#1 : coupée depuis",
         "mauvais mot de passe ; comparez password",
-        &format!("password est en {shown}:10 ; après correction, rechargez"),
+        &format!("password est en {shown}:10 ; après correction, « relais reload »"),
         "default : 2 en attente",
         "aucune liaison 2",
     ] {

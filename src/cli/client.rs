@@ -1,4 +1,4 @@
-//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `key`.
+//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `health`, `key`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -7,9 +7,11 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::args::{Key, Reach, Send, Status};
+use super::args::{Health, Key, Reach, Send, Status};
 use super::texts::Lang;
+use super::trust::Trust;
 use super::{Failure, out};
+use crate::config::{Config, Http};
 use crate::{config, daemon};
 
 /// How long a daemon may take to answer.
@@ -63,6 +65,21 @@ pub(super) fn status(status: &Status, lang: Lang) -> Result<(), Failure> {
             }
         }
         Ok(())
+    })
+}
+
+/// `relais health`.
+pub(super) fn health(mut health: Health, lang: Lang) -> Result<(), Failure> {
+    // None is asked for there, and who asks may not be able to read the administrator's.
+    health.reach.key.get_or_insert_with(SecretString::default);
+    let path = if health.ready { "/readyz" } else { "/healthz" };
+    block_on(async {
+        let api = Api::reach(&health.reach, lang)?;
+        let found = api.call(Method::GET, path, None).await?;
+        if health.reach.json {
+            return print_json(&found);
+        }
+        Ok(out::line(text(&found, "status"))?)
     })
 }
 
@@ -156,7 +173,7 @@ fn show(message: &Value, json: bool, lang: Lang) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_json(value: &Value) -> Result<(), Failure> {
+pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     out::line(&format!("{value:#}"))?;
     Ok(())
 }
@@ -182,7 +199,7 @@ fn path_segment(id: &str) -> Result<&str, Failure> {
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -195,13 +212,29 @@ pub(super) struct Api {
     url: String,
     key: SecretString,
     lang: Lang,
+    patience: Duration,
 }
 
 impl Api {
-    /// The daemon at `url`.
+    /// The daemon at `url`, which the system's authorities vouch for if it is `https://`.
     pub(super) fn new(url: String, key: SecretString, lang: Lang) -> Result<Self, Failure> {
-        crate::engine::outbox::install_crypto();
-        let client = reqwest::Client::builder()
+        Self::trusting(&Trust::System, url, key, lang)
+    }
+
+    /// The daemon of this configuration, on its own machine.
+    pub(super) fn of(config: &Config, key: SecretString, lang: Lang) -> Result<Self, Failure> {
+        let trust = Trust::in_own(&config.http);
+        Self::trusting(&trust, own_url(&config.http), key, lang)
+    }
+
+    fn trusting(
+        trust: &Trust,
+        url: String,
+        key: SecretString,
+        lang: Lang,
+    ) -> Result<Self, Failure> {
+        let client = trust
+            .client()?
             .build()
             .map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self {
@@ -209,7 +242,13 @@ impl Api {
             url: url.trim_end_matches('/').to_owned(),
             key,
             lang,
+            patience: PATIENCE,
         })
+    }
+
+    /// The same for an answer that may take longer.
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The daemon that the arguments name, with the key that they or the configuration give.
@@ -218,12 +257,15 @@ impl Api {
             Some(key) => key.clone(),
             None => admin_key(reach, lang)?,
         };
-        let url = reach.url.clone().unwrap_or_else(|| {
-            let config = config::load(&reach.config);
-            let listen = config.map_or(config::DEFAULT_LISTEN, |config| config.http.listen);
-            url_of(listen)
-        });
-        Self::new(url, key, lang)
+        let (url, trust) = match &reach.url {
+            Some(url) => (url.clone(), Trust::System),
+            None => config::load(&reach.config).map_or_else(
+                |_| (url_of(config::DEFAULT_LISTEN), Trust::System),
+                |config| (own_url(&config.http), Trust::in_own(&config.http)),
+            ),
+        };
+        let trust = reach.ca_file.clone().map_or(trust, Trust::File);
+        Self::trusting(&trust, url, key, lang)
     }
 
     /// Calls and answers the JSON of a success; an empty body is `null`.
@@ -233,14 +275,14 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let answer = self.ask(method, path, body, PATIENCE).await?;
+        let answer = self.ask(method, path, body, self.patience).await?;
         let octets = answer.bytes().await.map_err(|error| self.lost(&error))?;
         Ok(serde_json::from_slice(&octets).unwrap_or(Value::Null))
     }
 
     /// Gets a text.
     pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
-        let answer = self.ask(Method::GET, path, None, PATIENCE).await?;
+        let answer = self.ask(Method::GET, path, None, self.patience).await?;
         answer.text().await.map_err(|error| self.lost(&error))
     }
 
@@ -286,6 +328,12 @@ impl Api {
     }
 
     fn refused(&self, status: StatusCode, problem: &Value) -> Failure {
+        if text(problem, "code") == "config_invalid" {
+            // Bare, as `relais check` prints them: editors and scripts read file:line.
+            let mistakes = list(problem, "errors").iter();
+            let mistakes: Vec<_> = mistakes.map(|it| text(it, "detail")).collect();
+            return Failure::Usage(mistakes.join("\n"));
+        }
         let mut words = match (text(problem, "title"), text(problem, "detail")) {
             ("", "") => self.lang.unexpected_answer(status.as_u16()),
             (title, "") => title.to_owned(),
@@ -303,7 +351,16 @@ impl Api {
     }
 }
 
-/// Where a daemon that listens there is reached from its own machine.
+/// Where the daemon of this configuration is reached from its own machine.
+pub(super) fn own_url(http: &Http) -> String {
+    let url = url_of(http.listen);
+    match http.tls {
+        Some(_) => url.replacen("http:", "https:", 1),
+        None => url,
+    }
+}
+
+/// Where a daemon that listens there, without TLS, is reached from its own machine.
 pub(super) fn url_of(listen: SocketAddr) -> String {
     let mut at = listen;
     if at.ip().is_unspecified() {

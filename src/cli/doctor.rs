@@ -9,7 +9,6 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use reqwest::Method;
 use tokio::net::TcpListener;
 
 use super::args::ConfigFile;
-use super::client::{Api, url_of};
+use super::client::Api;
 use super::out::{self, Paint};
 use super::texts::Lang;
 use super::watch::findings::{LITTLE_ROOM_MIB, NO_ROOM_MIB, Weight};
@@ -111,7 +110,7 @@ impl Doctor {
         };
         let runs = matches!(lock, Err(daemon::StartError::Locked(_)));
         self.disk(config, &clock)?;
-        self.listen(config.http.listen, runs).await?;
+        self.listen(config, runs).await?;
         self.clock().await?;
         if config.smpp.is_empty() && config.modems.is_empty() {
             self.warning(&self.lang.doctor_no_accounts())?;
@@ -157,13 +156,13 @@ impl Doctor {
         }
     }
 
-    async fn listen(&mut self, at: SocketAddr, runs: bool) -> io::Result<()> {
-        let lang = self.lang;
+    async fn listen(&mut self, config: &Config, runs: bool) -> io::Result<()> {
+        let (at, lang) = (config.http.listen, self.lang);
         match TcpListener::bind(at).await {
             Ok(_) if runs && at.port() != 0 => self.error(&lang.doctor_listen_deaf(at)),
             Ok(_) => self.ok(&lang.doctor_listen_free(at)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let health = match Api::new(url_of(at), String::new().into(), lang) {
+                let health = match Api::of(config, String::new().into(), lang) {
                     Ok(api) => api.call(Method::GET, "/healthz", None).await.is_ok(),
                     Err(_) => false,
                 };
@@ -182,7 +181,7 @@ impl Doctor {
         let key = std::env::var("RELAIS_ADMIN_KEY")
             .or_else(|_| fs::read_to_string(daemon::admin_key_path(&config.data_dir)))?;
         let key = key.trim().to_owned().into();
-        Api::new(url_of(config.http.listen), key, self.lang)
+        Api::of(config, key, self.lang)
     }
 
     /// Tries an account from end to end; the first thing that fails is the last that is said.

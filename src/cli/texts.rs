@@ -18,6 +18,7 @@ use Lang::{En, Fr};
 mod doctor;
 mod findings;
 mod modem;
+mod reload;
 mod top;
 
 pub(super) use findings::refusal;

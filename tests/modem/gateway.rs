@@ -280,9 +280,11 @@ impl Gateway {
         }
     }
 
-    pub fn channel(&self, name: &str) -> &ChannelHandle {
-        let mut channels = self.engine.channels.iter();
-        channels.find(|handle| handle.id.as_str() == name).unwrap()
+    pub fn channel(&self, name: &str) -> ChannelHandle {
+        let channels = self.engine.channels();
+        let mut channels = channels.iter();
+        let found = channels.find(|handle| handle.id.as_str() == name);
+        found.unwrap().clone()
     }
 
     pub fn status(&self, name: &str) -> ChannelStatus {
@@ -307,7 +309,7 @@ impl Gateway {
     }
 
     pub async fn all_up(&self) {
-        for handle in &self.engine.channels {
+        for handle in self.engine.channels().iter() {
             self.up(handle.id.as_str()).await;
         }
     }
@@ -351,7 +353,7 @@ impl Gateway {
         match tokio::time::timeout(DEADLINE, wanted).await {
             Ok(message) => message,
             Err(_) => {
-                let channels: Vec<_> = self.engine.channels.iter().collect();
+                let channels = self.engine.channels();
                 let states = channels
                     .iter()
                     .map(|c| (c.id.clone(), c.status.borrow().clone()));

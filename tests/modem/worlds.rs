@@ -408,7 +408,7 @@ async fn live(world: &World) -> Evidence {
         messages.push(daemon.engine.store.message(&tenant(), id).await.unwrap());
     }
     let mut recoveries = Vec::new();
-    for channel in &daemon.engine.channels {
+    for channel in daemon.engine.channels().iter() {
         if let Peer::Modem(word) = &channel.peer {
             recoveries.push(word.borrow().recoveries);
         }

@@ -183,7 +183,7 @@ async fn look_in(shared: Arc<Shared>) {
             continue;
         };
         let mut window = 0;
-        for channel in &engine.channels {
+        for channel in engine.channels().iter() {
             window += channel.window_size;
             if channel.window.available_permits() > channel.window_size {
                 shared.wrong(format!("{} has more places than its window", channel.id));
@@ -429,7 +429,7 @@ impl Director {
     async fn end(self, daemon: Daemon) -> Evidence {
         let shared = self.shared.clone();
         let ended = shared.clock.now();
-        for channel in &daemon.engine.channels {
+        for channel in daemon.engine.channels().iter() {
             let free = channel.window.available_permits();
             if free != channel.window_size {
                 let (id, size) = (&channel.id, channel.window_size);

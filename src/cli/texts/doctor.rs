@@ -205,8 +205,8 @@ impl Lang {
 
     pub(in crate::cli) fn doctor_place(self, place: &str, key: &str) -> String {
         match self {
-            Fr => format!("{key} est en {place} ; après correction, rechargez (SIGHUP)"),
-            En => format!("{key} is at {place}; after correcting it, reload (SIGHUP)"),
+            Fr => format!("{key} est en {place} ; après correction, « relais reload »"),
+            En => format!("{key} is at {place}; after correcting it, `relais reload`"),
         }
     }
 

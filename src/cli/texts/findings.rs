@@ -284,8 +284,8 @@ impl Lang {
                 "make room, or keep messages for less long",
             ),
             Finding::ReloadFailed => self.pick(
-                "« relais check » dit pourquoi ; corrigez, puis rechargez",
-                "`relais check` says why; correct it, then reload",
+                "« relais check » dit pourquoi ; corrigez, puis « relais reload »",
+                "`relais check` says why; correct it, then `relais reload`",
             ),
         }
     }
