@@ -29,6 +29,8 @@ pub struct Metrics {
     binds_refused: Mutex<HashMap<String, Counter>>,
     submit: Mutex<HashMap<String, Histogram>>,
     receipt_delay: Mutex<HashMap<String, Histogram>>,
+    /// What each channel has sent since its last receipt.
+    awaited: Mutex<HashMap<String, Awaited>>,
     /// Submissions whose outcome nobody can tell, by channel.
     in_doubt: Mutex<HashMap<String, Counter>>,
     /// What callers of the HTTP interface were refused, by why.
@@ -45,6 +47,14 @@ pub struct Metrics {
     pub webhooks_dropped: Counter,
     /// Messages received from handsets.
     pub inbound: Counter,
+}
+
+/// What a carrier has taken since its last receipt: gauges, so that nobody has to be told.
+struct Awaited {
+    messages: Gauge,
+    /// When the first of them was taken, in seconds since the epoch; 0 if there is none.
+    since: Gauge,
+    count: u32,
 }
 
 const META: Metadata<'static> = Metadata::new("relais", Level::INFO, None);
@@ -95,6 +105,7 @@ impl Metrics {
             binds_refused: Mutex::default(),
             submit: Mutex::default(),
             receipt_delay: Mutex::default(),
+            awaited: Mutex::default(),
             in_doubt: Mutex::default(),
             http_refused: Mutex::default(),
             there: Mutex::default(),
@@ -139,6 +150,42 @@ impl Metrics {
         {
             self.by_channel(&self.receipt_delay, "relais_receipt_delay_seconds", channel)
                 .record(delivered.since(sent));
+        }
+        self.await_receipts(message, status, channel);
+    }
+
+    /// Counts what a carrier has taken and not yet spoken of: any receipt says that receipts come.
+    #[allow(clippy::cast_precision_loss)]
+    fn await_receipts(&self, message: &Message, status: Status, channel: &str) {
+        let Some(sent_at) = message.sent_at else {
+            return;
+        };
+        let spoken = match status {
+            Status::Sent => false,
+            // The end of its validity is our own word as often as the carrier's.
+            Status::Delivered | Status::Failed => true,
+            _ => return,
+        };
+        let mut known = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let awaited = known.entry(channel.to_owned()).or_insert_with(|| {
+            let gauge = |name| self.gauge(name, &[("channel", channel)]);
+            Awaited {
+                messages: gauge("relais_receipts_awaited"),
+                since: gauge("relais_receipts_awaited_since_timestamp_seconds"),
+                count: 0,
+            }
+        });
+        let since = (!spoken && awaited.count == 0).then_some(sent_at.millis() as f64 / 1000.0);
+        awaited.count = if spoken {
+            0
+        } else {
+            awaited.count.saturating_add(1)
+        };
+        awaited.messages.set(f64::from(awaited.count));
+        if spoken {
+            awaited.since.set(0.0);
+        } else if let Some(since) = since {
+            awaited.since.set(since);
         }
     }
 
@@ -331,7 +378,7 @@ fn describe(recorder: &PrometheusRecorder) {
              restarted, reopened, power.",
         ),
     ];
-    const GAUGES: [(&str, &str); 16] = [
+    const GAUGES: [(&str, &str); 18] = [
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",
@@ -352,6 +399,14 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_circuit_open",
             "1 if the account rests because its carrier takes nothing.",
+        ),
+        (
+            "relais_receipts_awaited",
+            "Messages that the carrier has taken since its last receipt.",
+        ),
+        (
+            "relais_receipts_awaited_since_timestamp_seconds",
+            "When the first of them was taken, since the Unix epoch; 0 if there is none.",
         ),
         (
             "relais_modem_signal_dbm",

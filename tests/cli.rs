@@ -68,6 +68,7 @@ fn every_command_has_help_with_examples() {
         &["doctor", "--help"],
         &["send", "--help"],
         &["status", "--help"],
+        &["top", "--help"],
         &["health", "--help"],
         &["key", "create", "--help"],
         &["key", "list", "--help"],

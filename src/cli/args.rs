@@ -26,6 +26,7 @@ use crate::config;
   relais modem list                            which port is the modem's?
   relais serve --config /etc/relais/relais.toml
   relais send +33612345678 'Votre colis est arrivé'
+  relais top                                   are messages arriving?
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
 pub(super) struct Cli {
@@ -91,6 +92,17 @@ Exit code 0: done. 1: no daemon, or it cannot. 2: the file is wrong; one mistake
   relais status 0198f2c5-7c00-7000-8000-000000000000
   relais status 0198f2c5-7c00-7000-8000-000000000000 --json")]
     Status(Status),
+    /// Watch a running daemon: throughput, queues, channels, last errors, live
+    #[command(after_help = "Examples:
+  relais top
+  relais top --url http://sms.intranet:8775 --key rk_…
+  relais top --once | mail -s Relais astreinte@example.fr
+  relais top --once --json | jq .queues
+
+A key with the scope read is enough. Keys: q quits, tab and arrows scroll, p holds the picture, ? helps.
+Events are those of the key's tenant; figures and channels are those of the whole daemon.
+NO_COLOR=1 turns colours off. With --once no terminal is needed; exit code 1: the daemon does not answer.")]
+    Top(Top),
     /// Ask a running daemon whether it works, for those who restart what does not
     #[command(after_help = "Examples:
   relais health
@@ -213,6 +225,15 @@ pub(super) struct Status {
     /// The message's id
     #[arg(value_name = "ID")]
     pub(super) id: String,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Top {
+    /// Print one snapshot as text and exit, for scripts and mail; with --json for programs
+    #[arg(long)]
+    pub(super) once: bool,
     #[command(flatten)]
     pub(super) reach: Reach,
 }

@@ -16,6 +16,8 @@ use crate::{config, daemon};
 
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one stream of events may last; then another is opened.
+const STREAM: Duration = Duration::from_hours(24);
 /// Between two looks at a message that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -249,6 +251,7 @@ impl Api {
         Self { patience, ..self }
     }
 
+    /// The daemon that the arguments name, with the key that they or the configuration give.
     pub(super) fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
         let key = match &reach.key {
             Some(key) => key.clone(),
@@ -272,29 +275,56 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
+        let answer = self.ask(method, path, body, self.patience).await?;
+        let octets = answer.bytes().await.map_err(|error| self.lost(&error))?;
+        Ok(serde_json::from_slice(&octets).unwrap_or(Value::Null))
+    }
+
+    /// Gets a text.
+    pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let answer = self.ask(Method::GET, path, None, self.patience).await?;
+        answer.text().await.map_err(|error| self.lost(&error))
+    }
+
+    /// Opens a stream, to be read for as long as it lasts.
+    pub(super) async fn stream(&self, path: &str) -> Result<reqwest::Response, Failure> {
+        self.ask(Method::GET, path, None, STREAM).await
+    }
+
+    /// Where the daemon is reached.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks and answers what a success begins with.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<reqwest::Response, Failure> {
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.url))
-            .timeout(self.patience)
+            .timeout(patience)
             .bearer_auth(self.key.expose_secret())
             .header("accept-language", self.lang.tag());
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|error| {
-            let url = &self.url;
-            Failure::Failed(self.lang.no_daemon(url, &innermost(&error)))
-        })?;
+        let answer = request.send().await.map_err(|error| self.lost(&error))?;
         let status = answer.status();
-        let octets = answer
-            .bytes()
-            .await
-            .map_err(|error| Failure::Failed(self.lang.no_daemon(&self.url, &innermost(&error))))?;
-        let value = serde_json::from_slice(&octets).unwrap_or(Value::Null);
         if status.is_success() {
-            return Ok(value);
+            return Ok(answer);
         }
-        Err(self.refused(status, &value))
+        let octets = answer.bytes().await.map_err(|error| self.lost(&error))?;
+        let problem = serde_json::from_slice(&octets).unwrap_or(Value::Null);
+        Err(self.refused(status, &problem))
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> Failure {
+        Failure::Failed(self.lang.no_daemon(&self.url, &innermost(error)))
     }
 
     fn refused(&self, status: StatusCode, problem: &Value) -> Failure {

@@ -25,7 +25,9 @@ mod serve;
 mod sim;
 mod supervisor;
 mod texts;
+mod top;
 mod trust;
+mod watch;
 
 /// Why a command ends with another code than 0.
 #[derive(Debug)]
@@ -85,6 +87,7 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Reload(reload) => reload::run(&reload, lang),
         Command::Send(send) => client::send(&send, lang),
         Command::Status(status) => client::status(&status, lang),
+        Command::Top(top) => top::run(&top, lang),
         Command::Health(health) => client::health(health, lang),
         Command::Key(key) => client::key(&key, lang),
         Command::Modem(Modem::List(list)) => modem::list(&list, lang),

@@ -196,6 +196,8 @@ impl Needs for ToAdminister {
 pub(crate) struct Allowed<N> {
     /// Whose records it sees.
     pub(crate) tenant: Tenant,
+    /// Its key, unless it is the admin key.
+    pub(super) key: Option<Arc<ApiKey>>,
     scope: PhantomData<N>,
 }
 
@@ -246,6 +248,7 @@ impl<N: Needs> FromRequestParts<Arc<App>> for Allowed<N> {
         }
         Ok(Self {
             tenant: caller.tenant,
+            key: caller.key,
             scope: PhantomData,
         })
     }

@@ -36,6 +36,7 @@ const ENDPOINTS: [(&str, &str); 28] = [
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
+    ("get", "/v1/metrics"),
     ("get", "/v1/openapi.json"),
 ];
 
