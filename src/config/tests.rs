@@ -569,6 +569,7 @@ http          127.0.0.1:8775, in the clear, 1024 connections, 128 of one address
 store         sled, a 202 survives a power cut, cache 8 MiB, kept 395d
 log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
+api keys      1000/s requests, any number of messages a day
 delivery      receipts awaited 1h past validity, doubtful submissions rest 10s
 webhooks      public addresses over https
 inbound       out by STOP ARRET, in again by START, missing parts awaited 1h

@@ -19,7 +19,7 @@ use super::draft::batch::{self, Batch, BatchError};
 use super::draft::{ERRORS_MAX, NewMessage};
 use super::messages::{REPLAYED, check};
 use super::problem::{InputError, Problem};
-use super::{App, json};
+use super::{App, json, quotas};
 use crate::domain::id::BatchId;
 use crate::domain::message::Message;
 use crate::domain::status::Status;
@@ -128,7 +128,7 @@ impl ItemResult {
         (status = 409, description = "The idempotency key was used with another body", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "None is accepted, or there are too many", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many messages are waiting", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many messages are waiting, or the key has used up its rate or its quota; see Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Nothing can be stored now", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = []))
@@ -167,9 +167,7 @@ async fn create(
         }
     }
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/batches");
-    let submitted = engine
-        .submit(&caller.tenant, accepted, true, idempotency)
-        .await?;
+    let submitted = quotas::submit(&app, &caller, accepted, true, idempotency).await?;
     let rejected = results.len();
     for (index, message) in places.into_iter().zip(&submitted.messages) {
         results.push(ItemResult::stored(index, message));
