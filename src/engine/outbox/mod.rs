@@ -21,6 +21,7 @@ use crate::store::{Delivery, OutboxEvent, Settled};
 
 mod egress;
 
+use egress::Egress;
 pub use egress::{UrlRefused, check_url, install_crypto};
 
 /// Posts under way at once, over all receivers.
@@ -29,8 +30,6 @@ const POSTS: usize = 64;
 const POSTS_PER_ORIGIN: usize = 32;
 /// How long one post may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Most of an answer that is read, so that the connection can be used again.
-const ANSWER_MAX: usize = 64 * 1024;
 /// How long a delivery is tried.
 const KEPT: Duration = Duration::from_hours(72);
 /// Waits between tries; the last one repeats.
@@ -81,8 +80,8 @@ struct Outcome {
 /// Runs until `working` is cancelled; posts under way are then given up and made again after the
 /// next start.
 pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
-    let client = match egress::client(engine.policy.clone(), TIMEOUT) {
-        Ok(client) => client,
+    let egress = match Egress::new(engine.policy.clone(), TIMEOUT) {
+        Ok(egress) => egress,
         Err(error) => {
             tracing::error!(%error, "webhooks_off");
             return;
@@ -118,7 +117,7 @@ pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
                             .under_way += 1;
                         tokio::spawn(post(
                             engine.clone(),
-                            client.clone(),
+                            egress.clone(),
                             delivery,
                             ended.clone(),
                         ));
@@ -228,23 +227,20 @@ impl Engine {
 
 async fn post(
     engine: Arc<Engine>,
-    client: reqwest::Client,
+    egress: Egress,
     delivery: Delivery,
     ended: mpsc::Sender<Outcome>,
 ) {
-    let taken = try_post(&engine, &client, &delivery).await;
+    let taken = try_post(&engine, &egress, &delivery).await;
     // The receiver is gone only when the daemon stops.
     let _ = ended.send(Outcome { delivery, taken }).await;
 }
 
 /// Posts once. An error is words for the log: they hold no path, text or number.
-async fn try_post(
-    engine: &Engine,
-    client: &reqwest::Client,
-    delivery: &Delivery,
-) -> Result<(), String> {
-    let allow = &engine.rules().webhook_allow;
-    check_url(&delivery.url, allow).map_err(|refused| refused.to_string())?;
+async fn try_post(engine: &Engine, egress: &Egress, delivery: &Delivery) -> Result<(), String> {
+    let post = egress
+        .to(&delivery.url)
+        .map_err(|refused| refused.to_string())?;
     let Some(secret) = engine.secret(delivery) else {
         // The subscription was deleted; what it was still owed goes with it.
         return Ok(());
@@ -252,39 +248,18 @@ async fn try_post(
     let (id, body) = body(delivery).map_err(|error| error.to_string())?;
     let timestamp = (engine.clock.now().millis() / 1000).to_string();
     let signature = sign(&secret, &id, &timestamp, &body);
-    let request = client
-        .post(&delivery.url)
+    let mut post = post
         .header("content-type", "application/json")
         .header("webhook-id", &id)
         .header("webhook-timestamp", &timestamp)
-        .header("webhook-signature", signature)
-        .body(body);
-    let mut response = request
-        .send()
-        .await
-        .map_err(|error| words(&error.without_url()))?;
-    let status = response.status();
-    let mut read = 0;
-    while let Ok(Some(chunk)) = response.chunk().await {
-        read += chunk.len();
-        if read > ANSWER_MAX {
-            break;
-        }
+        .header("webhook-signature", signature);
+    if let OutboxEvent::Message(message) = &delivery.event
+        && let Some(trace) = message.trace
+    {
+        // The caller's context goes on as it came: nothing of ours stands in between.
+        post = post.header("traceparent", trace.to_string());
     }
-    if status.is_success() {
-        Ok(())
-    } else {
-        Err(format!("answered {}", status.as_u16()))
-    }
-}
-
-/// The innermost reason of a failed post.
-fn words(error: &reqwest::Error) -> String {
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
+    egress::send(post.body(body)).await
 }
 
 fn body(delivery: &Delivery) -> Result<(String, Vec<u8>), serde_json::Error> {
