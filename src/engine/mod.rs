@@ -2,7 +2,7 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
+//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each account can do now, by `throttle` and
 //! `circuit`, and `budget` how far its SIM is used; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
@@ -38,6 +38,7 @@ mod circuit;
 mod control;
 mod dispatcher;
 mod flights;
+pub mod journal;
 pub mod outbox;
 mod pace;
 mod reaper;
@@ -254,6 +255,7 @@ impl Engine {
     pub(crate) fn publish(&self, change: &Change) {
         if change.transition.status_changed() {
             self.metrics.message(&change.message);
+            journal::status(&change.message);
             self.bells.outbox.notify_one();
             // Nobody listening is no error.
             let _ = self.changes.send(change.clone());
@@ -265,6 +267,7 @@ impl Engine {
         let to = message.status();
         if to == Status::Pending {
             self.metrics.message(message);
+            journal::status(message);
             return;
         }
         let from = Status::Pending;
@@ -278,6 +281,7 @@ impl Engine {
     fn publish_received(&self, taken: TakenIn) {
         taken.failed.iter().for_each(|change| self.publish(change));
         for inbound in taken.received {
+            journal::inbound(&inbound);
             self.bells.outbox.notify_one();
             let _ = self.received.send(inbound);
         }

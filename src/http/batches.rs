@@ -120,7 +120,10 @@ impl ItemResult {
 /// Takes several messages; those that are accepted are durable when the answer is 202.
 #[utoipa::path(
     post, path = "/v1/batches", tag = "batches", operation_id = "send_batch",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context; kept with the message, in its log lines and on its webhooks"),
+    ),
     request_body = NewBatch,
     responses(
         (status = 202, description = "At least one is accepted and durable", body = BatchResult),
@@ -140,7 +143,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
     let limit = engine.rules().limits.max_recipients;
-    let batch = batch::read(&incoming.body, limit).map_err(|error| match error {
+    let mut batch = batch::read(&incoming.body, limit).map_err(|error| match error {
         BatchError::Json(error) => Problem::malformed_json(&error),
         BatchError::Input(errors) => Problem::invalid_fields(errors),
         BatchError::TooMany(count) => Problem::new(
@@ -150,6 +153,7 @@ async fn create(
             format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
         ),
     })?;
+    batch.trace(incoming.trace);
     let items = judge(&app, batch);
     if items.iter().all(Result::is_err) {
         return Err(all_refused(items));

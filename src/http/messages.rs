@@ -55,7 +55,10 @@ pub(super) fn check(engine: &Engine, decoded: Decoded) -> Result<Checked, Vec<In
 /// Takes a message; it is durable when the answer is 202.
 #[utoipa::path(
     post, path = "/v1/messages", tag = "messages", operation_id = "send_message",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context; kept with the message, in its log lines and on its webhooks"),
+    ),
     request_body = NewMessage,
     responses(
         (status = 202, description = "Accepted and durable", body = MessageView),
@@ -77,8 +80,9 @@ async fn create(
     incoming: Incoming<false>,
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
-    let decoded =
+    let mut decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
+    decoded.draft.trace = incoming.trace;
     let checked = check(engine, decoded).map_err(Problem::invalid_fields)?;
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/messages");
     let submitted = quotas::submit(&app, &caller, vec![checked], false, idempotency).await?;

@@ -12,9 +12,11 @@ use serde::Serialize;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 
-use super::Engine;
 use super::view::{InboundView, MessageView, message_view};
+use super::{Engine, journal};
+use crate::domain::message::Message;
 use crate::domain::status::Language;
 use crate::domain::time::Timestamp;
 use crate::store::{Delivery, OutboxEvent, Settled};
@@ -195,13 +197,16 @@ impl Engine {
                     .saturating_mul(1 << origin.failures.min(6).saturating_sub(1))
                     .min(PAUSE.1);
                 origin.paused_until = Some(now + pause);
+                let (message, tries) = (message(&delivery.event), delivery.tries);
+                let message_id = message.map(|message| display(message.id));
+                let trace = message.and_then(journal::trace);
                 if now.since(delivery.created_at) >= KEPT {
                     self.metrics.webhooks_dropped.increment(1);
-                    tracing::error!(origin = %delivery.origin, tries = delivery.tries, %problem, "webhook_dropped");
+                    tracing::error!(origin = %delivery.origin, message_id, trace, tries, %problem, "webhook_dropped");
                     Settled::GivenUp
                 } else {
                     self.metrics.webhooks_retried.increment(1);
-                    tracing::warn!(origin = %delivery.origin, tries = delivery.tries, %problem, "webhook_failed");
+                    tracing::warn!(origin = %delivery.origin, message_id, trace, tries, %problem, "webhook_failed");
                     let index = usize::try_from(delivery.tries)
                         .unwrap_or(usize::MAX)
                         .min(WAITS.len() - 1);
@@ -222,6 +227,14 @@ impl Engine {
             }
             None => decode_secret(&self.tenant_secret(&delivery.tenant)),
         }
+    }
+}
+
+/// The message that an event is about.
+fn message(event: &OutboxEvent) -> Option<&Message> {
+    match event {
+        OutboxEvent::Message(message) => Some(message),
+        OutboxEvent::Inbound(_) => None,
     }
 }
 
@@ -253,9 +266,7 @@ async fn try_post(engine: &Engine, egress: &Egress, delivery: &Delivery) -> Resu
         .header("webhook-id", &id)
         .header("webhook-timestamp", &timestamp)
         .header("webhook-signature", signature);
-    if let OutboxEvent::Message(message) = &delivery.event
-        && let Some(trace) = message.trace
-    {
+    if let Some(trace) = message(&delivery.event).and_then(|message| message.trace) {
         // The caller's context goes on as it came: nothing of ours stands in between.
         post = post.header("traceparent", trace.to_string());
     }
