@@ -63,6 +63,15 @@ impl Config {
             "limits        {} parts a message, {} recipients a call, {} live messages",
             limits.max_parts, limits.max_recipients, limits.max_live_messages
         )?;
+        let requests = match limits.key_rate.interval() {
+            None => "any number of".to_owned(),
+            Some(_) => limits.key_rate.to_string(),
+        };
+        let messages = match limits.key_daily_messages {
+            0 => "any number of messages".to_owned(),
+            most => format!("{most} messages"),
+        };
+        writeln!(out, "api keys      {requests} requests, {messages} a day")?;
         writeln!(
             out,
             "delivery      receipts awaited {} past validity, doubtful submissions rest {}",

@@ -476,6 +476,15 @@ fn limits<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Limits {
     if let Some(most) = most {
         limits.max_live_messages = usize::try_from(most.value).unwrap_or(usize::MAX);
     }
+    if let Some(rate) = reader.take(&mut section, "key_rate", |v| v.rate()) {
+        limits.key_rate = rate.value;
+    }
+    let most = reader.take(&mut section, "key_daily_messages", |v| {
+        v.integer(0..=1_000_000_000_u32)
+    });
+    if let Some(most) = most {
+        limits.key_daily_messages = most.value;
+    }
     reader.close(section);
     limits
 }

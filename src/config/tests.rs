@@ -650,6 +650,7 @@ country       FR (national numbers are read as its own)
  retention     texts 30d, numbers 395d, messages 1095d after their final state
 log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
+api keys      1000/s requests, any number of messages a day
 delivery      receipts awaited 1h past validity, doubtful submissions rest 10s
 webhooks      public addresses over https
 inbound       out by STOP ARRET, in again by START, missing parts awaited 1h

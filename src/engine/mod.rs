@@ -2,10 +2,10 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
-//! `circuit`, and `budget` how far its SIM is used; `lanes` keeps each operator's hours and rate;
-//! `channels` lets connections come and go; `control` is what operators see of it and do to it. They
-//! meet in the [`Engine`], which the HTTP interface holds.
+//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
+//! each operator's hours and rate; `channels` lets connections come and go; `control` is what operators
+//! see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
 
@@ -42,6 +42,7 @@ mod circuit;
 mod control;
 mod dispatcher;
 mod flights;
+pub mod journal;
 mod lanes;
 pub mod outbox;
 mod pace;
@@ -286,6 +287,7 @@ impl Engine {
     pub(crate) fn publish(&self, change: &Change) {
         if change.transition.status_changed() {
             self.metrics.message(&change.message);
+            journal::status(&change.message);
             self.bells.outbox.notify_one();
             // Nobody listening is no error.
             let _ = self.changes.send(change.clone());
@@ -297,6 +299,7 @@ impl Engine {
         let to = message.status();
         if to == Status::Pending {
             self.metrics.message(message);
+            journal::status(message);
             return;
         }
         let from = Status::Pending;
@@ -310,6 +313,7 @@ impl Engine {
     fn publish_received(&self, taken: TakenIn) {
         taken.failed.iter().for_each(|change| self.publish(change));
         for inbound in taken.received {
+            journal::inbound(&inbound);
             self.bells.outbox.notify_one();
             let _ = self.received.send(inbound);
         }

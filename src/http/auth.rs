@@ -20,9 +20,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::App;
 use super::places::network;
 use super::problem::Problem;
+use super::{App, quotas};
 use crate::clock::Random;
 use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
@@ -231,6 +231,7 @@ impl<N: Needs> FromRequestParts<Arc<App>> for Allowed<N> {
             }
             return Err(Problem::unauthorized("the key is not known or is revoked"));
         };
+        quotas::admit(app, caller.key.as_ref())?;
         if !N::SCOPES.iter().any(|scope| caller.may(*scope)) {
             let scopes: Vec<_> = N::SCOPES
                 .iter()

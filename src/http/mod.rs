@@ -6,7 +6,7 @@
 //! the handlers, so that no route can be missing from it.
 //!
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
-//!   do not read; `auth` knows callers; `body` and `draft` read requests;
+//!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
 //! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `events`,
 //!   `operations`, `reload` are the endpoints.
@@ -46,6 +46,7 @@ mod optouts;
 mod places;
 mod preview;
 mod problem;
+mod quotas;
 mod reload;
 mod server;
 mod stream;
@@ -97,6 +98,8 @@ struct App {
     engine: Arc<Engine>,
     settings: Settings,
     gate: auth::Gate,
+    /// What keys have used of their limits.
+    quotas: quotas::Quotas,
     /// One permit a listener of events.
     listeners: Arc<Semaphore>,
     /// Ends what would never end by itself.
@@ -137,6 +140,7 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
     let app = Arc::new(App {
         engine,
         gate: auth::Gate::new(&settings.admin_key),
+        quotas: quotas::Quotas::default(),
         listeners: Arc::new(Semaphore::new(settings.max_listeners)),
         stop,
         shown: operations::Shown::default(),
