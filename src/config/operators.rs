@@ -37,7 +37,7 @@ pub(super) fn read<'a>(
     let mut one = |reader: &mut Reader<'a>, operator, section| {
         one(reader, operator, section, accounts, &mut prefixes)
     };
-    let plain = |name| Operator {
+    let plain = |name: &str| Operator {
         timezone,
         ..Operator::named(name, Vec::new())
     };
@@ -247,7 +247,7 @@ fn window(value: &Value<'_, '_>) -> Result<Window, String> {
 }
 
 /// `+33607`: digits of an international number's beginning.
-fn prefix(value: &Value<'_, '_>) -> Result<String, String> {
+pub(super) fn prefix(value: &Value<'_, '_>) -> Result<String, String> {
     let text = value.text()?;
     let digits = text.strip_prefix('+').unwrap_or("");
     let valid = (1..=15).contains(&digits.len())

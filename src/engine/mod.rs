@@ -4,7 +4,7 @@
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
 //! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
 //! `circuit`, and `budget` how far its SIM is used; `lanes` keeps each
-//! operator's hours and rate; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
+//! operator's hours and rate, and `portability` asks whose a number is; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ pub use self::budget::{BudgetView, Used};
 pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::lanes::Lanes;
+use self::portability::Lookups;
 use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
@@ -43,6 +44,7 @@ mod flights;
 mod lanes;
 pub mod outbox;
 mod pace;
+mod portability;
 mod reaper;
 mod throttle;
 mod traffic;
@@ -74,6 +76,8 @@ pub struct Engine {
     accounts: Accounts,
     /// The pace of each operator.
     lanes: Lanes,
+    /// Asks whose numbers are.
+    lookups: Lookups,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
     /// The installation's own key, from which webhook secrets are derived.
@@ -127,6 +131,7 @@ impl Engine {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let accounts = Accounts::new(&channels, &store.pauses(), &clock);
         let lanes = Lanes::new(&clock);
+        let lookups = Lookups::new(&clock, &metrics);
         let budgets = Budgets::new(store.spendings());
         let (received, _) = broadcast::channel(RECEIVED_KEPT);
         Self {
@@ -142,6 +147,7 @@ impl Engine {
             flights: Flights::default(),
             accounts,
             lanes,
+            lookups,
             budgets,
             signing_key,
         }
