@@ -290,7 +290,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         (
             "relais_queue_oldest_seconds",
-            "How long the message that has been due longest has waited.",
+            "How long the message that has been due longest has waited; its operator's shut hours do not \
+             count.",
         ),
         ("relais_channel_up", "1 if the channel takes messages."),
         (

@@ -183,6 +183,12 @@ impl PortedNumbers {
         self.entries.len()
     }
 
+    /// What the entries take of the memory, in octets.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.entries.len() * size_of::<u64>()
+    }
+
     /// True if there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -7,6 +7,7 @@
 //! operator's hours and rate, and `portability` asks whose a number is; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -236,6 +237,17 @@ impl Engine {
         let accounts = self.way(lane, &rules, now).steps.iter().flatten();
         let gates = accounts.map(|account| (account, self.gate(account, &rules, now)));
         self.holdup_by(lane, &rules, now, gates)
+    }
+
+    /// How long a message that has been due for `due` could have left: shut hours do not count.
+    #[must_use]
+    pub fn could_have_left_for(&self, lane: &Lane, due: Duration) -> Duration {
+        let (rules, now) = (self.rules(), self.clock.now());
+        if rules.operator(&lane.operator).opening(now) > now {
+            return Duration::ZERO;
+        }
+        let opened = self.lanes.opening(lane).filter(|opened| *opened <= now);
+        opened.map_or(due, |opened| due.min(now.since(opened)))
     }
 
     /// What keeps messages of a lane from going out over these accounts, by their gates.
