@@ -1,6 +1,8 @@
 //! `[portability]`: who is asked whose a number is, before its prefix.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use crate::domain::id::OperatorName;
 use crate::domain::policy::Policy;
 use crate::domain::portability::{LookupService, Portability, PortedNumber, PortedNumbers};
 
+/// Longest line that is read as one, in octets.
+const LINE_MAX: u64 = 4096;
 /// Most mistakes of one file that are told.
 const MOST_TOLD: usize = 20;
 
@@ -146,7 +150,7 @@ fn table(
 
 /// Why there is no table.
 enum Unread {
-    File(csv::Error),
+    File(std::io::Error),
     /// The lines that are wrong, one more than are told at most.
     Lines(Vec<(u32, String)>),
 }
@@ -174,34 +178,26 @@ fn lines(
         found.or_else(|| known.get(&text.to_ascii_lowercase()).copied())
     };
 
-    let mut file = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .comment(Some(b'#'))
-        .from_path(path)
-        .map_err(Unread::File)?;
+    let file = File::open(path).map_err(Unread::File)?;
+    let mut file = BufReader::new(file);
     let mut lines: Vec<PortedNumber> = Vec::new();
     let mut wrong = Vec::new();
-    let mut record = csv::StringRecord::new();
-    let mut first = true;
-    loop {
-        match file.read_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) if error.is_io_error() => return Err(Unread::File(error)),
-            Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
-                wrong.push((line_number(line), "this is not UTF-8 text".to_owned()));
-                break;
-            }
+    let mut octets = Vec::new();
+    for line in 1.. {
+        octets.clear();
+        let mut read = file.by_ref().take(LINE_MAX);
+        if read.read_until(b'\n', &mut octets).map_err(Unread::File)? == 0 {
+            break;
         }
-        let line = line_number(record.position().map_or(0, csv::Position::line));
-        let (number, operator) = (record.get(0).unwrap_or(""), record.get(1).unwrap_or(""));
+        let text = String::from_utf8_lossy(&octets);
+        let text = text.trim_start_matches('\u{FEFF}').trim();
+        if text.is_empty() || text.starts_with('#') {
+            continue;
+        }
+        let (number, operator) = text.split_once([',', ';']).unwrap_or((text, ""));
+        let [number, operator] = [number, operator].map(|it| it.trim().trim_matches('"').trim());
         // A heading has no digit where the number should be.
-        let heading = first && !number.bytes().any(|octet| octet.is_ascii_digit());
-        first = false;
-        if heading {
+        if line == 1 && !number.bytes().any(|octet| octet.is_ascii_digit()) {
             continue;
         }
         match (digits(number), find(operator)) {
@@ -231,10 +227,6 @@ fn lines(
     } else {
         Err(Unread::Lines(wrong))
     }
-}
-
-fn line_number(line: u64) -> u32 {
-    u32::try_from(line).unwrap_or(u32::MAX)
 }
 
 /// `+33612345678`, or without the `+`.

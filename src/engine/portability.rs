@@ -135,6 +135,10 @@ impl Lookups {
                     Failure::Other(problem) => ("failed", problem),
                 };
                 self.metrics.portability_lookup(result);
+                if failure == Failure::Timeout && wait < service.timeout {
+                    // It was the caller who could not wait.
+                    return None;
+                }
                 let mut known = asked.known();
                 known.failures = known.failures.saturating_add(1);
                 if known.failures >= FAILURES_MAX && known.rests_until <= now {

@@ -257,10 +257,10 @@ fn what_is_wrong_with_a_table_is_told_with_its_line() {
 }
 
 #[test]
-fn a_million_lines_are_read_into_eight_megabytes() {
+fn a_table_takes_eight_octets_a_line() {
     let folder = tempfile::tempdir().unwrap();
-    let mut table = String::with_capacity(20 << 20);
-    for n in 0..1_000_000_u32 {
+    let mut table = String::with_capacity(4 << 20);
+    for n in 0..200_000_u32 {
         let operator = if n % 3 == 0 { "sfr" } else { "orange" };
         table.push_str(&format!("33651{n:06},{operator}\n"));
     }
@@ -268,7 +268,7 @@ fn a_million_lines_are_read_into_eight_megabytes() {
     let rest = format!("{OPERATORS}[portability]\ncsv = \"t.csv\"\n");
     let config = configured(&["a", "b"], &rest, folder.path());
     let table = config.policy.portability.table.unwrap();
-    assert_eq!((table.len(), table.octets()), (1_000_000, 8_000_000));
+    assert_eq!((table.len(), table.octets()), (200_000, 1_600_000));
 }
 
 #[tokio::test(start_paused = true)]

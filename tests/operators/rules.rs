@@ -229,21 +229,22 @@ async fn the_rate_of_an_operator_is_counted_in_parts_and_may_change() {
     )
     .await;
     let text = "x".repeat(300);
-    let began = world.clock.now();
     let mut ids = Vec::new();
     for number in numbers("33607", 20) {
         ids.push(world.send(&number, &text).await);
     }
-    world.until(ids[9], Status::Delivered).await;
-    let took = world.clock.now().since(began);
-    assert!(
-        (17 * SECOND..=21 * SECOND).contains(&took),
-        "20 parts took {took:?}"
-    );
+    tokio::time::sleep(20 * SECOND + SECOND / 2).await;
+    let parts = seen(&world, 0, "").len();
+    // The parts of a message leave together, and the next message waits until both are paid.
+    assert_eq!(parts, 22, "in twenty seconds and a half");
     // Without a rate the rest leaves at once.
     let policy = rules(&["a"], &one.replace("60/min", "0/s"));
     world.policy.send(policy.into()).unwrap();
-    let took = world.until(ids[19], Status::Delivered).await;
+    let changed = world.clock.now();
+    for id in ids {
+        world.until(id, Status::Delivered).await;
+    }
+    let took = world.clock.now().since(changed);
     assert!(took < SECOND, "{took:?}");
     world.stop().await;
 }
