@@ -95,6 +95,12 @@ impl Metrics {
                     &RECEIPT_BUCKETS,
                 )
             })
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(
+                    Matcher::Full("relais_portability_lookup_duration_seconds".into()),
+                    &SUBMIT_BUCKETS,
+                )
+            })
             .unwrap_or_else(|_| PrometheusBuilder::new());
         let recorder = builder.build_recorder();
         describe(&recorder);
@@ -208,6 +214,21 @@ impl Metrics {
     /// Counts a submission of which nobody can tell whether the carrier took it.
     pub fn in_doubt(&self, channel: &str) {
         self.count(&self.in_doubt, "relais_submissions_in_doubt_total", channel);
+    }
+
+    /// Counts a look-up of a number's operator by what came of it: `table`, `cached`, `found`, `unknown`,
+    /// `unmapped`, `timeout`, `failed` or `resting`.
+    pub fn portability_lookup(&self, result: &'static str) {
+        let labels = labels(&[("result", result)]);
+        let key = Key::from_parts("relais_portability_lookups_total", labels);
+        self.recorder.register_counter(&key, &META).increment(1);
+    }
+
+    /// Records how long the service of look-ups took to answer.
+    pub fn portability_answered(&self, took: Duration) {
+        let key = Key::from_name("relais_portability_lookup_duration_seconds");
+        let histogram = self.recorder.register_histogram(&key, &META);
+        histogram.record(took);
     }
 
     /// Counts what a caller of the HTTP interface was refused: `connections` beyond its share, a TLS
@@ -333,7 +354,7 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 11] = [
+    const COUNTERS: [(&str, &str); 12] = [
         (
             "relais_messages_total",
             "Messages that have reached a status, by the channel they last went through.",
@@ -373,6 +394,11 @@ fn describe(recorder: &PrometheusRecorder) {
              key_quota.",
         ),
         (
+            "relais_portability_lookups_total",
+            "Look-ups of the operator of a number, by what came of them; where it was no operator, the \
+             prefix decided.",
+        ),
+        (
             "relais_modem_recoveries_total",
             "How often the modem had to be brought back, by what was done: resynchronised, set_up, \
              restarted, reopened, power.",
@@ -385,7 +411,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         (
             "relais_queue_oldest_seconds",
-            "How long the message that has been due longest has waited.",
+            "How long the message that has been due longest has waited; its operator's shut hours do not \
+             count.",
         ),
         ("relais_channel_up", "1 if the channel takes messages."),
         (
@@ -454,6 +481,10 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_submit_duration_seconds",
             "From writing a submit_sm to reading its answer.",
+        ),
+        (
+            "relais_portability_lookup_duration_seconds",
+            "From asking whose a number is to the answer.",
         ),
         (
             "relais_receipt_delay_seconds",

@@ -25,6 +25,7 @@ mod http;
 mod inbound;
 mod modem;
 mod operators;
+mod portability;
 mod raw;
 mod sims;
 mod smpp;
@@ -271,12 +272,14 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .collect();
     let modems = modem::read_all(reader, sims);
     let operators = operators::read(reader, &mut root, &names, timezone);
+    let portability = reader.table(&mut root, "portability");
     reader.close(root);
 
     let (default, others) = operators?;
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
     policy.webhook_allow = webhook_allow;
+    policy.portability = portability::read(reader, portability, &policy);
     let of_modems = modems.iter().map(|modem| (&modem.name, &modem.tenant));
     inbound.tenants = smpp
         .iter()

@@ -514,7 +514,7 @@ fn the_reference_names_every_key() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if let Some(header) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
             let mut parts: Vec<_> = header.0.split('.').collect();
-            if let Some(name) = parts.get_mut(1) {
+            if let ["smpp" | "modem" | "operators", name, ..] = &mut parts[..] {
                 *name = "*";
             }
             table = format!("{}.", parts.join("."));

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -260,9 +261,13 @@ impl Shown {
         }
         for (operator, seconds) in gauges.oldest {
             let labels = [("operator", operator.as_str())];
+            let due = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            let lane = Lane {
+                operator: operator.clone(),
+            };
             metrics
                 .gauge("relais_queue_oldest_seconds", &labels)
-                .set(seconds);
+                .set(engine.could_have_left_for(&lane, due).as_secs_f64());
             sets.oldest.insert(operator.to_string());
         }
         drop(sets);
