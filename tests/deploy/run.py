@@ -19,6 +19,7 @@ import traceback
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "third_party"))
 
+import container  # noqa: E402
 import package  # noqa: E402
 import watch  # noqa: E402
 from harness import Failure, tail  # noqa: E402
@@ -71,6 +72,9 @@ def main() -> int:
         for case in run.wanted(package.CASES):
             folder = run.folder(case.__name__)
             run.claim(case.__name__, lambda: case(deb, folder), folder)
+        for case in run.wanted(container.CASES):
+            folder = run.folder(case.__name__)
+            run.claim(case.__name__, lambda: case(binary, folder), folder)
         if cases := run.wanted(watch.CASES):
             folder = run.folder("watch")
             watched = watch.Watched(binary, folder)

@@ -142,6 +142,16 @@ def panels() -> list[tuple[str, str]]:
             for panel in board["panels"] for target in panel.get("targets", [])]
 
 
+def every_panel_speaks(prometheus: Prometheus) -> None:
+    def silent() -> list[str]:
+        return [f"{title}: {expression}" for title, expression in panels() if not prometheus.query(expression)]
+
+    try:
+        wait_for("every panel has data", lambda: not silent(), 20, prometheus.alive)
+    except Failure:
+        raise Failure("panels without data:\n  " + "\n  ".join(silent())) from None
+
+
 def broken_carrier_fires_its_alert_fills_the_dashboard_and_ends_when_it_is_back(watched: Watched) -> None:
     prometheus, daemon = watched.prometheus, watched.daemon
     watched.smsc.stop()
@@ -149,21 +159,13 @@ def broken_carrier_fires_its_alert_fills_the_dashboard_and_ends_when_it_is_back(
     prometheus.fires("RelaisChannelDown", CARRIER)
     check(("RelaisChannelDown", MODEM) not in prometheus.firing(), "the alert fires for the modem, which is well")
     check(("RelaisNoChannelUp", "") not in prometheus.firing(), "RelaisNoChannelUp fires while a modem is up")
-    # The hour of need: every panel of the dashboard has something to show.
-    def silent() -> list[str]:
-        return [f"{title}: {expression}" for title, expression in panels() if not prometheus.query(expression)]
-
-    def all_speak() -> bool:
-        return not silent()
-
     try:
-        wait_for("every panel has data", all_speak, 60, prometheus.alive)
-    except Failure:
-        raise Failure("panels without data:\n  " + "\n  ".join(silent())) from None
-    why = {s["metric"]["why"] for s in prometheus.query('relais_queue_messages{operator="default"} > 0')}
-    equal(why, {"no_channel"}, "what the queue waits for")
-
-    watched.smsc = Smsc(watched.folder, watched.ports, port=watched.smsc.port)
+        # The hour of need: every panel of the dashboard has something to show.
+        every_panel_speaks(prometheus)
+        why = {s["metric"]["why"] for s in prometheus.query('relais_queue_messages{operator="default"} > 0')}
+        equal(why, {"no_channel"}, "what the queue waits for")
+    finally:
+        watched.smsc = Smsc(watched.folder, watched.ports, port=watched.smsc.port)
     prometheus.rests("RelaisChannelDown", CARRIER)
     for identity in waiting:
         daemon.wait_status(identity, "delivered")
