@@ -61,7 +61,9 @@ def image_is_small_runs_as_nobody_and_writes_its_volume_alone(binary: pathlib.Pa
     equal([str(path.relative_to(root)) for path in files if path.parent.name in ("bin", "sbin")], ["usr/bin/relais"], "programs in the image")
 
     smsc, port = Smsc(folder, Ports()), free_port()
-    volume, config = folder / "volume", folder / "relais.toml"
+    volume, etc = folder / "volume", folder / "etc"
+    etc.mkdir()
+    config = etc / "relais.toml"
     subprocess.run(["cp", "--archive", root / "var/lib/relais", volume], check=True)
     config.write_text(f'[http]\nlisten = "127.0.0.1:{port}"\n[smpp.carrier]\nhost = "127.0.0.1"\nport = {smsc.port}\n'
                       f'system_id = "relais"\npassword = "{PASSWORD}"\nreconnect = "100ms..1s"\n')
@@ -71,7 +73,7 @@ def image_is_small_runs_as_nobody_and_writes_its_volume_alone(binary: pathlib.Pa
     def inside(*words: str) -> list[str]:
         return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs", "--",
                 "bwrap", "--ro-bind", root, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
-                "--bind", volume, "/var/lib/relais", "--ro-bind", config, "/etc/relais/relais.toml",
+                "--bind", volume, "/var/lib/relais", "--ro-bind", etc, "/etc/relais",
                 "--unshare-all", "--share-net", "--cap-drop", "ALL", "--die-with-parent", "--clearenv", "--", *words]
 
     def healthy() -> bool:

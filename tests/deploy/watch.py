@@ -90,13 +90,20 @@ class Watched:
         link = folder / "modem"
         self.modem = spawn([binary, "sim", "modem", "--link", link], folder / "sim-modem.log")
         wait_for("the modem's link", link.is_symlink)
-        more = f'[modem.{MODEM}]\ndevice = "{link}"\n[operators.sim]\nprefixes = ["+33699"]\nroute = ["{MODEM}"]\n'
+        more = f'[modem.{MODEM}]\ndevice = "{link}"\nrate = 50\n[operators.sim]\nprefixes = ["+33699"]\nroute = ["{MODEM}"]\n'
         self.daemon = Daemon(binary, folder, self.smsc.port, more=more).start()
         self.smsc.wait_bound()
         self.prometheus = Prometheus(folder, self.daemon.port)
-        for to in ("+33612345678", "+33699123456"):
-            for _ in range(3):
+        # For Prometheus a series that begins at 1 has not increased: twice, and looked at between.
+        for _ in range(2):
+            for to in ("+33612345678", "+33699123456"):
                 self.daemon.wait_status(self.daemon.send(to, "Bonjour à tous")["id"], "delivered")
+            wait_for("Prometheus has looked twice", lambda before=self.looks(): self.looks() >= before + 2)
+
+    def looks(self) -> float:
+        """How often Prometheus has seen that both channels deliver."""
+        found = self.prometheus.query('count_over_time(relais_messages_total{status="delivered"}[10m])')
+        return min(float(s["value"][1]) for s in found) if len(found) == 2 else 0
 
     def batches(self, recipients: int, senders: int) -> None:
         """Sends to so many new numbers from so many names, and waits for the end of all."""
@@ -128,8 +135,6 @@ def promtool_has_nothing_to_say_about_the_metrics(watched: Watched) -> None:
 
 
 def nothing_pages_while_all_is_well(watched: Watched) -> None:
-    time_passed = watched.prometheus.query('count_over_time(up{job="relais"}[10m])')
-    check(int(time_passed[0]["value"][1]) > 3, "Prometheus has hardly looked")
     equal({alert for alert, _ in watched.prometheus.firing()} & set(WAITED_FOR), set(), "alerts")
     rules = [r for g in watched.prometheus.get("rules")["groups"] for r in g["rules"]]
     equal([(r["name"], r.get("lastError")) for r in rules if r["health"] != "ok"], [], "rules that cannot be evaluated")
