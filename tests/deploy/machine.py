@@ -45,6 +45,8 @@ mkdir tmp/outside
 pivot_root . tmp/outside
 umount -l tmp/outside
 rmdir tmp/outside
+# As systemd has it outside containers; without it a unit's credentials are not passed on.
+mount --make-rshared /
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=basic.target
 """
 
