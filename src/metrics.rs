@@ -4,7 +4,7 @@
 //! Names and labels are those of the contract. Labels are bounded: operators, channels and statuses
 //! of the configuration, never a number, an id or a text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,10 @@ pub struct Metrics {
     receipt_delay: Mutex<HashMap<String, Histogram>>,
     /// Submissions whose outcome nobody can tell, by channel.
     in_doubt: Mutex<HashMap<String, Counter>>,
+    /// What callers of the HTTP interface were refused, by why.
+    http_refused: Mutex<HashMap<String, Counter>>,
+    /// Channels and accounts that are there; `None`: nobody has said, and all are shown.
+    there: Mutex<Option<HashSet<String>>>,
     /// Answers with which carriers asked us to slow down.
     pub throttled: Counter,
     /// Webhook deliveries that the receiver took.
@@ -52,6 +56,18 @@ const SUBMIT_BUCKETS: [f64; 12] = [
 /// Upper bounds of the receipt delay histogram, in seconds: from at once to two days.
 const RECEIPT_BUCKETS: [f64; 12] = [
     0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43_200.0, 172_800.0,
+];
+
+/// Gauges of one channel or account each, and the label that names it. A recorder forgets none.
+const BY_CHANNEL: [(&str, &str); 8] = [
+    ("relais_channel_up", "channel"),
+    ("relais_channel_window_used", "channel"),
+    ("relais_account_rate", "account"),
+    ("relais_circuit_open", "account"),
+    ("relais_modem_signal_dbm", "channel"),
+    ("relais_modem_registered", "channel"),
+    ("relais_modem_storage_ratio", "channel"),
+    ("relais_sim_budget_remaining", "channel"),
 ];
 
 impl Metrics {
@@ -80,6 +96,8 @@ impl Metrics {
             submit: Mutex::default(),
             receipt_delay: Mutex::default(),
             in_doubt: Mutex::default(),
+            http_refused: Mutex::default(),
+            there: Mutex::default(),
             throttled: counter("relais_throttled_total"),
             webhooks_delivered: counter("relais_webhook_delivered_total"),
             webhooks_retried: counter("relais_webhook_retried_total"),
@@ -145,6 +163,13 @@ impl Metrics {
         self.count(&self.in_doubt, "relais_submissions_in_doubt_total", channel);
     }
 
+    /// Counts what a caller of the HTTP interface was refused: `connections` beyond its share, a TLS
+    /// `handshake`, requests beyond its `key_rate`, messages beyond its `key_quota`.
+    pub fn http_refused(&self, why: &'static str) {
+        self.counter_of(&self.http_refused, "relais_http_refused_total", "why", why)
+            .increment(1);
+    }
+
     /// Shows a channel's rare counters before they count: for Prometheus a series that begins at 1 has not
     /// increased, so that nobody would hear of the first refused bind.
     pub fn channel(&self, channel: &str) {
@@ -153,27 +178,30 @@ impl Metrics {
             (&self.binds_refused, "relais_binds_refused_total"),
             (&self.in_doubt, "relais_submissions_in_doubt_total"),
         ] {
-            self.counter_of(known, name, channel).increment(0);
+            self.counter_of(known, name, "channel", channel)
+                .increment(0);
         }
     }
 
     fn count(&self, known: &Mutex<HashMap<String, Counter>>, name: &'static str, channel: &str) {
-        self.counter_of(known, name, channel).increment(1);
+        self.counter_of(known, name, "channel", channel)
+            .increment(1);
     }
 
     fn counter_of(
         &self,
         known: &Mutex<HashMap<String, Counter>>,
         name: &'static str,
-        channel: &str,
+        label: &'static str,
+        value: &str,
     ) -> Counter {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = known.get(channel) {
+        if let Some(counter) = known.get(value) {
             return counter.clone();
         }
-        let key = Key::from_parts(name, labels(&[("channel", channel)]));
+        let key = Key::from_parts(name, labels(&[(label, value)]));
         let counter = self.recorder.register_counter(&key, &META);
-        known.insert(channel.to_owned(), counter.clone());
+        known.insert(value.to_owned(), counter.clone());
         counter
     }
 
@@ -190,10 +218,20 @@ impl Metrics {
             .absolute(total);
     }
 
+    /// These channels and accounts are there now; a gauge of another one that was is not shown any more.
+    /// What has gone is no channel that is down.
+    pub fn show_only(&self, names: HashSet<String>) {
+        *self.there.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
+    }
+
     /// The text that Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle().render()
+        let text = self.handle().render();
+        let there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(there) = &*there else { return text };
+        let shows = |line: &&str| named_by(line).is_none_or(|name| there.contains(name));
+        text.split_inclusive('\n').filter(shows).collect()
     }
 
     /// Folds recorded samples into their buckets; call it every few seconds, or memory grows while
@@ -223,6 +261,16 @@ impl Metrics {
     }
 }
 
+/// The channel or account that a line is a gauge of.
+fn named_by(line: &str) -> Option<&str> {
+    let mut gauges = BY_CHANNEL.iter();
+    gauges.find_map(|(gauge, label)| {
+        let labels = line.strip_prefix(gauge)?.strip_prefix('{')?;
+        let (_, value) = labels.split_once(&format!("{label}=\""))?;
+        value.split('"').next()
+    })
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -238,7 +286,7 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 10] = [
+    const COUNTERS: [(&str, &str); 11] = [
         (
             "relais_messages_total",
             "Messages that have reached a status, by the channel they last went through.",
@@ -272,6 +320,11 @@ fn describe(recorder: &PrometheusRecorder) {
             "Webhook deliveries dropped after 72 hours of tries.",
         ),
         ("relais_inbound_total", "Messages received from handsets."),
+        (
+            "relais_http_refused_total",
+            "What callers of the HTTP interface were refused, by why: connections, handshake, key_rate, \
+             key_quota.",
+        ),
         (
             "relais_modem_recoveries_total",
             "How often the modem had to be brought back, by what was done: resynchronised, set_up, \

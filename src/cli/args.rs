@@ -51,7 +51,7 @@ pub(super) enum Command {
   RELAIS_ADMIN_KEY=… RUST_LOG=relais=debug relais serve --config relais.toml
 
 SIGTERM or SIGINT: finish what is under way and stop; a second one exits at once.
-SIGHUP: validate the configuration again (a change takes effect at the next start).")]
+SIGHUP: read the configuration again, as relais reload does.")]
     Serve(ConfigFile),
     /// Validate the configuration and print the effective policy
     #[command(after_help = "Examples:
@@ -70,11 +70,21 @@ Where a daemon runs on this data_dir it is asked; nothing binds a second time, a
 A modem's PIN is never entered here.
 Exit code 0: no errors. 1: errors, each with what to do. 2: the configuration is wrong.")]
     Doctor(ConfigFile),
+    /// Have a running daemon read its configuration again
+    #[command(after_help = "Examples:
+  relais reload
+  relais reload --config config/relais.toml
+  relais reload --json
+
+The daemon reads its own file. It starts, drains or restarts only the accounts that have changed: what is
+under way lands first, the rest waits. A file that is wrong changes nothing.
+Exit code 0: done. 1: no daemon, or it cannot. 2: the file is wrong; one mistake a line, as relais check does.")]
+    Reload(Reload),
     /// Send a message through a running daemon
     #[command(after_help = "Examples:
   relais send +33612345678 'Votre colis est arrivé'
   relais send '06 12 34 56 78' 'Code : 4271' --from MAIRIE --wait
-  relais send +33612345678 Bonjour --url http://sms.intranet:8775 --key rk_…")]
+  relais send +33612345678 Bonjour --url https://sms.intranet:8775 --ca-file intranet.pem --key rk_…")]
     Send(Send),
     /// Show what became of a message
     #[command(after_help = "Examples:
@@ -162,12 +172,22 @@ pub(super) struct Reach {
     /// API key; by default the admin key of the configuration's data_dir, where it can be read
     #[arg(long, env = "RELAIS_KEY", hide_env_values = true)]
     pub(super) key: Option<SecretString>,
+    /// PEM file of the authority, or of the certificate itself, that an https:// daemon is trusted by; by
+    /// default the system's authorities, and on its own machine the certificate of the configuration
+    #[arg(long, value_name = "FILE", env = "RELAIS_CA_FILE")]
+    pub(super) ca_file: Option<PathBuf>,
     /// The configuration whose address and admin key are used
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     pub(super) config: PathBuf,
     /// Print the daemon's answer as it is
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    pub(super) reach: Reach,
 }
 
 #[derive(Args, Debug)]

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::args::{Health, Key, Reach, Send, Status};
 use super::texts::Lang;
+use super::trust::Trust;
 use super::{Failure, out};
+use crate::config::{Config, Http};
 use crate::{config, daemon};
 
 /// How long a daemon may take to answer.
@@ -169,7 +171,7 @@ fn show(message: &Value, json: bool, lang: Lang) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_json(value: &Value) -> Result<(), Failure> {
+pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     out::line(&format!("{value:#}"))?;
     Ok(())
 }
@@ -195,7 +197,7 @@ fn path_segment(id: &str) -> Result<&str, Failure> {
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -208,14 +210,29 @@ pub(super) struct Api {
     url: String,
     key: SecretString,
     lang: Lang,
+    patience: Duration,
 }
 
 impl Api {
-    /// The daemon at `url`.
+    /// The daemon at `url`, which the system's authorities vouch for if it is `https://`.
     pub(super) fn new(url: String, key: SecretString, lang: Lang) -> Result<Self, Failure> {
-        crate::engine::outbox::install_crypto();
-        let client = reqwest::Client::builder()
-            .timeout(PATIENCE)
+        Self::trusting(&Trust::System, url, key, lang)
+    }
+
+    /// The daemon of this configuration, on its own machine.
+    pub(super) fn of(config: &Config, key: SecretString, lang: Lang) -> Result<Self, Failure> {
+        let trust = Trust::in_own(&config.http);
+        Self::trusting(&trust, own_url(&config.http), key, lang)
+    }
+
+    fn trusting(
+        trust: &Trust,
+        url: String,
+        key: SecretString,
+        lang: Lang,
+    ) -> Result<Self, Failure> {
+        let client = trust
+            .client()?
             .build()
             .map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self {
@@ -223,20 +240,29 @@ impl Api {
             url: url.trim_end_matches('/').to_owned(),
             key,
             lang,
+            patience: PATIENCE,
         })
     }
 
-    fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
+    /// The same for an answer that may take longer.
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    pub(super) fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
         let key = match &reach.key {
             Some(key) => key.clone(),
             None => admin_key(reach, lang)?,
         };
-        let url = reach.url.clone().unwrap_or_else(|| {
-            let config = config::load(&reach.config);
-            let listen = config.map_or(config::DEFAULT_LISTEN, |config| config.http.listen);
-            url_of(listen)
-        });
-        Self::new(url, key, lang)
+        let (url, trust) = match &reach.url {
+            Some(url) => (url.clone(), Trust::System),
+            None => config::load(&reach.config).map_or_else(
+                |_| (url_of(config::DEFAULT_LISTEN), Trust::System),
+                |config| (own_url(&config.http), Trust::in_own(&config.http)),
+            ),
+        };
+        let trust = reach.ca_file.clone().map_or(trust, Trust::File);
+        Self::trusting(&trust, url, key, lang)
     }
 
     /// Calls and answers the JSON of a success; an empty body is `null`.
@@ -249,6 +275,7 @@ impl Api {
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.url))
+            .timeout(self.patience)
             .bearer_auth(self.key.expose_secret())
             .header("accept-language", self.lang.tag());
         if let Some(body) = body {
@@ -271,6 +298,12 @@ impl Api {
     }
 
     fn refused(&self, status: StatusCode, problem: &Value) -> Failure {
+        if text(problem, "code") == "config_invalid" {
+            // Bare, as `relais check` prints them: editors and scripts read file:line.
+            let mistakes = list(problem, "errors").iter();
+            let mistakes: Vec<_> = mistakes.map(|it| text(it, "detail")).collect();
+            return Failure::Usage(mistakes.join("\n"));
+        }
         let mut words = match (text(problem, "title"), text(problem, "detail")) {
             ("", "") => self.lang.unexpected_answer(status.as_u16()),
             (title, "") => title.to_owned(),
@@ -288,7 +321,16 @@ impl Api {
     }
 }
 
-/// Where a daemon that listens there is reached from its own machine.
+/// Where the daemon of this configuration is reached from its own machine.
+pub(super) fn own_url(http: &Http) -> String {
+    let url = url_of(http.listen);
+    match http.tls {
+        Some(_) => url.replacen("http:", "https:", 1),
+        None => url,
+    }
+}
+
+/// Where a daemon that listens there, without TLS, is reached from its own machine.
 pub(super) fn url_of(listen: SocketAddr) -> String {
     let mut at = listen;
     if at.ip().is_unspecified() {

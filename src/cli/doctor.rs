@@ -9,7 +9,6 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::args::ConfigFile;
-use super::client::{self, Api, url_of};
+use super::client::{self, Api};
 use super::out::{self, Paint};
 use super::texts::Lang;
 use super::{Failure, warn};
@@ -120,7 +119,7 @@ impl Doctor {
         };
         let runs = matches!(lock, Err(daemon::StartError::Locked(_)));
         self.disk(config, &clock)?;
-        self.listen(config.http.listen, runs).await?;
+        self.listen(config, runs).await?;
         if config.smpp.is_empty() && config.modems.is_empty() {
             return self.warning(&self.lang.doctor_no_accounts());
         }
@@ -165,13 +164,13 @@ impl Doctor {
         }
     }
 
-    async fn listen(&mut self, at: SocketAddr, runs: bool) -> io::Result<()> {
-        let lang = self.lang;
+    async fn listen(&mut self, config: &Config, runs: bool) -> io::Result<()> {
+        let (at, lang) = (config.http.listen, self.lang);
         match TcpListener::bind(at).await {
             Ok(_) if runs && at.port() != 0 => self.error(&lang.doctor_listen_deaf(at)),
             Ok(_) => self.ok(&lang.doctor_listen_free(at)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let health = match Api::new(url_of(at), String::new().into(), lang) {
+                let health = match Api::of(config, String::new().into(), lang) {
                     Ok(api) => api.call(Method::GET, "/healthz", None).await.is_ok(),
                     Err(_) => false,
                 };
@@ -193,7 +192,7 @@ impl Doctor {
             Err(error) => Err(error.to_string()),
             Ok(key) => {
                 let key = key.trim().to_owned().into();
-                match Api::new(url_of(config.http.listen), key, self.lang) {
+                match Api::of(config, key, self.lang) {
                     Ok(api) => api.call(Method::GET, "/v1/channels", None).await,
                     Err(failure) => Err(failure),
                 }

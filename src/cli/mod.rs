@@ -20,10 +20,12 @@ mod maintain;
 mod manual;
 mod modem;
 mod out;
+mod reload;
 mod serve;
 mod sim;
 mod supervisor;
 mod texts;
+mod trust;
 
 /// Why a command ends with another code than 0.
 #[derive(Debug)]
@@ -80,6 +82,7 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Doctor(file) => doctor::run(&file, lang),
         Command::Serve(file) => serve::run(&file.config),
         Command::Demo(demo) => demo::run(&demo, lang),
+        Command::Reload(reload) => reload::run(&reload, lang),
         Command::Send(send) => client::send(&send, lang),
         Command::Status(status) => client::status(&status, lang),
         Command::Health(health) => client::health(health, lang),

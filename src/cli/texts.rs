@@ -17,6 +17,7 @@ use Lang::{En, Fr};
 
 mod doctor;
 mod modem;
+mod reload;
 
 pub(super) use modem::SimFinding;
 

@@ -29,6 +29,7 @@ pub mod apply;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod hours;
 pub mod id;
 pub mod inbound;
 pub mod message;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hours::SendingHours;
 use super::id::{Account, OperatorName};
 use super::inbound::InboundRules;
 use super::msisdn::Msisdn;
 use super::rate::Rate;
 use super::retry::RetrySchedule;
 use super::text::TextRules;
+use super::time::Timestamp;
 
 /// The rules in force. A reload makes a new one; nobody changes one in place.
 #[derive(Clone, Debug)]
@@ -103,6 +105,14 @@ pub struct Operator {
     pub retry: RetrySchedule,
     /// What to do when nobody can tell whether the carrier took a message.
     pub on_doubt: OnDoubt,
+    /// Parts over all of its route together.
+    pub rate: Rate,
+    /// When messages may leave, by the clocks of its time zone.
+    pub hours: SendingHours,
+    /// The time zone of its recipients.
+    pub timezone: chrono_tz::Tz,
+    /// ISO 3166 code of the territory of its recipients, where that is one.
+    pub territory: Option<String>,
 }
 
 /// What becomes of a doubtful submission.
@@ -235,7 +245,17 @@ impl Operator {
             validity: Duration::from_hours(48),
             retry: RetrySchedule::default(),
             on_doubt: OnDoubt::Resend,
+            rate: Rate::NONE,
+            hours: SendingHours::default(),
+            timezone: chrono_tz::Europe::Paris,
+            territory: None,
         }
+    }
+
+    /// When messages may leave by its hours, at `at` or after it.
+    #[must_use]
+    pub fn opening(&self, at: Timestamp) -> Timestamp {
+        self.hours.opening(at, self.timezone)
     }
 }
 

@@ -102,6 +102,15 @@ pub struct Checked {
     draft: Draft,
 }
 
+impl Checked {
+    /// When it may first leave by its operator's hours. At or past the end of its validity: it would
+    /// expire without having left.
+    #[must_use]
+    pub fn first_send_at(&self) -> Timestamp {
+        self.operator.opening(self.due_at)
+    }
+}
+
 /// The result of a submission that was stored, or had been.
 #[derive(Clone, Debug)]
 pub struct Submitted {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use crate::channel::{ChannelHandle, ChannelStatus};
 use crate::domain::id::Account;
+use crate::domain::message::Token;
 
 impl Engine {
     /// The connections to carriers as they are now.
@@ -33,8 +34,17 @@ impl Engine {
     /// is new starts afresh, but for a pause that was ordered of its name.
     pub fn set_channels(&self, channels: Vec<ChannelHandle>) {
         self.accounts.set(&channels, || self.store.pauses());
+        let names = channels.iter();
+        let names = names.flat_map(|it| [it.id.to_string(), it.account.to_string()]);
+        self.metrics.show_only(names.collect());
         self.channels.send_replace(channels.into());
         self.bells.dispatcher.notify_one();
+    }
+
+    /// What a channel has in hand, as far as is known: which part of which message.
+    #[must_use]
+    pub fn in_hand(&self, channel: &ChannelHandle) -> Vec<(Token, u16)> {
+        self.flights.of(channel)
     }
 }
 

@@ -3,8 +3,9 @@
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
 //! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
-//! `circuit`, and `budget` how far its SIM is used; `channels` lets connections come and go; `control` is
-//! what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
+//! `circuit`, and `budget` how far its SIM is used; `lanes` keeps each operator's hours and rate;
+//! `channels` lets connections come and go; `control` is what operators see of it and do to it. They
+//! meet in the [`Engine`], which the HTTP interface holds.
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use self::budget::Budgets;
 pub use self::budget::{BudgetView, Used};
 pub use self::control::ChannelView;
 use self::flights::Flights;
+use self::lanes::Lanes;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
@@ -40,6 +42,7 @@ mod circuit;
 mod control;
 mod dispatcher;
 mod flights;
+mod lanes;
 pub mod outbox;
 mod pace;
 mod reaper;
@@ -71,6 +74,8 @@ pub struct Engine {
     flights: Flights,
     /// What is known of each account now.
     accounts: Accounts,
+    /// The pace of each operator.
+    lanes: Lanes,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
     /// The installation's own key, from which webhook secrets are derived.
@@ -123,6 +128,7 @@ impl Engine {
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let accounts = Accounts::new(&channels, &store.pauses(), &clock);
+        let lanes = Lanes::new(&clock);
         let budgets = Budgets::new(store.spendings());
         let (received, _) = broadcast::channel(RECEIVED_KEPT);
         Self {
@@ -137,6 +143,7 @@ impl Engine {
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
+            lanes,
             budgets,
             signing_key,
         }
@@ -198,14 +205,17 @@ impl Engine {
         match &message.state {
             State::Leased(_) => Some(("submitting", None)),
             State::Waiting { due_at, why } => {
-                if *due_at > self.clock.now() {
-                    return Some((crate::store::why_code(why), Some(*due_at)));
+                let (rules, now) = (self.rules(), self.clock.now());
+                if *due_at > now {
+                    // Its turn may come in shut hours.
+                    let eta = rules.operator(&message.lane.operator).opening(*due_at);
+                    return Some((crate::store::why_code(why), Some(eta)));
                 }
                 let holdup = match message.pinned_to() {
                     // What an account has begun that there is no more goes any way.
                     Some(account) if self.accounts.has(account) => {
-                        let now = self.clock.now();
-                        self.holdup_of([(account, self.accounts.gate(account, now))])
+                        let gates = [(account, self.accounts.gate(account, now))];
+                        self.holdup_by(&message.lane, &rules, now, gates)
                     }
                     _ => self.holdup(&message.lane),
                 };
@@ -221,7 +231,26 @@ impl Engine {
     pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
         let (rules, now) = (self.rules(), self.clock.now());
         let accounts = self.way(lane, &rules, now).steps.iter().flatten();
-        self.holdup_of(accounts.map(|account| (account, self.gate(account, &rules, now))))
+        let gates = accounts.map(|account| (account, self.gate(account, &rules, now)));
+        self.holdup_by(lane, &rules, now, gates)
+    }
+
+    /// What keeps messages of a lane from going out over these accounts, by their gates.
+    fn holdup_by<'a>(
+        &self,
+        lane: &Lane,
+        rules: &Policy,
+        now: Timestamp,
+        gates: impl IntoIterator<Item = (&'a Account, Gate)>,
+    ) -> Option<(&'static str, Option<Timestamp>)> {
+        let operator = rules.operator(&lane.operator);
+        let opening = operator.opening(now);
+        if opening > now {
+            return Some(("window", Some(opening)));
+        }
+        let paced = || self.lanes.is_paced(lane, operator.rate, now);
+        self.holdup_of(gates)
+            .or_else(|| paced().then_some(("rate", None)))
     }
 
     /// What keeps all of these accounts from sending, by their gates: the reason of the one that may be

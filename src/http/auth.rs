@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::App;
+use super::places::network;
 use super::problem::Problem;
 use crate::clock::Random;
 use crate::domain::id::Tenant;
@@ -160,14 +161,6 @@ impl Gate {
         }
         entry.count = entry.count.saturating_add(1);
         entry.count > WRONG_KEYS_MAX
-    }
-}
-
-/// An IPv6 caller has a whole /64 to call from.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

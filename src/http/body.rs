@@ -24,8 +24,6 @@ use crate::store::Idempotency;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Most that is read of a body that is too large, in octets, so that its sender can read the answer.
 const DRAIN_MAX: u64 = 32 * 1024 * 1024;
-/// How long a body may take to come in.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The JSON body of a request, not decoded; `BATCH` says which limit holds.
 pub(super) struct Incoming<const BATCH: bool> {
@@ -50,16 +48,10 @@ impl<const BATCH: bool> FromRequest<Arc<App>> for Incoming<BATCH> {
         };
         // Who waits for leave to send reads the answer first; everybody else sends first.
         let drain = !parts.headers.contains_key(header::EXPECT);
-        let body = tokio::time::timeout(BODY_TIMEOUT, collect(body, limit, drain))
+        let patience = app.settings.live.borrow().body_timeout;
+        let body = tokio::time::timeout(patience, collect(body, limit, drain))
             .await
-            .map_err(|_| {
-                Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "body_timeout",
-                    "The body did not come in time",
-                    "send the body within 60 seconds",
-                )
-            })??;
+            .map_err(|_| late(patience))??;
         Ok(Self {
             body,
             language: language(&parts.headers),
@@ -179,6 +171,15 @@ fn too_large(limit: usize) -> Problem {
         "body_too_large",
         "The body is too large",
         format!("the body is larger than {limit} octets; split it"),
+    )
+}
+
+fn late(patience: Duration) -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body_timeout",
+        "The body did not come in time",
+        format!("send the body within {} seconds", patience.as_secs()),
     )
 }
 

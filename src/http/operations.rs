@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -153,16 +155,35 @@ fn healthy(engine: &Engine) -> Result<Response, Problem> {
 /// Figures for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations", operation_id = "metrics",
-    responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain"))
+    responses(
+        (status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain"),
+        (status = 404, description = "They have a listener of their own", body = Problem, content_type = "application/problem+json"),
+    )
 )]
-async fn metrics(State(app): State<Arc<App>>) -> Response {
-    app.shown.refresh(&app.engine);
+async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    if app.settings.metrics_apart {
+        return Err(Problem::not_found());
+    }
+    Ok(figures(&app.engine, &app.shown))
+}
+
+/// `/metrics` and nothing else.
+pub(super) fn metrics_alone(engine: Arc<Engine>) -> Router {
+    let shown = Arc::new(Shown::default());
+    let figures = move || async move { figures(&engine, &shown) };
+    Router::new()
+        .route("/metrics", get(figures))
+        .fallback(|| async { Problem::not_found() })
+}
+
+fn figures(engine: &Engine, shown: &Shown) -> Response {
+    shown.refresh(engine);
     (
         [(
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
         )],
-        app.engine.metrics.render(),
+        engine.metrics.render(),
     )
         .into_response()
 }

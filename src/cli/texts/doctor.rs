@@ -267,10 +267,10 @@ impl Lang {
     pub(in crate::cli) fn doctor_little_room(self, mebibytes: u64) -> String {
         match self {
             Fr => format!(
-                "disque : {mebibytes} Mio libres seulement ; faites de la place, ou réduisez [store] retention"
+                "disque : {mebibytes} Mio libres seulement ; faites de la place, ou réduisez [retention]"
             ),
             En => {
-                format!("disk: only {mebibytes} MiB free; make room, or shorten [store] retention")
+                format!("disk: only {mebibytes} MiB free; make room, or shorten [retention]")
             }
         }
     }
