@@ -5,7 +5,7 @@
 #
 # Needs cargo-deb (in PATH, or named by CARGO_DEB) and dpkg-dev. The binary writes its own completions and manual. The
 # same commit makes the same package, octet by octet: every time in it is the commit's, or SOURCE_DATE_EPOCH.
-# DEB_VERSION makes another version of it.
+# DEB_VERSION makes another version of it, DEB_FOLDER puts it elsewhere than into target/deb.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,6 +13,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 cargo_deb=${CARGO_DEB:-cargo-deb}
 relais=$target/release/relais
 made=$target/deb
+into=${DEB_FOLDER:-$made}
 # cargo-deb looks for a binary in the folder of the build; what is written below must be where Cargo.toml says.
 if [ "$target" != "$PWD/target" ]; then
     echo "CARGO_TARGET_DIR must be $PWD/target for the package" >&2
@@ -24,8 +25,8 @@ version=${DEB_VERSION:-$version-1}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 
-rm -rf "$made"
-mkdir -p "$made/completions" "$made/man"
+rm -rf "$made/completions" "$made/man"
+mkdir -p "$made/completions" "$made/man" "$into"
 "$relais" completions bash >"$made/completions/relais"
 "$relais" completions zsh >"$made/completions/_relais"
 "$relais" completions fish >"$made/completions/relais.fish"
@@ -40,4 +41,4 @@ EOF
 
 # The umask would show in folders.
 umask 022
-"$cargo_deb" --no-build --strip --quiet --deb-version "$version" --output "$made/relais_${version}_$(dpkg --print-architecture).deb"
+"$cargo_deb" --no-build --strip --quiet --deb-version "$version" --output "$into/relais_${version}_$(dpkg --print-architecture).deb"

@@ -45,6 +45,8 @@ mkdir tmp/outside
 pivot_root . tmp/outside
 umount -l tmp/outside
 rmdir tmp/outside
+# As systemd has it outside containers; without it a unit's credentials are not passed on.
+mount --make-rshared /
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=basic.target
 """
 
@@ -95,7 +97,7 @@ class Machine:
         argv = [str(word) for word in argv]
         if user:
             argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *argv]
-        return ["nsenter", f"--target={self.first}", "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--wd=/",
+        return ["nsenter", f"--target={self.first}", "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup",
                 "--", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root", *argv]
 
     def run(self, *argv: object, fails: bool = False, stdin: str | None = None, user: str | None = None,

@@ -82,6 +82,11 @@ def package_installs_serves_upgrades_and_is_purged_without_a_trace(deb: pathlib.
         check(machine.run("cat", "/etc/relais/relais.toml", user="nobody", fails=True).returncode, "nobody can read the configuration")
         equal(machine.run("stat", "-c", "%U", f"/proc/{main_process(machine)}").stdout.strip(), "relais", "the user of the service")
 
+        shipped = machine.read("/etc/relais/relais.toml")
+        machine.write("/etc/relais/relais.toml", shipped.replace("#include", "include"))
+        check("Guadeloupe" in machine.run("relais", "check", user="relais").stdout, "the operators that are included do not show")
+        machine.write("/etc/relais/relais.toml", shipped)
+
         # Its example configuration delivers by the simulator that comes with it.
         simulator = machine.start("simulator", "relais", "sim", "smsc")
         sent = machine.run("relais", "send", "+33612345678", "Bonjour", "--wait", "--lang", "fr").stdout

@@ -19,9 +19,13 @@ import traceback
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "third_party"))
 
+import container  # noqa: E402
+import first_day  # noqa: E402
 import package  # noqa: E402
+import service  # noqa: E402
 import watch  # noqa: E402
 from harness import Failure, tail  # noqa: E402
+from machine import Machine  # noqa: E402
 
 
 class Run:
@@ -68,9 +72,21 @@ def main() -> int:
     binary, deb = options.binary.resolve(strict=True), options.deb.resolve(strict=True)
     run = Run(root, options.only)
     try:
-        for case in run.wanted(package.CASES):
+        for case in run.wanted(package.CASES + first_day.CASES):
             folder = run.folder(case.__name__)
             run.claim(case.__name__, lambda: case(deb, folder), folder)
+        if cases := run.wanted(service.CASES):
+            folder = run.folder("service")
+            machine = Machine(folder / "machine.log")
+            try:
+                package.install(machine, deb)
+                for case in cases:
+                    run.claim(case.__name__, lambda: case(machine), folder)
+            finally:
+                machine.stop()
+        for case in run.wanted(container.CASES):
+            folder = run.folder(case.__name__)
+            run.claim(case.__name__, lambda: case(binary, folder), folder)
         if cases := run.wanted(watch.CASES):
             folder = run.folder("watch")
             watched = watch.Watched(binary, folder)

@@ -90,13 +90,20 @@ class Watched:
         link = folder / "modem"
         self.modem = spawn([binary, "sim", "modem", "--link", link], folder / "sim-modem.log")
         wait_for("the modem's link", link.is_symlink)
-        more = f'[modem.{MODEM}]\ndevice = "{link}"\n[operators.sim]\nprefixes = ["+33699"]\nroute = ["{MODEM}"]\n'
+        more = f'[modem.{MODEM}]\ndevice = "{link}"\nrate = 50\n[operators.sim]\nprefixes = ["+33699"]\nroute = ["{MODEM}"]\n'
         self.daemon = Daemon(binary, folder, self.smsc.port, more=more).start()
         self.smsc.wait_bound()
         self.prometheus = Prometheus(folder, self.daemon.port)
-        for to in ("+33612345678", "+33699123456"):
-            for _ in range(3):
+        # For Prometheus a series that begins at 1 has not increased: twice, and looked at between.
+        for _ in range(2):
+            for to in ("+33612345678", "+33699123456"):
                 self.daemon.wait_status(self.daemon.send(to, "Bonjour à tous")["id"], "delivered")
+            wait_for("Prometheus has looked twice", lambda before=self.looks(): self.looks() >= before + 2)
+
+    def looks(self) -> float:
+        """How often Prometheus has seen that both channels deliver."""
+        found = self.prometheus.query('count_over_time(relais_messages_total{status="delivered"}[10m])')
+        return min(float(s["value"][1]) for s in found) if len(found) == 2 else 0
 
     def batches(self, recipients: int, senders: int) -> None:
         """Sends to so many new numbers from so many names, and waits for the end of all."""
@@ -128,8 +135,6 @@ def promtool_has_nothing_to_say_about_the_metrics(watched: Watched) -> None:
 
 
 def nothing_pages_while_all_is_well(watched: Watched) -> None:
-    time_passed = watched.prometheus.query('count_over_time(up{job="relais"}[10m])')
-    check(int(time_passed[0]["value"][1]) > 3, "Prometheus has hardly looked")
     equal({alert for alert, _ in watched.prometheus.firing()} & set(WAITED_FOR), set(), "alerts")
     rules = [r for g in watched.prometheus.get("rules")["groups"] for r in g["rules"]]
     equal([(r["name"], r.get("lastError")) for r in rules if r["health"] != "ok"], [], "rules that cannot be evaluated")
@@ -142,6 +147,16 @@ def panels() -> list[tuple[str, str]]:
             for panel in board["panels"] for target in panel.get("targets", [])]
 
 
+def every_panel_speaks(prometheus: Prometheus) -> None:
+    def silent() -> list[str]:
+        return [f"{title}: {expression}" for title, expression in panels() if not prometheus.query(expression)]
+
+    try:
+        wait_for("every panel has data", lambda: not silent(), 20, prometheus.alive)
+    except Failure:
+        raise Failure("panels without data:\n  " + "\n  ".join(silent())) from None
+
+
 def broken_carrier_fires_its_alert_fills_the_dashboard_and_ends_when_it_is_back(watched: Watched) -> None:
     prometheus, daemon = watched.prometheus, watched.daemon
     watched.smsc.stop()
@@ -149,21 +164,13 @@ def broken_carrier_fires_its_alert_fills_the_dashboard_and_ends_when_it_is_back(
     prometheus.fires("RelaisChannelDown", CARRIER)
     check(("RelaisChannelDown", MODEM) not in prometheus.firing(), "the alert fires for the modem, which is well")
     check(("RelaisNoChannelUp", "") not in prometheus.firing(), "RelaisNoChannelUp fires while a modem is up")
-    # The hour of need: every panel of the dashboard has something to show.
-    def silent() -> list[str]:
-        return [f"{title}: {expression}" for title, expression in panels() if not prometheus.query(expression)]
-
-    def all_speak() -> bool:
-        return not silent()
-
     try:
-        wait_for("every panel has data", all_speak, 60, prometheus.alive)
-    except Failure:
-        raise Failure("panels without data:\n  " + "\n  ".join(silent())) from None
-    why = {s["metric"]["why"] for s in prometheus.query('relais_queue_messages{operator="default"} > 0')}
-    equal(why, {"no_channel"}, "what the queue waits for")
-
-    watched.smsc = Smsc(watched.folder, watched.ports, port=watched.smsc.port)
+        # The hour of need: every panel of the dashboard has something to show.
+        every_panel_speaks(prometheus)
+        why = {s["metric"]["why"] for s in prometheus.query('relais_queue_messages{operator="default"} > 0')}
+        equal(why, {"no_channel"}, "what the queue waits for")
+    finally:
+        watched.smsc = Smsc(watched.folder, watched.ports, port=watched.smsc.port)
     prometheus.rests("RelaisChannelDown", CARRIER)
     for identity in waiting:
         daemon.wait_status(identity, "delivered")
