@@ -304,6 +304,16 @@ impl Served {
         .await;
     }
 
+    /// Waits until carriers have all of every message.
+    pub async fn all_sent(&self) {
+        let engine = self.running.engine.clone();
+        until("all messages sent", async || {
+            let waiting = engine.store.gauges(engine.clock.now()).waiting;
+            engine.under_way() == 0 && waiting.iter().all(|(.., count)| *count == 0)
+        })
+        .await;
+    }
+
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
