@@ -11,11 +11,16 @@ use crate::daemon::{Daemon, Parts, Running};
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(file: &Path) -> Result<(), Failure> {
     let config = config::load(file)?;
-    log::init(&config.log);
+    let runtime = runtime()?;
+    // Dropped before the runtime, which it needs to the last.
+    let _logging = {
+        let _context = runtime.enter();
+        log::init(&config.log)
+    };
     for warning in &config.warnings {
         tracing::warn!(%warning, "configuration");
     }
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         let mut signals = Signals::new()?;
         let running = Daemon::start(config, Parts::system())
             .await
