@@ -21,7 +21,6 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +29,7 @@ use crate::channel::ChannelEvent;
 use crate::clock::{Clock, Random};
 use crate::config::{Backend, Config, Durability};
 use crate::domain::policy::Policy;
+use crate::domain::privacy::{Keeping, Pseudonyms};
 use crate::engine::Engine;
 use crate::http::Reload as _;
 use crate::metrics::Metrics;
@@ -37,14 +37,18 @@ use crate::store::{self, Store};
 use crate::{engine, http};
 use channels::{CHANNEL_DEADLINE, Carriers};
 use folder::{make_data_dir, secret_in};
+use listening::Listeners;
 use reload::Reloader;
 
 mod channels;
 mod folder;
+mod listening;
+mod live;
 mod reload;
 
 pub(crate) use channels::{modem_config, smpp_config};
 pub use folder::{Lock, admin_key_path, store_path};
+pub use live::live;
 
 /// Events that channels may have handed up and the engine has not yet taken.
 const EVENTS_WAITING: usize = 4096;
@@ -113,9 +117,14 @@ pub enum StartError {
         /// The system's words.
         source: io::Error,
     },
+    /// The certificate of the interface cannot be used.
+    #[error("http.tls_cert_file: {0}")]
+    Tls(#[from] rustls::Error),
     /// The address cannot be listened on.
-    #[error("http.listen {at}: {source}; is another program there?")]
+    #[error("http.{key} {at}: {source}; is another program there?")]
     Listen {
+        /// By which key.
+        key: &'static str,
         /// Which.
         at: SocketAddr,
         /// The system's words.
@@ -131,6 +140,8 @@ pub struct Daemon;
 pub struct Running {
     /// Where it listens.
     pub http_addr: SocketAddr,
+    /// Where `/metrics` is, if it has a listener of its own.
+    pub metrics_addr: Option<SocketAddr>,
     /// The key with every scope on tenant `default`.
     pub admin_key: SecretString,
     /// The engine, for those who live in the same process.
@@ -167,23 +178,19 @@ impl Daemon {
         make_data_dir(&config.data_dir)?;
         let lock = Lock::take(&config.data_dir)?;
         // Bound before anything is opened: a port in use is found out before there is work to undo.
-        let at = config.http.listen;
-        let listener = TcpListener::bind(at)
-            .await
-            .map_err(|source| StartError::Listen { at, source })?;
-        let http_addr = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { at, source })?;
+        let (live, listening) = watch::channel(Arc::new(live(&config)?));
+        let listeners = Listeners::bind(&config).await?;
+        let (http_addr, metrics_addr) = (listeners.http_addr, listeners.metrics_addr);
         let admin_key = match admin_key {
             Some(key) => key,
             None => secret_in(admin_key_path(&config.data_dir), &random)?,
         };
 
         let webhook_key = secret_in(config.data_dir.join("webhook.key"), &random)?;
-        let signing_key = Sha256::digest(webhook_key.expose_secret()).into();
+        let signing_key: [u8; 32] = Sha256::digest(webhook_key.expose_secret()).into();
 
         let (policy, rules) = watch::channel(Arc::new(config.policy.clone()));
-        let store = open_store(&config, rules.clone(), &clock)?;
+        let store = open_store(&config, &signing_key, rules.clone(), &clock)?;
         let stops = Stops::default();
         let (events, reported) = mpsc::channel(EVENTS_WAITING);
         let mut carriers = Carriers::new(&clock, &random, &config.data_dir, events, &stops);
@@ -201,17 +208,26 @@ impl Daemon {
         }));
         let engine_tasks = start_engine(&engine, reported, &stops);
         let upkeep = tokio::spawn(keep_up(metrics, stops.engine.working.clone()));
-        tracing::info!(%http_addr, data_dir = %config.data_dir.display(), "started");
+        let metrics = metrics_addr.map(tracing::field::display);
+        tracing::info!(%http_addr, metrics_addr = metrics, data_dir = %config.data_dir.display(), "started");
         let stopping = stops.reloading.clone();
         let running = reload::Running {
             config,
             policy,
+            live,
             carriers,
         };
         let reloader = Reloader::new(config_file, running, engine.clone(), stopping);
-        let http = start_http(listener, &engine, &admin_key, &reloader, &stops);
+        let settings = http::Settings {
+            reload: Some(Arc::new(reloader.clone())),
+            metrics_apart: metrics_addr.is_some(),
+            live: listening,
+            ..http::Settings::new(admin_key.clone())
+        };
+        let http = listeners.serve(&engine, settings, &stops.listening);
         Ok(Running {
             http_addr,
+            metrics_addr,
             admin_key,
             engine,
             reloader,
@@ -277,6 +293,7 @@ async fn ended(what: &str, mut task: JoinHandle<()>, deadline: Duration) {
 
 fn open_store(
     config: &Config,
+    signing_key: &[u8; 32],
     rules: watch::Receiver<Arc<Policy>>,
     clock: &Clock,
 ) -> Result<Arc<dyn Store>, StartError> {
@@ -286,7 +303,10 @@ fn open_store(
             Durability::Process => store::Durability::Process,
         },
         cache_bytes: config.store.cache_bytes,
-        retention: config.store.retention,
+        keeping: Keeping {
+            retention: config.retention,
+            pseudonyms: Pseudonyms::of_installation(signing_key),
+        },
     };
     Ok(match config.store.backend {
         Backend::Sled => store::open(&store_path(&config.data_dir), &options, rules, clock.now())?,
@@ -305,25 +325,6 @@ fn start_engine(
             if let Err(error) = ended {
                 tracing::error!(%error, "engine task ended badly");
             }
-        }
-    })
-}
-
-fn start_http(
-    listener: TcpListener,
-    engine: &Arc<Engine>,
-    admin_key: &SecretString,
-    reloader: &Reloader,
-    stops: &Stops,
-) -> JoinHandle<()> {
-    let settings = http::Settings {
-        reload: Some(Arc::new(reloader.clone())),
-        ..http::Settings::new(admin_key.clone())
-    };
-    let serving = http::serve(listener, engine.clone(), settings, stops.listening.clone());
-    tokio::spawn(async move {
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "http ended badly");
         }
     })
 }

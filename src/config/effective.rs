@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Backend, Config, Durability, LogFormat, ModemAccount, SmppAccount, duration};
+use super::{Backend, Config, Durability, Http, LogFormat, ModemAccount, SmppAccount, duration};
 use crate::domain::inbound::InboundRules;
 use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::portability::Portability;
 use crate::domain::rate::Rate;
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
@@ -29,7 +30,7 @@ impl Config {
             "country       {} (national numbers are read as its own)",
             self.default_country
         )?;
-        writeln!(out, "http          {}", self.http.listen)?;
+        write_http(out, &self.http)?;
         let backend = match self.store.backend {
             Backend::Sled => "sled",
             Backend::Memory => "memory (nothing survives a stop)",
@@ -41,9 +42,16 @@ impl Config {
         };
         writeln!(
             out,
-            "store         {backend}, {promise}, cache {} MiB, kept {}",
-            self.store.cache_bytes >> 20,
-            duration::write(self.store.retention)
+            "store         {backend}, {promise}, cache {} MiB",
+            self.store.cache_bytes >> 20
+        )?;
+        let kept = duration::write;
+        writeln!(
+            out,
+            "retention     texts {}, numbers {}, messages {} after their final state",
+            kept(self.retention.texts),
+            kept(self.retention.numbers),
+            kept(self.retention.messages)
         )?;
         let format = match self.log.format {
             LogFormat::Text => "text",
@@ -56,6 +64,15 @@ impl Config {
             "limits        {} parts a message, {} recipients a call, {} live messages",
             limits.max_parts, limits.max_recipients, limits.max_live_messages
         )?;
+        let requests = match limits.key_rate.interval() {
+            None => "any number of".to_owned(),
+            Some(_) => limits.key_rate.to_string(),
+        };
+        let messages = match limits.key_daily_messages {
+            0 => "any number of messages".to_owned(),
+            most => format!("{most} messages"),
+        };
+        writeln!(out, "api keys      {requests} requests, {messages} a day")?;
         writeln!(
             out,
             "delivery      receipts awaited {} past validity, doubtful submissions rest {}",
@@ -78,6 +95,7 @@ impl Config {
             }
         )?;
         write_inbound(out, &self.policy.inbound)?;
+        write_portability(out, &self.policy.portability)?;
         for account in &self.smpp {
             writeln!(out)?;
             write_account(out, account)?;
@@ -98,6 +116,33 @@ fn rate(rate: Rate) -> String {
     match rate.interval() {
         None => "no limit".to_owned(),
         Some(_) => rate.to_string().replace('/', " parts/"),
+    }
+}
+
+fn write_http(out: &mut String, http: &Http) -> std::fmt::Result {
+    let tls = http.tls.as_ref().map_or_else(
+        || "in the clear".to_owned(),
+        |tls| format!("TLS by {}", tls.cert_file.display()),
+    );
+    let of_one = match http.max_connections_per_address {
+        0 => "any number".to_owned(),
+        n => n.to_string(),
+    };
+    writeln!(
+        out,
+        "http          {}, {tls}, {} connections, {of_one} of one address",
+        http.listen, http.max_connections
+    )?;
+    writeln!(
+        out,
+        "              head {}, body {}, answer {}",
+        duration::write(http.head_timeout),
+        duration::write(http.body_timeout),
+        duration::write(http.answer_timeout)
+    )?;
+    match http.metrics_listen {
+        Some(at) => writeln!(out, "metrics       {at}, in the clear"),
+        None => Ok(()),
     }
 }
 
@@ -269,6 +314,29 @@ fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {
     )
 }
 
+fn write_portability(out: &mut String, portability: &Portability) -> std::fmt::Result {
+    let mut asked = Vec::new();
+    if let Some(table) = &portability.table {
+        asked.push(format!("a table of {} numbers and prefixes", table.len()));
+    }
+    if let Some(service) = &portability.service {
+        asked.push(format!(
+            "{} (awaited {}, believed {})",
+            service.host(),
+            duration::write(service.timeout),
+            duration::write(service.keep)
+        ));
+    }
+    if asked.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "portability   {}, then the prefix",
+        asked.join(", then ")
+    )
+}
+
 fn write_texts(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
     let rules = &account.text;
     let default = match rules.alphabet {
@@ -342,5 +410,16 @@ fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {
         OnDoubt::Resend => "resend (at least once)",
         OnDoubt::Fail => "fail (at most once)",
     };
-    writeln!(out, "  on doubt    {on_doubt}")
+    writeln!(out, "  on doubt    {on_doubt}")?;
+    if operator.rate.interval().is_some() {
+        writeln!(out, "  rate        {}", rate(operator.rate))?;
+    }
+    let zone = operator.timezone;
+    if !operator.hours.are_always() {
+        writeln!(out, "  hours       {}, {zone}", operator.hours)?;
+    }
+    if let Some(territory) = &operator.territory {
+        writeln!(out, "  territory   {territory}, {zone}")?;
+    }
+    Ok(())
 }

@@ -19,7 +19,7 @@ use crate::config::{self, Config, ConfigErrors};
 use crate::domain::id::{Account, Lane};
 use crate::domain::policy::Policy;
 use crate::engine::Engine;
-use crate::http::{ChangedKey, NotReloaded, Reload, Reloaded, StillWaiting};
+use crate::http::{self, ChangedKey, NotReloaded, Reload, Reloaded, StillWaiting};
 
 /// What a reload changes.
 pub(super) struct Running {
@@ -27,6 +27,8 @@ pub(super) struct Running {
     pub(super) config: Config,
     /// Its rules, for whoever decides by them.
     pub(super) policy: watch::Sender<Arc<Policy>>,
+    /// What of the HTTP interface may change.
+    pub(super) live: watch::Sender<Arc<http::Live>>,
     /// Its drivers.
     pub(super) carriers: Carriers,
 }
@@ -112,9 +114,11 @@ impl Inner {
                 return Err(NotReloaded::Invalid(errors));
             }
         };
+        let listening = super::live(&new)
+            .map_err(|error| NotReloaded::Invalid(vec![format!("http.tls_cert_file: {error}")]))?;
         let diff = Diff::between(&running.config, &new);
         tell(&diff, &new);
-        self.take(running, &diff, &new).await?;
+        self.take(running, &diff, &new, listening).await?;
         failed.set(0.0);
         let reloaded = self.report(&diff, &new);
         running.config = as_started(new, &running.config);
@@ -128,14 +132,19 @@ impl Inner {
         running: &mut Running,
         diff: &Diff,
         new: &Config,
+        listening: http::Live,
     ) -> Result<(), NotReloaded> {
         let order: Vec<Account> = new.lines().iter().map(Line::name).cloned().collect();
         let Running {
-            policy, carriers, ..
+            policy,
+            live,
+            carriers,
+            ..
         } = running;
         // What else takes a new configuration while it runs, takes it here.
         let publish = || {
             policy.send_replace(Arc::new(new.policy.clone()));
+            live.send_replace(Arc::new(listening));
         };
         carriers
             .change(&self.engine, diff, &order, publish)

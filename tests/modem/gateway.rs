@@ -15,6 +15,7 @@ use relais::domain::inbound::Inbound;
 use relais::domain::message::{Attempt, Message};
 use relais::domain::msisdn::Msisdn;
 use relais::domain::policy::{Limits, ModemRules, Operator, Policy};
+use relais::domain::privacy::Keeping;
 use relais::domain::retry::RetrySchedule;
 use relais::domain::status::Status;
 use relais::engine::accept::Draft;
@@ -150,7 +151,7 @@ impl Rack {
     /// A gateway over what a disk holds.
     pub async fn gateway_on(&self, disk: &Disk, change: impl Fn(&mut ModemConfig)) -> Gateway {
         let (policy, rules) = watch::channel(Arc::new(self.policy()));
-        let keep = Duration::from_hours(24);
+        let keep = Keeping::all(Duration::from_hours(24));
         let store = Embedded::start(disk.clone(), rules, keep, self.clock.now()).unwrap();
         Gateway::start(self, Arc::new(store), policy, change).await
     }
@@ -324,7 +325,7 @@ impl Gateway {
     }
 
     pub async fn submit(&self, draft: Draft) -> MessageId {
-        let checked = self.engine.check(draft).unwrap();
+        let checked = self.engine.check(draft).await.unwrap();
         let submitted = self
             .engine
             .submit(&tenant(), vec![checked], false, None)
