@@ -87,6 +87,7 @@ async fn start(file: &Path) -> Running {
         clock: Clock::system(),
         random: Random::system(),
         admin_key: Some(ADMIN.into()),
+        config_file: Some(file.to_owned()),
     };
     Daemon::start(config::load(file).unwrap(), parts)
         .await

@@ -6,6 +6,7 @@ use super::{Backend, Config, Durability, Http, LogFormat, ModemAccount, SmppAcco
 use crate::domain::inbound::InboundRules;
 use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::portability::Portability;
 use crate::domain::rate::Rate;
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
@@ -41,9 +42,16 @@ impl Config {
         };
         writeln!(
             out,
-            "store         {backend}, {promise}, cache {} MiB, kept {}",
-            self.store.cache_bytes >> 20,
-            duration::write(self.store.retention)
+            "store         {backend}, {promise}, cache {} MiB",
+            self.store.cache_bytes >> 20
+        )?;
+        let kept = duration::write;
+        writeln!(
+            out,
+            "retention     texts {}, numbers {}, messages {} after their final state",
+            kept(self.retention.texts),
+            kept(self.retention.numbers),
+            kept(self.retention.messages)
         )?;
         let format = match self.log.format {
             LogFormat::Text => "text",
@@ -87,6 +95,7 @@ impl Config {
             }
         )?;
         write_inbound(out, &self.policy.inbound)?;
+        write_portability(out, &self.policy.portability)?;
         for account in &self.smpp {
             writeln!(out)?;
             write_account(out, account)?;
@@ -305,6 +314,29 @@ fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {
     )
 }
 
+fn write_portability(out: &mut String, portability: &Portability) -> std::fmt::Result {
+    let mut asked = Vec::new();
+    if let Some(table) = &portability.table {
+        asked.push(format!("a table of {} numbers and prefixes", table.len()));
+    }
+    if let Some(service) = &portability.service {
+        asked.push(format!(
+            "{} (awaited {}, believed {})",
+            service.host(),
+            duration::write(service.timeout),
+            duration::write(service.keep)
+        ));
+    }
+    if asked.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "portability   {}, then the prefix",
+        asked.join(", then ")
+    )
+}
+
 fn write_texts(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
     let rules = &account.text;
     let default = match rules.alphabet {
@@ -378,5 +410,16 @@ fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {
         OnDoubt::Resend => "resend (at least once)",
         OnDoubt::Fail => "fail (at most once)",
     };
-    writeln!(out, "  on doubt    {on_doubt}")
+    writeln!(out, "  on doubt    {on_doubt}")?;
+    if operator.rate.interval().is_some() {
+        writeln!(out, "  rate        {}", rate(operator.rate))?;
+    }
+    let zone = operator.timezone;
+    if !operator.hours.are_always() {
+        writeln!(out, "  hours       {}, {zone}", operator.hours)?;
+    }
+    if let Some(territory) = &operator.territory {
+        writeln!(out, "  territory   {territory}, {zone}")?;
+    }
+    Ok(())
 }

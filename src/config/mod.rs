@@ -1,8 +1,9 @@
 //! The configuration: a TOML file, read whole and validated whole, made into plain data and a
 //! [`Policy`].
 //!
-//! `raw` walks the file and keeps every mistake with its line; `http`, `smpp`, `modem` and `operators`
-//! read their tables; `effective` writes what is in force, defaults included. Nothing here
+//! `raw` walks the file, and those that it includes, and keeps every mistake with its line; `http`,
+//! `smpp`, `modem` and `operators` read their tables; `diff` compares one with the next; `effective`
+//! writes what is in force, defaults included. Nothing here
 //! starts, connects or writes anything, so that `check` can be run on a live machine.
 
 use std::fmt;
@@ -14,14 +15,17 @@ use thiserror::Error;
 
 use crate::domain::id::Account;
 use crate::domain::policy::{Limits, Policy};
-use raw::{Reader, Section};
+use crate::domain::privacy::Retention;
+use raw::{Includes, Reader, Section};
 
+pub mod diff;
 pub mod duration;
 mod effective;
 mod http;
 mod inbound;
 mod modem;
 mod operators;
+mod portability;
 mod raw;
 mod sims;
 mod smpp;
@@ -51,6 +55,8 @@ pub struct Config {
     pub http: Http,
     /// Durable state.
     pub store: StoreSettings,
+    /// How long records are kept, whole and in part.
+    pub retention: Retention,
     /// Carrier accounts, in the order of the file.
     pub smpp: Vec<SmppAccount>,
     /// GSM modems, in the order of the file.
@@ -61,6 +67,8 @@ pub struct Config {
     pub log: Log,
     /// What is accepted but deserves a word.
     pub warnings: Vec<ConfigError>,
+    /// Every key that the file gives.
+    pub given: diff::GivenKeys,
 }
 
 /// `[store]`.
@@ -72,8 +80,6 @@ pub struct StoreSettings {
     pub durability: Durability,
     /// Most octets of records kept in memory.
     pub cache_bytes: u64,
-    /// How long final messages and inbound messages are kept.
-    pub retention: Duration,
 }
 
 /// Which engine keeps the messages.
@@ -189,7 +195,8 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 /// Every mistake in it.
 pub fn parse(text: &str, source: &str) -> Result<Config, ConfigErrors> {
     let environment = |name: &str| std::env::var(name).ok();
-    read(Reader::new(source, text, &environment))
+    let includes = Includes::of(source, text);
+    read(Reader::new(source, text, &includes, &environment))
 }
 
 /// Like [`parse`], with an environment of the caller's.
@@ -199,7 +206,8 @@ fn parse_in(
     source: &str,
     environment: raw::Environment<'_>,
 ) -> Result<Config, ConfigErrors> {
-    read(Reader::new(source, text, environment))
+    let includes = Includes::of(source, text);
+    read(Reader::new(source, text, &includes, environment))
 }
 
 fn holds_a_secret(line: &str) -> bool {
@@ -210,10 +218,15 @@ fn holds_a_secret(line: &str) -> bool {
 
 fn read(mut reader: Reader<'_>) -> Result<Config, ConfigErrors> {
     let config = everything(&mut reader);
+    let given = std::mem::take(&mut reader.given);
     let warnings = reader.finish()?;
     // A mistake was noted wherever something needed is missing, so this is never reached without one.
     config
-        .map(|config| Config { warnings, ..config })
+        .map(|config| Config {
+            warnings,
+            given,
+            ..config
+        })
         .ok_or_else(|| ConfigErrors(Vec::new()))
 }
 
@@ -223,20 +236,18 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         // What is not TOML was cut short: its keys would be complained about for nothing.
         return None;
     }
+    reader.include(&mut root);
     let data_dir = reader.take(&mut root, "data_dir", |v| v.text());
     let data_dir = data_dir.map_or_else(
         || PathBuf::from("/var/lib/relais"),
         |path| reader.beside(&path.value),
     );
-    let timezone = reader.take(&mut root, "timezone", |v| {
-        let name = v.text()?;
-        name.parse::<chrono_tz::Tz>().map_err(|_| {
-            format!("{name:?} is no time zone of the tz database, like \"Europe/Paris\"")
-        })
-    });
+    let timezone = reader.take(&mut root, "timezone", |v| v.timezone());
+    let timezone = timezone.map_or(chrono_tz::Europe::Paris, |zone| zone.value);
     let default_country = reader.take(&mut root, "default_country", |v| country(&v.text()?));
     let http = http::read(reader, &mut root);
     let store = store(reader, &mut root);
+    let retention = retention(reader, &mut root);
     let log = log(reader, &mut root);
     let limits = limits(reader, &mut root);
     let webhook_allow = webhooks(reader, &mut root);
@@ -260,13 +271,15 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .filter_map(|(name, section)| smpp::read(reader, &name, section))
         .collect();
     let modems = modem::read_all(reader, sims);
-    let operators = operators::read(reader, &mut root, &names);
+    let operators = operators::read(reader, &mut root, &names, timezone);
+    let portability = reader.table(&mut root, "portability");
     reader.close(root);
 
     let (default, others) = operators?;
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
     policy.webhook_allow = webhook_allow;
+    policy.portability = portability::read(reader, portability, &policy);
     let of_modems = modems.iter().map(|modem| (&modem.name, &modem.tenant));
     inbound.tenants = smpp
         .iter()
@@ -301,15 +314,17 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     }
     Some(Config {
         data_dir,
-        timezone: timezone.map_or(chrono_tz::Europe::Paris, |zone| zone.value),
+        timezone,
         default_country,
         http,
         store,
+        retention,
         smpp,
         modems,
         policy,
         log,
         warnings: Vec::new(),
+        given: diff::GivenKeys::new(),
     })
 }
 
@@ -371,15 +386,37 @@ fn store<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> StoreSettings {
         ])
     });
     let cache = reader.take(&mut section, "cache", |v| size(&v.text()?));
-    let day = Duration::from_hours(24);
-    let retention = reader.take(&mut section, "retention", |v| v.duration(day..=day * 3660));
+    if let Some(line) = section.drop_key("retention") {
+        reader.error(
+            line,
+            "store.retention",
+            "it has become the table [retention], with texts, numbers and messages apart; write \
+             messages = … there for what stood here",
+        );
+    }
     reader.close(section);
     StoreSettings {
         backend: backend.map_or(Backend::Sled, |backend| backend.value),
         durability: durability.map_or(Durability::Power, |durability| durability.value),
         cache_bytes: cache.map_or(8 << 20, |cache| cache.value),
-        retention: retention.map_or(day * 395, |retention| retention.value),
     }
+}
+
+fn retention<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Retention {
+    let mut section = reader.table(root, "retention");
+    let mut retention = Retention::default();
+    let day = Duration::from_hours(24);
+    for (key, kept) in [
+        ("texts", &mut retention.texts),
+        ("numbers", &mut retention.numbers),
+        ("messages", &mut retention.messages),
+    ] {
+        if let Some(given) = reader.take(&mut section, key, |v| v.duration(day..=day * 3660)) {
+            *kept = given.value;
+        }
+    }
+    reader.close(section);
+    retention
 }
 
 /// `64 MiB`: a size in memory, between 1 MiB and 64 GiB.

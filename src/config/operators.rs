@@ -1,12 +1,16 @@
-//! `[operators.NAME]`: where messages go, how long and how often they are tried.
+//! `[operators.NAME]`: where messages go, when, how fast, how long and how often they are tried.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::duration;
-use super::raw::{Placed, Reader, Section, Value};
-use crate::domain::id::Account;
+use chrono_tz::Tz;
+
+use super::raw::{Line, Placed, Reader, Section, Value};
+use super::{country, duration};
+use crate::domain::hours::Window;
+use crate::domain::id::{Account, OperatorName};
 use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::rate::Rate;
 use crate::domain::retry::RetrySchedule;
 
 /// Most steps of a route, most waits of a schedule.
@@ -16,41 +20,58 @@ const MOST_RETRIES: usize = 64;
 /// Name of the operator that rules the numbers no prefix names.
 const DEFAULT: &str = "default";
 
+/// The operator of each prefix, and the line that says so.
+type Taken = HashMap<String, (OperatorName, Line)>;
+
 /// Reads every operator: the default one, and the others in the order of the file.
 pub(super) fn read<'a>(
     reader: &mut Reader<'a>,
     root: &mut Section<'a>,
     accounts: &[Account],
+    timezone: Tz,
 ) -> Option<(Operator, Vec<Operator>)> {
-    let mut sections = reader.named_tables(root, "operators");
+    let mut sections = reader.joined_tables(root, "operators");
     let default_at = sections.iter().position(|(name, _)| name == DEFAULT);
     let default = default_at.map(|at| sections.remove(at).1);
     let mut prefixes = HashMap::new();
+    let mut one = |reader: &mut Reader<'a>, operator, section| {
+        one(reader, operator, section, accounts, &mut prefixes)
+    };
+    let plain = |name: &str| Operator {
+        timezone,
+        ..Operator::named(name, Vec::new())
+    };
 
     let default = match default {
         // A route that is wrong has been noted; the default one must not be asked for on top.
-        Some(section) if section.has("route") => {
-            Some(one(reader, DEFAULT, section, accounts, &mut prefixes))
-        }
+        Some(section) if section.has("route") => Some(one(reader, plain(DEFAULT), section)),
         Some(section) => {
             let line = section.line;
-            let default = one(reader, DEFAULT, section, accounts, &mut prefixes);
+            let default = one(reader, plain(DEFAULT), section);
             with_only_account(reader, default, line, accounts)
         }
-        None => with_only_account(reader, Operator::named(DEFAULT, Vec::new()), 0, accounts),
+        None => with_only_account(reader, plain(DEFAULT), Line::default(), accounts),
     };
-    let others = sections
+    let mut others: Vec<_> = sections
         .into_iter()
         .map(|(name, section)| {
-            let mut operator = one(reader, &name, section, accounts, &mut prefixes);
-            if operator.route.is_empty()
-                && let Some(default) = &default
-            {
-                operator.route = default.route.clone();
-            }
-            operator
+            // What is said of the default one holds for all; a rate is of one operator's own parts.
+            let like_default = default.as_ref().map(|default| Operator {
+                name: name.as_str().into(),
+                rate: Rate::NONE,
+                timezone,
+                territory: None,
+                ..default.clone()
+            });
+            let operator = like_default.unwrap_or_else(|| plain(&name));
+            one(reader, operator, section)
         })
         .collect();
+    for operator in &mut others {
+        let name = operator.name.clone();
+        let mine = |prefix: &String| prefixes.get(prefix).is_none_or(|(of, _)| *of == name);
+        operator.prefixes.retain(mine);
+    }
     default.map(|default| (default, others))
 }
 
@@ -59,7 +80,7 @@ pub(super) fn read<'a>(
 fn with_only_account(
     reader: &mut Reader<'_>,
     mut default: Operator,
-    line: usize,
+    line: Line,
     accounts: &[Account],
 ) -> Option<Operator> {
     let names: Vec<_> = accounts.iter().map(Account::as_str).collect();
@@ -70,7 +91,7 @@ fn with_only_account(
             Some(default)
         }
         [first, ..] => {
-            let table = if line == 0 {
+            let table = if line == Line::default() {
                 "the table [operators.default] with "
             } else {
                 ""
@@ -91,16 +112,15 @@ fn with_only_account(
 
 fn one<'a>(
     reader: &mut Reader<'a>,
-    name: &str,
+    mut operator: Operator,
     mut section: Section<'a>,
     accounts: &[Account],
-    taken: &mut HashMap<String, String>,
+    taken: &mut Taken,
 ) -> Operator {
     let s = &mut section;
-    let mut operator = Operator::named(name, Vec::new());
 
     if let Some(prefixes) = reader.list(s, "prefixes", |v| prefix(&v)) {
-        if name == DEFAULT && !prefixes.value.is_empty() {
+        if operator.name.as_str() == DEFAULT && !prefixes.value.is_empty() {
             reader.error(
                 prefixes.line,
                 &prefixes.path,
@@ -108,14 +128,20 @@ fn one<'a>(
             );
         }
         for prefix in prefixes.value {
-            match taken.insert(prefix.value.clone(), name.to_owned()) {
-                Some(other) => reader.error(
-                    prefix.line,
-                    &prefix.path,
-                    format!("+{} is already a prefix of {other}", prefix.value),
-                ),
-                None => operator.prefixes.push(prefix.value),
+            let other = taken.get(&prefix.value);
+            match other.map(|(of, line)| (of, line.is_included())) {
+                // What this installation says of a prefix wins over what it includes.
+                Some((_, false)) if prefix.line.is_included() => continue,
+                Some((of, included)) if included == prefix.line.is_included() => {
+                    let problem = format!("+{} is already a prefix of {of}", prefix.value);
+                    reader.error(prefix.line, &prefix.path, problem);
+                    continue;
+                }
+                _ => {}
             }
+            let by = (operator.name.clone(), prefix.line);
+            taken.insert(prefix.value.clone(), by);
+            operator.prefixes.push(prefix.value);
         }
     }
     if let Some(route) = reader.list(s, "route", |v| step(&v, accounts)) {
@@ -138,6 +164,19 @@ fn one<'a>(
     let words = [("resend", OnDoubt::Resend), ("fail", OnDoubt::Fail)];
     if let Some(on_doubt) = reader.take(s, "on_doubt", |v| v.word(&words)) {
         operator.on_doubt = on_doubt.value;
+    }
+    if let Some(rate) = reader.take(s, "rate", |v| v.rate()) {
+        operator.rate = rate.value;
+    }
+    if let Some(hours) = reader.list(s, "hours", |v| window(&v)) {
+        let windows: Vec<_> = hours.value.into_iter().map(|hours| hours.value).collect();
+        operator.hours = windows.into();
+    }
+    if let Some(timezone) = reader.take(s, "timezone", |v| v.timezone()) {
+        operator.timezone = timezone.value;
+    }
+    if let Some(territory) = reader.take(s, "territory", |v| country(&v.text()?)) {
+        operator.territory = Some(territory.value);
     }
     reader.close(section);
     operator
@@ -196,8 +235,19 @@ fn check_retry(reader: &mut Reader<'_>, retry: &Placed<Vec<Placed<Duration>>>) {
     }
 }
 
+/// `mon-fri 08:00-20:00`.
+fn window(value: &Value<'_, '_>) -> Result<Window, String> {
+    let text = value.text()?;
+    Window::parse(&text).ok_or_else(|| {
+        format!(
+            "{text:?} are no hours; write them like \"mon-fri 08:00-20:00\", and hours over midnight \
+             as two: \"20:00-24:00\", \"00:00-08:00\""
+        )
+    })
+}
+
 /// `+33607`: digits of an international number's beginning.
-fn prefix(value: &Value<'_, '_>) -> Result<String, String> {
+pub(super) fn prefix(value: &Value<'_, '_>) -> Result<String, String> {
     let text = value.text()?;
     let digits = text.strip_prefix('+').unwrap_or("");
     let valid = (1..=15).contains(&digits.len())

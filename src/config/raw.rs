@@ -1,6 +1,8 @@
 //! The file as it is written: tables whose keys are taken one by one, each mistake kept with its
 //! line and the reading gone on with, so that one run of `check` shows them all.
 //!
+//! What a file includes is joined to it in `include`; every key keeps the file that it stands in.
+//!
 //! Every key must be asked for by name; what nobody asked for is an unknown key, and an error. The
 //! reader remembers the names, so that a test can hold the annotated reference to them.
 
@@ -9,28 +11,61 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use secrecy::SecretString;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::diff::{Given, GivenKeys, written};
 use super::duration;
 use super::{ConfigError, ConfigErrors};
 use crate::domain::id::Tenant;
 use crate::domain::rate::Rate;
+
+mod include;
+
+pub(super) use include::Includes;
 
 /// Where `${NAME}` is looked up: the environment, or a test's own.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Collects what is wrong while sections are read.
 pub(super) struct Reader<'a> {
-    source: &'a str,
-    text: &'a str,
+    /// The file itself, and those that it includes.
+    files: Vec<Text<'a>>,
     environment: Environment<'a>,
-    errors: Vec<ConfigError>,
+    errors: Vec<(Line, ConfigError)>,
     /// What is accepted but deserves a word.
-    pub(super) warnings: Vec<ConfigError>,
+    warnings: Vec<(Line, ConfigError)>,
+    includes: &'a Includes,
+    /// The tables of included files, by the path of each.
+    included: Vec<(String, Section<'a>)>,
     /// Every key asked for, `*` standing for names that the file gives.
     pub(super) asked: BTreeSet<String>,
+    /// Every key that the file gives, with its value.
+    pub(super) given: GivenKeys,
+}
+
+/// A file's name, as errors write it, and what it holds.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+/// A line of the file, or of one that it includes, from 1; 0 is the file as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Line {
+    /// Which of the files, the one that includes the others first.
+    file: usize,
+    number: usize,
+}
+
+impl From<usize> for Line {
+    /// A line of the file that includes the others.
+    fn from(number: usize) -> Self {
+        Self { file: 0, number }
+    }
 }
 
 /// A table of the file, with the keys that nobody has taken yet.
@@ -40,14 +75,14 @@ pub(super) struct Section<'i> {
     /// The same, with `*` for names that the file gives.
     pattern: String,
     /// Line of its header, 0 if the file has none.
-    pub(super) line: usize,
+    pub(super) line: Line,
     entries: Vec<Field<'i>>,
     known: Vec<&'static str>,
 }
 
 struct Field<'i> {
     key: String,
-    line: usize,
+    line: Line,
     value: Spanned<DeValue<'i>>,
 }
 
@@ -56,7 +91,7 @@ struct Field<'i> {
 pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) path: String,
-    pub(super) line: usize,
+    pub(super) line: Line,
 }
 
 /// One value about to be understood.
@@ -66,26 +101,40 @@ pub(super) struct Value<'v, 'i> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(source: &'a str, text: &'a str, environment: Environment<'a>) -> Self {
+    /// `includes` are what the text includes, already read.
+    pub(super) fn new(
+        source: &'a str,
+        text: &'a str,
+        includes: &'a Includes,
+        environment: Environment<'a>,
+    ) -> Self {
         Self {
-            source,
-            text,
+            files: vec![Text { name: source, text }],
             environment,
+            includes,
+            included: Vec::new(),
             errors: Vec::new(),
             warnings: Vec::new(),
             asked: BTreeSet::new(),
+            given: GivenKeys::new(),
         }
     }
 
     /// The whole file as a section; what is not TOML is noted with its line.
     pub(super) fn root(&mut self) -> Section<'a> {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
+        self.whole(0)
+    }
+
+    /// A whole file as a section.
+    fn whole(&mut self, file: usize) -> Section<'a> {
+        let (table, errors) = DeTable::parse_recoverable(self.files[file].text);
         for error in errors {
-            let line = error.span().map_or(0, |span| self.line(&span));
-            self.errors
-                .push(self.wrong(line, "", format!("not TOML: {}", error.message())));
+            let number = error.span().map_or(0, |span| self.line(file, &span).number);
+            let problem = format!("not TOML: {}", error.message());
+            self.error(Line { file, number }, "", problem);
         }
-        self.section(table.into_inner(), String::new(), String::new(), 1)
+        let first = Line { file, number: 1 };
+        self.section(table.into_inner(), String::new(), String::new(), first)
     }
 
     /// True if nothing was wrong so far.
@@ -94,39 +143,44 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes a mistake.
-    pub(super) fn error(&mut self, line: usize, key: &str, problem: impl Into<String>) {
-        let error = self.wrong(line, key, problem.into());
+    pub(super) fn error(&mut self, line: impl Into<Line>, key: &str, problem: impl Into<String>) {
+        let error = self.wrong(line.into(), key, problem.into());
         self.errors.push(error);
     }
 
     /// Notes what deserves a word.
-    pub(super) fn warn(&mut self, line: usize, key: &str, problem: impl Into<String>) {
-        let warning = self.wrong(line, key, problem.into());
+    pub(super) fn warn(&mut self, line: impl Into<Line>, key: &str, problem: impl Into<String>) {
+        let warning = self.wrong(line.into(), key, problem.into());
         self.warnings.push(warning);
     }
 
     /// The mistakes in the order of the file, if there are any.
-    pub(super) fn finish(mut self) -> Result<Vec<ConfigError>, ConfigErrors> {
-        self.warnings.sort_by_key(|warning| warning.line);
+    pub(super) fn finish(self) -> Result<Vec<ConfigError>, ConfigErrors> {
+        let in_order = |mut noted: Vec<(Line, ConfigError)>| {
+            noted.sort_by_key(|(line, _)| *line);
+            noted.into_iter().map(|(_, what)| what).collect()
+        };
         if self.errors.is_empty() {
-            return Ok(self.warnings);
+            return Ok(in_order(self.warnings));
         }
-        self.errors.sort_by_key(|error| error.line);
-        Err(ConfigErrors(self.errors))
+        Err(ConfigErrors(in_order(self.errors)))
     }
 
-    fn wrong(&self, line: usize, key: &str, problem: String) -> ConfigError {
-        ConfigError {
-            source: self.source.to_owned(),
-            line,
+    fn wrong(&self, line: Line, key: &str, problem: String) -> (Line, ConfigError) {
+        let wrong = ConfigError {
+            source: self.files[line.file].name.to_owned(),
+            line: line.number,
             key: key.to_owned(),
             problem,
-        }
+        };
+        (line, wrong)
     }
 
-    fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        1 + before.bytes().filter(|byte| *byte == b'\n').count()
+    fn line(&self, file: usize, span: &Range<usize>) -> Line {
+        let text = self.files[file].text;
+        let before = text.get(..span.start).unwrap_or(text);
+        let number = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+        Line { file, number }
     }
 
     fn section(
@@ -134,14 +188,14 @@ impl<'a> Reader<'a> {
         table: DeTable<'a>,
         path: String,
         pattern: String,
-        line: usize,
+        line: Line,
     ) -> Section<'a> {
         let mut keys: Vec<_> = table.into_iter().collect();
         keys.sort_by_key(|(key, _)| key.span().start);
         let entries = keys
             .into_iter()
             .map(|(key, value)| Field {
-                line: self.line(&key.span()),
+                line: self.line(line.file, &key.span()),
                 key: key.into_inner().into_owned(),
                 value,
             })
@@ -160,7 +214,7 @@ impl<'a> Reader<'a> {
         let pattern = parent.pattern_of(key);
         match self.field(parent, key) {
             Some(field) => self.as_table(field, parent.path_of(key), pattern),
-            None => self.section(DeTable::new(), parent.path_of(key), pattern, 0),
+            None => self.section(DeTable::new(), parent.path_of(key), pattern, 0.into()),
         }
     }
 
@@ -171,6 +225,10 @@ impl<'a> Reader<'a> {
         key: &'static str,
     ) -> Vec<(String, Section<'a>)> {
         let section = self.table(parent, key);
+        self.tables_of(section)
+    }
+
+    fn tables_of(&mut self, section: Section<'a>) -> Vec<(String, Section<'a>)> {
         let pattern = format!("{}.*", section.pattern);
         let path = section.path;
         let mut tables = Vec::new();
@@ -201,6 +259,7 @@ impl<'a> Reader<'a> {
         let mut values = Vec::new();
         for field in section.entries {
             let path = join(&section.path, &field.key);
+            self.note(path.clone(), field.value.get_ref());
             let value = Value {
                 value: field.value.get_ref(),
                 environment: self.environment,
@@ -231,11 +290,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Remembers what is written; tables are remembered key by key.
+    fn note(&mut self, path: String, value: &DeValue<'_>) {
+        if !matches!(value, DeValue::Table(_)) {
+            self.given.insert(path, Given::Plain(written(value)));
+        }
+    }
+
     fn field(&mut self, section: &mut Section<'a>, key: &'static str) -> Option<Field<'a>> {
         self.asked.insert(section.pattern_of(key));
         section.known.push(key);
         let at = section.entries.iter().position(|field| field.key == key)?;
-        Some(section.entries.remove(at))
+        let field = section.entries.remove(at);
+        self.note(section.path_of(key), field.value.get_ref());
+        Some(field)
     }
 
     /// Takes a key and understands its value; `None` if it is absent, or wrong and noted.
@@ -303,7 +371,7 @@ impl<'a> Reader<'a> {
         let count = array.len();
         for (index, item) in array.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            let line = self.line(&item.span());
+            let line = self.line(field.line.file, &item.span());
             let value = Value {
                 value: item.get_ref(),
                 environment: self.environment,
@@ -330,6 +398,20 @@ impl<'a> Reader<'a> {
     ) -> Option<Placed<SecretString>> {
         let in_place = self.take(section, key, |value| value.text());
         let from_file = self.take(section, file_key, |value| value.text());
+        let path = section.path_of(key);
+        self.given.remove(&path);
+        let secret = self.one_secret(key, in_place, from_file)?;
+        let given = Given::Secret(secret.value.clone());
+        self.given.insert(path, given);
+        Some(secret)
+    }
+
+    fn one_secret(
+        &mut self,
+        key: &str,
+        in_place: Option<Placed<String>>,
+        from_file: Option<Placed<String>>,
+    ) -> Option<Placed<SecretString>> {
         match (in_place, from_file) {
             (Some(_), Some(file)) => {
                 self.error(
@@ -366,10 +448,7 @@ impl<'a> Reader<'a> {
 
     /// A path of the file: relative ones start at the folder that the file is in.
     pub(super) fn beside(&self, path: &str) -> PathBuf {
-        match Path::new(self.source).parent() {
-            Some(folder) => folder.join(path),
-            None => PathBuf::from(path),
-        }
+        beside(self.files[0].name, path)
     }
 
     /// Notes every key that nobody took.
@@ -392,6 +471,12 @@ impl Section<'_> {
 
     fn pattern_of(&self, key: &str) -> String {
         join(&self.pattern, key)
+    }
+
+    /// The line of a key that is no longer read, if the file has it; nobody complains about it twice.
+    pub(super) fn drop_key(&mut self, key: &str) -> Option<Line> {
+        let at = self.entries.iter().position(|field| field.key == key)?;
+        Some(self.entries.remove(at).line)
     }
 
     /// True if the file says something under this key.
@@ -496,6 +581,14 @@ impl Value<'_, '_> {
         self.text()
     }
 
+    /// A time zone by its name.
+    pub(super) fn timezone(&self) -> Result<Tz, String> {
+        let name = self.text()?;
+        name.parse().map_err(|_| {
+            format!("{name:?} is no time zone of the tz database, like \"Europe/Paris\"")
+        })
+    }
+
     /// The name of a tenant.
     pub(super) fn tenant(&self) -> Result<Tenant, String> {
         let name = self.text()?;
@@ -512,6 +605,14 @@ impl Value<'_, '_> {
                 Err(format!("{text:?} is not one of {}", known.join(", ")))
             }
         }
+    }
+}
+
+/// A path that is written in a file: a relative one starts at the folder of that file.
+fn beside(file: &str, path: &str) -> PathBuf {
+    match Path::new(file).parent() {
+        Some(folder) => folder.join(path),
+        None => PathBuf::from(path),
     }
 }
 
@@ -583,12 +684,20 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// What is wrong with a secret's file if others than its owner can read it.
 pub(super) fn too_open(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & 0o077 != 0).then(|| {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    let mode = found.mode() & 0o777;
+    is_too_open(mode, found.uid()).then(|| {
         format!(
             "{} holds a secret and others can read it (mode {mode:04o}); chmod 600 it",
             path.display()
         )
     })
+}
+
+/// A file of root's may be read by its group: root alone can have chosen that group, the service's own as a rule.
+/// (The mask of an access list, as systemd sets one on a credential, shows in the same bits.)
+pub(super) const fn is_too_open(mode: u32, owner: u32) -> bool {
+    let others = if owner == 0 { 0o037 } else { 0o077 };
+    mode & others != 0
 }

@@ -8,6 +8,7 @@ use crate::domain::refusal::RefusalClass;
 
 mod http;
 mod inbound;
+mod include;
 mod modem;
 
 const REFERENCE: &str = include_str!("../../config/relais.toml");
@@ -241,6 +242,15 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:6: store.durability: \"none\" is not one of \"power\", \"process\"",
         ),
         (
+            account("[store]\nretention = \"30d\"\n"),
+            "r.toml:6: store.retention: it has become the table [retention], with texts, numbers and \
+             messages apart; write messages = … there for what stood here",
+        ),
+        (
+            account("[retention]\ntexts = \"1h\"\n"),
+            "r.toml:6: retention.texts: 1h is outside 24h to 3660d",
+        ),
+        (
             account("[store]\ncache = \"64\"\n"),
             "r.toml:6: store.cache: \"64\" is no size from \"1 MiB\" to \"64 GiB\"",
         ),
@@ -289,6 +299,18 @@ fn every_mistake_is_told_with_its_line_and_key() {
         (
             account("[operators.x]\non_doubt = \"maybe\"\n"),
             "r.toml:6: operators.x.on_doubt: \"maybe\" is not one of \"resend\", \"fail\"",
+        ),
+        (
+            account("[operators.x]\nhours = [\"20:00-08:00\"]\n"),
+            "r.toml:6: operators.x.hours[0]: \"20:00-08:00\" are no hours; write them like \"mon-fri 08:00-20:00\", and hours over midnight as two: \"20:00-24:00\", \"00:00-08:00\"",
+        ),
+        (
+            account("[operators.x]\nterritory = \"Mars\"\n"),
+            "r.toml:6: operators.x.territory: \"Mars\" is no country code of two letters, like \"FR\"",
+        ),
+        (
+            account("[operators.x]\ntimezone = \"CEST\"\n"),
+            "r.toml:6: operators.x.timezone: \"CEST\" is no time zone of the tz database, like \"Europe/Paris\"",
         ),
         (
             format!("operators = 3\n{ACCOUNT}"),
@@ -369,6 +391,63 @@ fn a_file_with_a_secret_that_others_can_read_is_warned_of() {
 }
 
 #[test]
+fn what_an_operator_does_not_say_is_as_the_default_one_says() {
+    let text = format!(
+        "timezone = \"America/Cayenne\"\n{ACCOUNT}[operators.default]\nvalidity = \"3h\"\n\
+         retry = [\"1m\"]\non_doubt = \"fail\"\nhours = [\"mon-fri 08:00-20:00\"]\nrate = 5\n\
+         timezone = \"Indian/Reunion\"\nterritory = \"re\"\n\
+         [operators.x]\nprefixes = [\"+336\"]\n[operators.y]\nvalidity = \"1h\"\nhours = []\nrate = \"6/min\"\n"
+    );
+    let policy = read_text(&text).unwrap().policy;
+    let [default, x, y] = &policy.operators[..] else {
+        unreachable!("three operators")
+    };
+    assert_eq!(default.rate, 5.into());
+    assert_eq!(default.timezone, chrono_tz::Indian::Reunion);
+    assert_eq!(default.territory.as_deref(), Some("RE"));
+    assert_eq!(
+        (x.validity, &x.retry, x.on_doubt, &x.hours, &x.route),
+        (
+            default.validity,
+            &default.retry,
+            OnDoubt::Fail,
+            &default.hours,
+            &default.route
+        )
+    );
+    assert_eq!(x.rate, crate::domain::rate::Rate::NONE, "of its own parts");
+    assert_eq!(
+        x.timezone,
+        chrono_tz::America::Cayenne,
+        "of its own numbers"
+    );
+    assert_eq!((&x.territory, x.prefixes.len()), (&None, 1));
+    assert_eq!(
+        (y.validity, y.hours.are_always()),
+        (Duration::from_hours(1), true)
+    );
+    assert_eq!(y.rate, crate::domain::rate::Rate::per_minute(6));
+    let shown = read_text(&text).unwrap().effective();
+    assert!(
+        shown.contains("  hours       mon-fri 08:00-20:00, America/Cayenne\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("  territory   RE, Indian/Reunion\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_file_of_roots_may_be_read_by_its_group_and_nobody_elses_may() {
+    use super::raw::is_too_open;
+    let service = 998;
+    assert!(!is_too_open(0o640, 0) && !is_too_open(0o440, 0) && !is_too_open(0o600, service));
+    assert!(is_too_open(0o640, service), "who else is in that group?");
+    assert!(is_too_open(0o644, 0) && is_too_open(0o660, 0) && is_too_open(0o604, service));
+}
+
+#[test]
 fn one_account_needs_no_operators_and_an_operator_without_a_route_follows_the_default() {
     let config = read_text(&format!("{ACCOUNT}[operators.x]\nprefixes = [\"+336\"]\n")).unwrap();
     let routes: Vec<_> = config
@@ -426,7 +505,8 @@ fn the_examples_are_valid_and_mean_what_they_say() {
 #[test]
 fn the_reference_names_every_key() {
     let nowhere = |_: &str| None;
-    let mut reader = Reader::new("r.toml", REFERENCE, &nowhere);
+    let includes = Includes::default();
+    let mut reader = Reader::new("r.toml", REFERENCE, &includes, &nowhere);
     assert!(everything(&mut reader).is_some());
     let mut table = String::new();
     let mut named = std::collections::BTreeSet::new();
@@ -434,7 +514,7 @@ fn the_reference_names_every_key() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if let Some(header) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
             let mut parts: Vec<_> = header.0.split('.').collect();
-            if let Some(name) = parts.get_mut(1) {
+            if let ["smpp" | "modem" | "operators", name, ..] = &mut parts[..] {
                 *name = "*";
             }
             table = format!("{}.", parts.join("."));
@@ -564,9 +644,10 @@ fn the_effective_policy_shows_defaults_and_hides_secrets() {
 data          /srv/relais
 time zone     Europe/Paris
 country       FR (national numbers are read as its own)
-http          127.0.0.1:8775, in the clear, 1024 connections, 128 of one address
+ http          127.0.0.1:8775, in the clear, 1024 connections, 128 of one address
               head 30s, body 1m, answer 1m
-store         sled, a 202 survives a power cut, cache 8 MiB, kept 395d
+ store         sled, a 202 survives a power cut, cache 8 MiB
+ retention     texts 30d, numbers 395d, messages 1095d after their final state
 log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
 api keys      1000/s requests, any number of messages a day

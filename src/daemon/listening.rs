@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -44,13 +42,10 @@ impl Listeners {
     pub(super) fn serve(
         self,
         engine: &Arc<Engine>,
-        admin_key: &SecretString,
-        live: watch::Receiver<Arc<http::Live>>,
+        settings: http::Settings,
         stop: &CancellationToken,
     ) -> JoinHandle<()> {
-        let mut settings = http::Settings::new(admin_key.clone());
-        settings.live = live.clone();
-        settings.metrics_apart = self.metrics.is_some();
+        let live = settings.live.clone();
         let serving = http::serve(self.http, engine.clone(), settings, stop.clone());
         let (engine, stop) = (engine.clone(), stop.clone());
         tokio::spawn(async move {

@@ -29,12 +29,14 @@ pub mod apply;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod hours;
 pub mod id;
 pub mod inbound;
 pub mod message;
 pub mod msisdn;
 pub mod optout;
 pub mod policy;
+pub mod portability;
 pub mod privacy;
 pub mod rate;
 pub mod receipt;

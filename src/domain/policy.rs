@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hours::SendingHours;
 use super::id::{Account, OperatorName};
 use super::inbound::InboundRules;
 use super::msisdn::Msisdn;
+use super::portability::Portability;
 use super::rate::Rate;
 use super::retry::RetrySchedule;
 use super::text::TextRules;
+use super::time::Timestamp;
 
 /// The rules in force. A reload makes a new one; nobody changes one in place.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct Policy {
     pub webhook_allow: Vec<ipnet::IpNet>,
     /// What is done with messages from handsets.
     pub inbound: InboundRules,
+    /// How the operator of a number is looked up before its prefix is asked.
+    pub portability: Portability,
 }
 
 /// How far the SIM of a modem may be used, and what its silence means.
@@ -109,6 +114,14 @@ pub struct Operator {
     pub retry: RetrySchedule,
     /// What to do when nobody can tell whether the carrier took a message.
     pub on_doubt: OnDoubt,
+    /// Parts over all of its route together.
+    pub rate: Rate,
+    /// When messages may leave, by the clocks of its time zone.
+    pub hours: SendingHours,
+    /// The time zone of its recipients.
+    pub timezone: chrono_tz::Tz,
+    /// ISO 3166 code of the territory of its recipients, where that is one.
+    pub territory: Option<String>,
 }
 
 /// What becomes of a doubtful submission.
@@ -158,6 +171,7 @@ impl Policy {
             limits,
             webhook_allow: Vec::new(),
             inbound: InboundRules::default(),
+            portability: Portability::default(),
         }
     }
 
@@ -186,6 +200,16 @@ impl Policy {
             .iter()
             .find(|operator| operator.name == *name)
             .unwrap_or(&self.operators[0])
+    }
+
+    /// The operator that a look-up's answer means: a code of the configuration, or a name in any case.
+    #[must_use]
+    pub fn named(&self, answer: &str) -> Option<&Arc<Operator>> {
+        if let Some(name) = self.portability.codes.get(answer) {
+            return Some(self.operator(name));
+        }
+        let mut operators = self.operators.iter();
+        operators.find(|operator| operator.name.as_str().eq_ignore_ascii_case(answer))
     }
 
     /// True if an account is a GSM modem.
@@ -241,7 +265,17 @@ impl Operator {
             validity: Duration::from_hours(48),
             retry: RetrySchedule::default(),
             on_doubt: OnDoubt::Resend,
+            rate: Rate::NONE,
+            hours: SendingHours::default(),
+            timezone: chrono_tz::Europe::Paris,
+            territory: None,
         }
+    }
+
+    /// When messages may leave by its hours, at `at` or after it.
+    #[must_use]
+    pub fn opening(&self, at: Timestamp) -> Timestamp {
+        self.hours.opening(at, self.timezone)
     }
 }
 

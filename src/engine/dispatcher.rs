@@ -142,6 +142,11 @@ impl Dispatcher {
         if due > now {
             return Ok((0, due));
         }
+        let opening = policy.operator(&lane.operator).opening(now);
+        if opening > now {
+            engine.lanes.shut(lane, opening);
+            return Ok((0, opening));
+        }
         let (shares, mut wake_at) = engine.shares(lane, policy, &pins, now);
         let in_line = shares
             .iter()
@@ -161,13 +166,13 @@ impl Dispatcher {
                 } else {
                     BURST.min(share.room)
                 };
-                let (permits, next) = self.permits(&handle, policy, most, now);
+                let (permits, next) = self.permits(lane, &handle, policy, most, now);
                 wake_at = wake_at.min(next);
                 if permits.is_empty() {
                     continue;
                 }
                 let claimed = self
-                    .claim(lane, &handle, share, in_line, permits, now)
+                    .claim(lane, &handle, share, in_line, permits, (policy, now))
                     .await?;
                 sent += claimed;
                 if share.probe && claimed > 0 {
@@ -190,28 +195,36 @@ impl Dispatcher {
         let engine = &self.engine;
         let takes =
             |handle: &&ChannelHandle| handle.account == *account && engine.accounts.takes(handle);
-        let mut channels: Vec<_> = engine.channels.iter().filter(takes).cloned().collect();
+        let mut channels: Vec<_> = engine.channels().iter().filter(takes).cloned().collect();
         let start = self.turn % channels.len().max(1);
         channels.rotate_left(start);
         channels.sort_by_key(|handle| std::cmp::Reverse(handle.window.available_permits()));
         channels
     }
 
-    /// Free places of a channel's window that its account's pace allows, and when there are more.
+    /// Free places of a channel's window that the paces of lane and account allow, and when there are
+    /// more.
     fn permits(
         &self,
+        lane: &Lane,
         handle: &ChannelHandle,
         policy: &Policy,
         most: usize,
         now: Timestamp,
     ) -> (Vec<OwnedSemaphorePermit>, Timestamp) {
         let configured = policy.rate_of(&handle.account);
+        let of_lane = policy.operator(&lane.operator).rate;
         let mut permits = Vec::new();
         while permits.len() < most {
             let Ok(permit) = handle.window.clone().try_acquire_owned() else {
                 break;
             };
-            if let Err(wait) = self.engine.accounts.pay(&handle.account, configured) {
+            let lanes = &self.engine.lanes;
+            let paid = lanes.pay(lane, of_lane).and_then(|()| {
+                let paid = self.engine.accounts.pay(&handle.account, configured);
+                paid.inspect_err(|_| lanes.settle(lane, of_lane, 1, 0))
+            });
+            if let Err(wait) = paid {
                 return (permits, now + wait.max(Duration::from_millis(1)));
             }
             permits.push(permit);
@@ -226,7 +239,7 @@ impl Dispatcher {
         share: &Share,
         in_line: bool,
         mut permits: Vec<OwnedSemaphorePermit>,
-        now: Timestamp,
+        (policy, now): (&Policy, Timestamp),
     ) -> Result<usize, StoreError> {
         let engine = self.engine.clone();
         let by = Claimant {
@@ -269,6 +282,8 @@ impl Dispatcher {
         // not sent after all only makes the account slower than it may be, never faster.
         let more = parts.saturating_sub(count);
         engine.accounts.settle(&handle.account, permits.len(), more);
+        let of_lane = policy.operator(&lane.operator).rate;
+        engine.lanes.settle(lane, of_lane, permits.len(), more);
         if !returned.is_empty() {
             engine.store.report(returned, now).await?;
         }

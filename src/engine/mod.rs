@@ -2,10 +2,14 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each account can do now, by `throttle` and
-//! `circuit`, and `budget` how far its SIM is used; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
+//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
+//! each operator's hours and rate, and `portability` asks whose a number is; `channels` lets connections
+//! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
+//! the HTTP interface holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -17,7 +21,9 @@ use self::budget::Budgets;
 pub use self::budget::{BudgetView, Used};
 pub use self::control::ChannelView;
 use self::flights::Flights;
-use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
+use self::lanes::Lanes;
+use self::portability::Lookups;
+use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
@@ -34,13 +40,16 @@ use crate::store::{Change, Store, StoreError, TakenIn};
 pub mod accept;
 mod accounts;
 mod budget;
+mod channels;
 mod circuit;
 mod control;
 mod dispatcher;
 mod flights;
 pub mod journal;
+mod lanes;
 pub mod outbox;
 mod pace;
+mod portability;
 mod reaper;
 mod throttle;
 mod traffic;
@@ -58,8 +67,8 @@ pub struct Engine {
     pub random: Random,
     /// Counters and histograms.
     pub metrics: Arc<Metrics>,
-    /// Connections to carriers.
-    pub channels: Vec<ChannelHandle>,
+    /// Connections to carriers: see [`channels`](Self::channels()).
+    channels: watch::Sender<Arc<[ChannelHandle]>>,
     /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
     changes: broadcast::Sender<Change>,
     /// Messages from handsets, likewise.
@@ -70,6 +79,10 @@ pub struct Engine {
     flights: Flights,
     /// What is known of each account now.
     accounts: Accounts,
+    /// The pace of each operator.
+    lanes: Lanes,
+    /// Asks whose numbers are.
+    lookups: Lookups,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
     /// The installation's own key, from which webhook secrets are derived.
@@ -122,6 +135,8 @@ impl Engine {
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let accounts = Accounts::new(&channels, &store.pauses(), &clock);
+        let lanes = Lanes::new(&clock);
+        let lookups = Lookups::new(&clock, &metrics);
         let budgets = Budgets::new(store.spendings());
         let (received, _) = broadcast::channel(RECEIVED_KEPT);
         Self {
@@ -130,12 +145,14 @@ impl Engine {
             clock,
             random,
             metrics,
-            channels,
+            channels: watch::Sender::new(channels.into()),
             changes,
             received,
             bells: Bells::default(),
             flights: Flights::default(),
             accounts,
+            lanes,
+            lookups,
             budgets,
             signing_key,
         }
@@ -197,15 +214,19 @@ impl Engine {
         match &message.state {
             State::Leased(_) => Some(("submitting", None)),
             State::Waiting { due_at, why } => {
-                if *due_at > self.clock.now() {
-                    return Some((crate::store::why_code(why), Some(*due_at)));
+                let (rules, now) = (self.rules(), self.clock.now());
+                if *due_at > now {
+                    // Its turn may come in shut hours.
+                    let eta = rules.operator(&message.lane.operator).opening(*due_at);
+                    return Some((crate::store::why_code(why), Some(eta)));
                 }
                 let holdup = match message.pinned_to() {
-                    Some(account) => {
-                        let now = self.clock.now();
-                        self.holdup_of([(account, self.accounts.gate(account, now))])
+                    // What an account has begun that there is no more goes any way.
+                    Some(account) if self.accounts.has(account) => {
+                        let gates = [(account, self.accounts.gate(account, now))];
+                        self.holdup_by(&message.lane, &rules, now, gates)
                     }
-                    None => self.holdup(&message.lane),
+                    _ => self.holdup(&message.lane),
                 };
                 Some(holdup.unwrap_or(("queued", None)))
             }
@@ -219,7 +240,37 @@ impl Engine {
     pub fn holdup(&self, lane: &Lane) -> Option<(&'static str, Option<Timestamp>)> {
         let (rules, now) = (self.rules(), self.clock.now());
         let accounts = self.way(lane, &rules, now).steps.iter().flatten();
-        self.holdup_of(accounts.map(|account| (account, self.gate(account, &rules, now))))
+        let gates = accounts.map(|account| (account, self.gate(account, &rules, now)));
+        self.holdup_by(lane, &rules, now, gates)
+    }
+
+    /// How long a message that has been due for `due` could have left: shut hours do not count.
+    #[must_use]
+    pub fn could_have_left_for(&self, lane: &Lane, due: Duration) -> Duration {
+        let (rules, now) = (self.rules(), self.clock.now());
+        if rules.operator(&lane.operator).opening(now) > now {
+            return Duration::ZERO;
+        }
+        let opened = self.lanes.opening(lane).filter(|opened| *opened <= now);
+        opened.map_or(due, |opened| due.min(now.since(opened)))
+    }
+
+    /// What keeps messages of a lane from going out over these accounts, by their gates.
+    fn holdup_by<'a>(
+        &self,
+        lane: &Lane,
+        rules: &Policy,
+        now: Timestamp,
+        gates: impl IntoIterator<Item = (&'a Account, Gate)>,
+    ) -> Option<(&'static str, Option<Timestamp>)> {
+        let operator = rules.operator(&lane.operator);
+        let opening = operator.opening(now);
+        if opening > now {
+            return Some(("window", Some(opening)));
+        }
+        let paced = || self.lanes.is_paced(lane, operator.rate, now);
+        self.holdup_of(gates)
+            .or_else(|| paced().then_some(("rate", None)))
     }
 
     /// What keeps all of these accounts from sending, by their gates: the reason of the one that may be
@@ -316,36 +367,6 @@ pub fn run_without_webhooks(
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
-    for handle in &engine.channels {
-        tasks.spawn(wake_on_change(
-            engine.clone(),
-            handle.clone(),
-            stop.claiming.clone(),
-        ));
-    }
+    tasks.spawn(channels::run(engine.clone(), stop.claiming.clone()));
     tasks
-}
-
-/// A channel that comes up has work to take.
-async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: CancellationToken) {
-    let mut status = handle.status.clone();
-    let mut logged = None;
-    loop {
-        tokio::select! {
-            biased;
-            () = claiming.cancelled() => return,
-            changed = status.changed() => if changed.is_err() { return },
-        }
-        let now = status.borrow_and_update().clone();
-        // Each try of a bind that is down passes through `Connecting`: no news.
-        if now != ChannelStatus::Connecting && logged.as_ref() != Some(&now) {
-            tracing::info!(channel = %handle.id, status = ?now, "channel_status");
-            logged = Some(now.clone());
-        }
-        if now.is_refused() {
-            engine.metrics.bind_refused(handle.id.as_str());
-        }
-        engine.accounts.status(&handle, &now);
-        engine.bells.dispatcher.notify_one();
-    }
 }

@@ -4,10 +4,12 @@
 //! call is refused as a whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -154,7 +156,7 @@ async fn create(
         ),
     })?;
     batch.trace(incoming.trace);
-    let items = judge(&app, batch);
+    let items = judge(&app, batch).await;
     if items.iter().all(Result::is_err) {
         return Err(all_refused(items));
     }
@@ -196,26 +198,32 @@ async fn create(
 
 type Judged = Result<Checked, Vec<InputError>>;
 
+/// Items that are checked at once: each may wait for a look-up.
+const AT_ONCE: usize = 16;
+/// How long a batch waits for its look-ups together; past it the prefixes decide.
+const LOOKUPS_MAX: Duration = Duration::from_secs(5);
+
 /// Checks every item, with pointers into the whole body.
-fn judge(app: &App, batch: Batch) -> Vec<Judged> {
+async fn judge(app: &App, batch: Batch) -> Vec<Judged> {
     let engine = &app.engine;
+    let until = Some(engine.clock.elapsed() + LOOKUPS_MAX);
     match batch {
-        Batch::Messages(messages) => messages
-            .into_iter()
-            .enumerate()
-            .map(|(index, decoded)| {
-                let prefix = format!("/messages/{index}");
-                check(engine, decoded)
-                    .map_err(|errors| errors.into_iter().map(|e| e.under(&prefix)).collect())
-            })
-            .collect(),
-        Batch::Fanout { common, to } => to
-            .into_iter()
-            .enumerate()
-            .map(|(index, to)| {
+        Batch::Messages(messages) => {
+            let judged = messages
+                .into_iter()
+                .enumerate()
+                .map(async |(index, decoded)| {
+                    let prefix = format!("/messages/{index}");
+                    let checked = check(engine, decoded, until).await;
+                    checked.map_err(|errors| errors.into_iter().map(|e| e.under(&prefix)).collect())
+                });
+            stream::iter(judged).buffered(AT_ONCE).collect().await
+        }
+        Batch::Fanout { common, to } => {
+            let judged = to.into_iter().enumerate().map(async |(index, to)| {
                 let mut draft = common.draft.clone();
                 draft.to = to.map_err(|error| vec![error])?;
-                check(engine, draft.into()).map_err(|errors| {
+                check(engine, draft.into(), until).await.map_err(|errors| {
                     let place = |error: InputError| match error.pointer.as_deref() {
                         Some("/to") => InputError {
                             pointer: Some(format!("/to/{index}").into()),
@@ -225,8 +233,9 @@ fn judge(app: &App, batch: Batch) -> Vec<Judged> {
                     };
                     errors.into_iter().map(place).collect()
                 })
-            })
-            .collect(),
+            });
+            stream::iter(judged).buffered(AT_ONCE).collect().await
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/v1/messages`: one text for one recipient.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as QueryString, State};
@@ -34,14 +35,20 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(read, cancel))
 }
 
-/// Every check of a decoded draft: the body's errors and the engine's, each field named once.
-pub(super) fn check(engine: &Engine, decoded: Decoded) -> Result<Checked, Vec<InputError>> {
+/// Every check of a decoded draft: the body's errors and the engine's, each field named once. Past
+/// `until` no look-up is waited for.
+pub(super) async fn check(
+    engine: &Engine,
+    decoded: Decoded,
+    until: Option<Duration>,
+) -> Result<Checked, Vec<InputError>> {
     if decoded.errors.is_empty() {
-        let checked = engine.check(decoded.draft);
+        let checked = engine.check_by(decoded.draft, until).await;
         return checked.map_err(|errors| errors.into_iter().map(InputError::from).collect());
     }
     let mut decoded = decoded;
-    if let Err(errors) = engine.check(std::mem::take(&mut decoded.draft)) {
+    let draft = std::mem::take(&mut decoded.draft);
+    if let Err(errors) = engine.check_by(draft, until).await {
         for error in errors {
             // A field that could not be read was checked as if it were empty.
             if !decoded.has_error(error.pointer) && !decoded.has_error("/template") {
@@ -83,7 +90,9 @@ async fn create(
     let mut decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
     decoded.draft.trace = incoming.trace;
-    let checked = check(engine, decoded).map_err(Problem::invalid_fields)?;
+    let checked = check(engine, decoded, None)
+        .await
+        .map_err(Problem::invalid_fields)?;
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/messages");
     let submitted = quotas::submit(&app, &caller, vec![checked], false, idempotency).await?;
     let Some(message) = submitted.messages.first() else {

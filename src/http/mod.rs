@@ -9,7 +9,7 @@
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
 //! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `events`,
-//!   `operations` are the endpoints.
+//!   `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -47,11 +47,13 @@ mod places;
 mod preview;
 mod problem;
 mod quotas;
+mod reload;
 mod server;
 mod stream;
 mod webhooks;
 
 pub use live::{Live, tls};
+pub use reload::{ChangedKey, NotReloaded, Reload, Reloaded, StillWaiting};
 pub use server::{serve, serve_metrics};
 
 /// What the interface is told by the configuration.
@@ -69,6 +71,8 @@ pub struct Settings {
     pub metrics_apart: bool,
     /// What may change at a reload.
     pub live: watch::Receiver<Arc<Live>>,
+    /// Who reads the configuration again; `None`: nobody can.
+    pub reload: Option<Arc<dyn Reload>>,
 }
 
 impl Settings {
@@ -84,6 +88,7 @@ impl Settings {
             max_listeners: 100,
             metrics_apart: false,
             live,
+            reload: None,
         }
     }
 }
@@ -182,6 +187,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(events::routes())
         .merge(keys::routes())
         .merge(operations::routes())
+        .merge(reload::routes())
         .routes(routes!(openapi))
 }
 

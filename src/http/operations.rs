@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tracing::{Instrument as _, Span};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -29,6 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
+        .routes(routes!(metrics_by_key))
 }
 
 /// The connections to carriers.
@@ -55,10 +58,10 @@ async fn channels(State(app): State<Arc<App>>, _caller: Allowed<ToRead>) -> Resp
 )]
 async fn pause(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToAdminister>,
+    caller: Allowed<ToAdminister>,
     Named(name): Named,
 ) -> Result<Response, Problem> {
-    app.engine.pause(&name).await?;
+    app.engine.pause(&name).instrument(told_by(&caller)).await?;
     Ok(named(&app, &name))
 }
 
@@ -74,10 +77,13 @@ async fn pause(
 )]
 async fn resume(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToAdminister>,
+    caller: Allowed<ToAdminister>,
     Named(name): Named,
 ) -> Result<Response, Problem> {
-    app.engine.resume(&name).await?;
+    app.engine
+        .resume(&name)
+        .instrument(told_by(&caller))
+        .await?;
     Ok(named(&app, &name))
 }
 
@@ -94,11 +100,19 @@ async fn resume(
 )]
 async fn reset(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToAdminister>,
+    caller: Allowed<ToAdminister>,
     Named(name): Named,
 ) -> Result<Response, Problem> {
-    app.engine.reset(&name)?;
+    told_by(&caller).in_scope(|| app.engine.reset(&name))?;
     Ok(named(&app, &name))
+}
+
+/// What says in the log who wanted it: the name of the key.
+fn told_by(caller: &Allowed<ToAdminister>) -> Span {
+    match &caller.key {
+        Some(key) => tracing::info_span!("told", by = %key.name, key = %key.prefix),
+        None => tracing::info_span!("told", by = "the admin key"),
+    }
 }
 
 fn named(app: &App, name: &str) -> Response {
@@ -188,6 +202,16 @@ fn figures(engine: &Engine, shown: &Shown) -> Response {
         .into_response()
 }
 
+/// The same figures by a key, wherever `/metrics` listens: for `relais top` and `relais doctor`.
+#[utoipa::path(
+    get, path = "/v1/metrics", tag = "operations", operation_id = "metrics_by_key",
+    responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain")),
+    security(("key" = []))
+)]
+async fn metrics_by_key(State(app): State<Arc<App>>, _caller: Allowed<ToRead>) -> Response {
+    figures(&app.engine, &app.shown)
+}
+
 /// Label sets of gauges that have been shown: one that is gone is zero, not what it last was.
 #[derive(Default)]
 pub(super) struct Shown(Mutex<Sets>);
@@ -237,13 +261,18 @@ impl Shown {
         }
         for (operator, seconds) in gauges.oldest {
             let labels = [("operator", operator.as_str())];
+            let due = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            let lane = Lane {
+                operator: operator.clone(),
+            };
             metrics
                 .gauge("relais_queue_oldest_seconds", &labels)
-                .set(seconds);
+                .set(engine.could_have_left_for(&lane, due).as_secs_f64());
             sets.oldest.insert(operator.to_string());
         }
         drop(sets);
         for channel in engine.channel_views() {
+            metrics.channel(&channel.name);
             let labels = [("channel", channel.name.as_str())];
             let up = f64::from(u8::from(channel.status.is_up()));
             metrics.gauge("relais_channel_up", &labels).set(up);

@@ -63,7 +63,7 @@ pub(super) struct Preview<'a> {
     /// What it would cost; null where no price is known.
     #[schema(required, value_type = Option<f64>)]
     cost: Option<f64>,
-    /// When it may first leave.
+    /// When it may first leave, by the operator's hours as well.
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     first_send_at: Rfc3339,
     /// End of its validity.
@@ -101,7 +101,8 @@ struct Double {
 /// Something worth knowing that does not prevent sending.
 #[derive(Debug, Serialize, ToSchema)]
 struct Warning {
-    /// `unicode`, `latin1`, `transliterated`, `several_parts` or `no_channel`.
+    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`
+    /// or `no_channel`.
     code: &'static str,
     /// In words.
     detail: String,
@@ -130,7 +131,9 @@ async fn preview(
     let engine = &app.engine;
     let decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
-    let checked = check(engine, decoded).map_err(Problem::invalid_fields)?;
+    let checked = check(engine, decoded, None)
+        .await
+        .map_err(Problem::invalid_fields)?;
     Ok(json(StatusCode::OK, &Preview::of(engine, &checked)))
 }
 
@@ -171,7 +174,7 @@ impl<'a> Preview<'a> {
                 .map(|step| step.iter().map(|account| account.as_str()).collect())
                 .collect(),
             cost: None,
-            first_send_at: Rfc3339(checked.due_at),
+            first_send_at: Rfc3339(checked.first_send_at()),
             expires_at: Rfc3339(checked.expires_at),
             warnings: warnings(engine, checked),
         }
@@ -248,8 +251,24 @@ fn warnings(engine: &Engine, checked: &Checked) -> Vec<Warning> {
             format!("the text is sent, and paid for, as {parts} parts"),
         );
     }
+    let (opens, due_at) = (checked.first_send_at(), checked.due_at);
+    if opens > due_at {
+        let (name, hours, zone) = (&operator.name, &operator.hours, operator.timezone);
+        warn(
+            "window",
+            format!("the hours of operator {name} are {hours} ({zone}); it would wait for them"),
+        );
+    }
+    if opens >= checked.expires_at {
+        warn(
+            "expires_first",
+            "its validity ends before it may leave; it would expire unsent: give it a longer validity \
+             or another send_at"
+                .to_owned(),
+        );
+    }
     let route = || operator.route.iter().flatten();
-    let up = engine.channels.iter().any(|channel| {
+    let up = engine.channels().iter().any(|channel| {
         route().any(|account| *account == channel.account) && channel.status.borrow().is_up()
     });
     if !up {

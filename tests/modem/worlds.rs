@@ -19,6 +19,7 @@ use relais::clock::{Clock, Random};
 use relais::domain::id::MessageId;
 use relais::domain::message::{Cause, Message, Outcome, State, What};
 use relais::domain::policy::{Limits, ModemRules, OnDoubt, Operator, Policy};
+use relais::domain::privacy::Keeping;
 use relais::domain::retry::RetrySchedule;
 use relais::domain::sim;
 use relais::domain::time::Timestamp;
@@ -263,7 +264,7 @@ impl Daemon {
         clock: &Clock,
     ) -> Self {
         let (policy, rules) = watch::channel(Arc::new(policy(world)));
-        let keep = Duration::from_hours(24 * 30);
+        let keep = Keeping::all(Duration::from_hours(24 * 30));
         let store = Embedded::start(disk.clone(), rules.clone(), keep, clock.now()).unwrap();
         let random = Random::seeded(world.seed ^ (life << 48));
         let (events_in, events) = mpsc::channel(256);
@@ -384,7 +385,7 @@ async fn live(world: &World) -> Evidence {
             daemon = Daemon::start(world, life, &disk, &modems, &clock);
             continue;
         };
-        let checked = daemon.engine.check(draft.clone()).unwrap();
+        let checked = daemon.engine.check(draft.clone()).await.unwrap();
         let (whose, all) = (tenant(), vec![checked]);
         let submitted = daemon.engine.submit(&whose, all, false, None).await;
         ids.push(submitted.unwrap().messages[0].id);
@@ -408,7 +409,7 @@ async fn live(world: &World) -> Evidence {
         messages.push(daemon.engine.store.message(&tenant(), id).await.unwrap());
     }
     let mut recoveries = Vec::new();
-    for channel in &daemon.engine.channels {
+    for channel in daemon.engine.channels().iter() {
         if let Peer::Modem(word) = &channel.peer {
             recoveries.push(word.borrow().recoveries);
         }

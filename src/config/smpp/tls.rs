@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use super::super::raw::{Placed, Reader, Section, too_open};
+use super::super::raw::{Line, Placed, Reader, Section, too_open};
 
 /// TLS towards a carrier. Its certificate is always verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, s: &mut Section<'a>) -> Option<T
     })
 }
 
-fn place<T>(placed: &Placed<T>) -> (String, usize) {
+fn place<T>(placed: &Placed<T>) -> (String, Line) {
     (placed.path.clone(), placed.line)
 }
 

@@ -96,7 +96,7 @@ fn what_is_accepted_and_deserves_a_word() {
     issue(at, "good", 2999);
     issue(at, "old", 2021);
     issue(at, "open", 2999);
-    std::fs::set_permissions(at.join("open.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(at.join("open.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let open = "listen = \"0.0.0.0:8775\"\n";
     for (http, word) in [
         (files("good.pem", "good.key"), None),
@@ -108,7 +108,7 @@ fn what_is_accepted_and_deserves_a_word() {
         ),
         (
             files("open.pem", "open.key"),
-            Some("(mode 0640); chmod 600 it"),
+            Some("(mode 0644); chmod 600 it"),
         ),
     ] {
         let warnings = read(at, &http).unwrap().warnings;
