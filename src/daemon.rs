@@ -174,7 +174,7 @@ impl Daemon {
             None => secret_in(admin_key_path(&config.data_dir), &random)?,
         };
 
-        let webhook_key = secret_in(config.data_dir.join("webhook.key"), &random)?;
+        let webhook_key = secret_in(webhook_key_path(&config.data_dir), &random)?;
         let signing_key: [u8; 32] = Sha256::digest(webhook_key.expose_secret()).into();
 
         let (policy, rules) = watch::channel(Arc::new(config.policy.clone()));
@@ -197,7 +197,7 @@ impl Daemon {
         }));
         let engine_tasks = start_engine(&engine, reported, &stops);
         let upkeep = tokio::spawn(keep_up(metrics, stops.engine.working.clone()));
-        let http = start_http(listener, &engine, &admin_key, &stops);
+        let http = start_http(listener, &engine, &admin_key, webhook_key, &stops);
         tracing::info!(%http_addr, data_dir = %config.data_dir.display(), "started");
         Ok(Running {
             http_addr,
@@ -378,9 +378,11 @@ fn start_http(
     listener: TcpListener,
     engine: &Arc<Engine>,
     admin_key: &SecretString,
+    webhook_key: SecretString,
     stops: &Stops,
 ) -> JoinHandle<()> {
-    let settings = http::Settings::new(admin_key.clone());
+    let mut settings = http::Settings::new(admin_key.clone());
+    settings.webhook_key = Some(webhook_key);
     let serving = http::serve(listener, engine.clone(), settings, stops.listening.clone());
     tokio::spawn(async move {
         if let Err(error) = serving.await {
@@ -409,6 +411,12 @@ pub fn store_path(data_dir: &Path) -> PathBuf {
 #[must_use]
 pub fn admin_key_path(data_dir: &Path) -> PathBuf {
     data_dir.join("admin.key")
+}
+
+/// Where the installation's own key is in a data folder: webhook secrets and pseudonyms come of it.
+#[must_use]
+pub fn webhook_key_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("webhook.key")
 }
 
 /// The right to use a data folder, for one process at a time. Ends with its value or its process.
@@ -442,7 +450,7 @@ impl Lock {
     }
 }
 
-fn make_data_dir(folder: &Path) -> Result<(), StartError> {
+pub(crate) fn make_data_dir(folder: &Path) -> Result<(), StartError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -485,7 +493,7 @@ fn secret_in(file: PathBuf, random: &Random) -> Result<SecretString, StartError>
 }
 
 /// Writes aside, syncs, renames, syncs the folder: the key is there whole or not at all.
-fn write_secret(file: &Path, secret: &str) -> io::Result<()> {
+pub(crate) fn write_secret(file: &Path, secret: &str) -> io::Result<()> {
     let aside = file.with_extension("key.new");
     let mut out = OpenOptions::new()
         .create(true)

@@ -1,4 +1,5 @@
-//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `key`.
+//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `key`,
+//! `erase`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::args::{Key, Reach, Send, Status};
+use super::args::{Erase, Key, Reach, Send, Status};
 use super::texts::Lang;
 use super::{Failure, out};
 use crate::{config, daemon};
@@ -61,6 +62,25 @@ pub(super) fn status(status: &Status, lang: Lang) -> Result<(), Failure> {
             }
         }
         Ok(())
+    })
+}
+
+/// `relais erase`.
+pub(super) fn erase(erase: &Erase, lang: Lang) -> Result<(), Failure> {
+    block_on(async {
+        let api = Api::reach(&erase.reach, lang)?;
+        let cancel = if erase.cancel { "?cancel=true" } else { "" };
+        let path = format!("/v1/admin/numbers/{}{cancel}", in_path(&erase.number));
+        let done = api.call(Method::DELETE, &path, None).await?;
+        if erase.reach.json {
+            return print_json(&done);
+        }
+        let count = |key: &str| done[key].as_u64().unwrap_or(0);
+        out::line(&lang.erased(count("erased"), count("cancelled")))?;
+        match count("under_way") {
+            0 => Ok(()),
+            left => Err(Failure::Failed(lang.erase_again(left))),
+        }
     })
 }
 
@@ -180,7 +200,22 @@ fn path_segment(id: &str) -> Result<&str, Failure> {
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+/// What stands for any text in a path or a query: only what means nothing there stays as it is
+/// (RFC 3986 §2.3).
+pub(super) fn in_path(text: &str) -> String {
+    let mut escaped = String::new();
+    for octet in text.bytes() {
+        match octet {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                escaped.push(char::from(octet));
+            }
+            _ => escaped.push_str(&format!("%{octet:02X}")),
+        }
+    }
+    escaped
+}
+
+pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -211,7 +246,7 @@ impl Api {
         })
     }
 
-    fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
+    pub(super) fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
         let key = match &reach.key {
             Some(key) => key.clone(),
             None => admin_key(reach, lang)?,
@@ -255,6 +290,33 @@ impl Api {
         Err(self.refused(status, &value))
     }
 
+    /// Asks for something long, to be read piece by piece: there is no end to wait for but silence.
+    pub(super) async fn stream(&self, path: &str) -> Result<Stream<'_>, Failure> {
+        crate::engine::outbox::install_crypto();
+        let client = reqwest::Client::builder()
+            .read_timeout(PATIENCE)
+            .build()
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        let request = client
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(self.key.expose_secret())
+            .header("accept-language", self.lang.tag());
+        let answer = request.send().await.map_err(|error| self.broken(&error))?;
+        if answer.status().is_success() {
+            return Ok(Stream { answer, api: self });
+        }
+        let status = answer.status();
+        let octets = answer.bytes().await.map_err(|error| self.broken(&error))?;
+        Err(self.refused(
+            status,
+            &serde_json::from_slice(&octets).unwrap_or(Value::Null),
+        ))
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> Failure {
+        Failure::Failed(self.lang.no_daemon(&self.url, &innermost(error)))
+    }
+
     fn refused(&self, status: StatusCode, problem: &Value) -> Failure {
         let mut words = match (text(problem, "title"), text(problem, "detail")) {
             ("", "") => self.lang.unexpected_answer(status.as_u16()),
@@ -270,6 +332,20 @@ impl Api {
             ));
         }
         Failure::Failed(words)
+    }
+}
+
+/// A long answer.
+pub(super) struct Stream<'a> {
+    answer: reqwest::Response,
+    api: &'a Api,
+}
+
+impl Stream<'_> {
+    /// The next octets; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<bytes::Bytes>, Failure> {
+        let piece = self.answer.chunk().await;
+        piece.map_err(|error| Failure::Failed(self.api.lang.broken_off(&innermost(&error))))
     }
 }
 

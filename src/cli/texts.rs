@@ -16,6 +16,7 @@ pub(super) enum Lang {
 use Lang::{En, Fr};
 
 mod doctor;
+mod keeping;
 mod modem;
 
 pub(super) use modem::SimFinding;

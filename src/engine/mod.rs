@@ -38,6 +38,7 @@ mod circuit;
 mod control;
 mod dispatcher;
 mod flights;
+pub mod numbers;
 pub mod outbox;
 mod pace;
 mod reaper;

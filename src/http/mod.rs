@@ -7,8 +7,8 @@
 //!
 //! - `server` accepts connections; `auth` knows callers; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `events`,
-//!   `operations` are the endpoints.
+//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `numbers`, `backup`,
+//!   `events`, `operations` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -32,6 +32,7 @@ use crate::engine::Engine;
 use problem::Problem;
 
 pub mod auth;
+mod backup;
 mod batches;
 mod body;
 mod draft;
@@ -39,6 +40,7 @@ mod events;
 mod inbound;
 mod keys;
 mod messages;
+mod numbers;
 mod operations;
 mod optouts;
 mod preview;
@@ -53,6 +55,8 @@ pub use server::serve;
 pub struct Settings {
     /// The key with every scope on tenant `default`.
     pub admin_key: SecretString,
+    /// The installation's own key, for backups; `None` where it has none.
+    pub webhook_key: Option<SecretString>,
     /// Largest body, in octets.
     pub body_limit: usize,
     /// Largest body of a batch, in octets.
@@ -69,6 +73,7 @@ impl Settings {
     pub const fn new(admin_key: SecretString) -> Self {
         Self {
             admin_key,
+            webhook_key: None,
             body_limit: 256 * 1024,
             batch_body_limit: 1024 * 1024,
             max_connections: 1024,
@@ -167,6 +172,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
+        .merge(numbers::routes())
+        .merge(backup::routes())
         .merge(operations::routes())
         .routes(routes!(openapi))
 }
