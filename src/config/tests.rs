@@ -9,6 +9,7 @@ use crate::domain::refusal::RefusalClass;
 mod inbound;
 mod include;
 mod modem;
+mod operators;
 
 const REFERENCE: &str = include_str!("../../config/relais.toml");
 const MINIMAL: &str = include_str!("../../config/examples/minimal.toml");
@@ -291,18 +292,6 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:6: operators.x.on_doubt: \"maybe\" is not one of \"resend\", \"fail\"",
         ),
         (
-            account("[operators.x]\nhours = [\"20:00-08:00\"]\n"),
-            "r.toml:6: operators.x.hours[0]: \"20:00-08:00\" are no hours; write them like \"mon-fri 08:00-20:00\", and hours over midnight as two: \"20:00-24:00\", \"00:00-08:00\"",
-        ),
-        (
-            account("[operators.x]\nterritory = \"Mars\"\n"),
-            "r.toml:6: operators.x.territory: \"Mars\" is no country code of two letters, like \"FR\"",
-        ),
-        (
-            account("[operators.x]\ntimezone = \"CEST\"\n"),
-            "r.toml:6: operators.x.timezone: \"CEST\" is no time zone of the tz database, like \"Europe/Paris\"",
-        ),
-        (
             format!("operators = 3\n{ACCOUNT}"),
             "r.toml:1: operators: a table [operators] is expected, not a whole number",
         ),
@@ -378,54 +367,6 @@ fn a_file_with_a_secret_that_others_can_read_is_warned_of() {
     assert_eq!((warnings.len(), warnings[0].line), (1, 4), "{warnings:?}");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     assert_eq!(load(&path).unwrap().warnings, []);
-}
-
-#[test]
-fn what_an_operator_does_not_say_is_as_the_default_one_says() {
-    let text = format!(
-        "timezone = \"America/Cayenne\"\n{ACCOUNT}[operators.default]\nvalidity = \"3h\"\n\
-         retry = [\"1m\"]\non_doubt = \"fail\"\nhours = [\"mon-fri 08:00-20:00\"]\nrate = 5\n\
-         timezone = \"Indian/Reunion\"\nterritory = \"re\"\n\
-         [operators.x]\nprefixes = [\"+336\"]\n[operators.y]\nvalidity = \"1h\"\nhours = []\nrate = \"6/min\"\n"
-    );
-    let policy = read_text(&text).unwrap().policy;
-    let [default, x, y] = &policy.operators[..] else {
-        unreachable!("three operators")
-    };
-    assert_eq!(default.rate, 5.into());
-    assert_eq!(default.timezone, chrono_tz::Indian::Reunion);
-    assert_eq!(default.territory.as_deref(), Some("RE"));
-    assert_eq!(
-        (x.validity, &x.retry, x.on_doubt, &x.hours, &x.route),
-        (
-            default.validity,
-            &default.retry,
-            OnDoubt::Fail,
-            &default.hours,
-            &default.route
-        )
-    );
-    assert_eq!(x.rate, crate::domain::rate::Rate::NONE, "of its own parts");
-    assert_eq!(
-        x.timezone,
-        chrono_tz::America::Cayenne,
-        "of its own numbers"
-    );
-    assert_eq!((&x.territory, x.prefixes.len()), (&None, 1));
-    assert_eq!(
-        (y.validity, y.hours.are_always()),
-        (Duration::from_hours(1), true)
-    );
-    assert_eq!(y.rate, crate::domain::rate::Rate::per_minute(6));
-    let shown = read_text(&text).unwrap().effective();
-    assert!(
-        shown.contains("  hours       mon-fri 08:00-20:00, America/Cayenne\n"),
-        "{shown}"
-    );
-    assert!(
-        shown.contains("  territory   RE, Indian/Reunion\n"),
-        "{shown}"
-    );
 }
 
 #[test]
