@@ -4,7 +4,7 @@
 //! Names and labels are those of the contract. Labels are bounded: operators, channels and statuses
 //! of the configuration, never a number, an id or a text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,8 +29,14 @@ pub struct Metrics {
     binds_refused: Mutex<HashMap<String, Counter>>,
     submit: Mutex<HashMap<String, Histogram>>,
     receipt_delay: Mutex<HashMap<String, Histogram>>,
+    /// What each channel has sent since its last receipt.
+    awaited: Mutex<HashMap<String, Awaited>>,
     /// Submissions whose outcome nobody can tell, by channel.
     in_doubt: Mutex<HashMap<String, Counter>>,
+    /// What callers of the HTTP interface were refused, by why.
+    http_refused: Mutex<HashMap<String, Counter>>,
+    /// Channels and accounts that are there; `None`: nobody has said, and all are shown.
+    there: Mutex<Option<HashSet<String>>>,
     /// Answers with which carriers asked us to slow down.
     pub throttled: Counter,
     /// Webhook deliveries that the receiver took.
@@ -43,6 +49,14 @@ pub struct Metrics {
     pub inbound: Counter,
 }
 
+/// What a carrier has taken since its last receipt: gauges, so that nobody has to be told.
+struct Awaited {
+    messages: Gauge,
+    /// When the first of them was taken, in seconds since the epoch; 0 if there is none.
+    since: Gauge,
+    count: u32,
+}
+
 const META: Metadata<'static> = Metadata::new("relais", Level::INFO, None);
 
 /// Upper bounds of the submit latency histogram, in seconds.
@@ -52,6 +66,18 @@ const SUBMIT_BUCKETS: [f64; 12] = [
 /// Upper bounds of the receipt delay histogram, in seconds: from at once to two days.
 const RECEIPT_BUCKETS: [f64; 12] = [
     0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43_200.0, 172_800.0,
+];
+
+/// Gauges of one channel or account each, and the label that names it. A recorder forgets none.
+const BY_CHANNEL: [(&str, &str); 8] = [
+    ("relais_channel_up", "channel"),
+    ("relais_channel_window_used", "channel"),
+    ("relais_account_rate", "account"),
+    ("relais_circuit_open", "account"),
+    ("relais_modem_signal_dbm", "channel"),
+    ("relais_modem_registered", "channel"),
+    ("relais_modem_storage_ratio", "channel"),
+    ("relais_sim_budget_remaining", "channel"),
 ];
 
 impl Metrics {
@@ -85,7 +111,10 @@ impl Metrics {
             binds_refused: Mutex::default(),
             submit: Mutex::default(),
             receipt_delay: Mutex::default(),
+            awaited: Mutex::default(),
             in_doubt: Mutex::default(),
+            http_refused: Mutex::default(),
+            there: Mutex::default(),
             throttled: counter("relais_throttled_total"),
             webhooks_delivered: counter("relais_webhook_delivered_total"),
             webhooks_retried: counter("relais_webhook_retried_total"),
@@ -128,6 +157,42 @@ impl Metrics {
             self.by_channel(&self.receipt_delay, "relais_receipt_delay_seconds", channel)
                 .record(delivered.since(sent));
         }
+        self.await_receipts(message, status, channel);
+    }
+
+    /// Counts what a carrier has taken and not yet spoken of: any receipt says that receipts come.
+    #[allow(clippy::cast_precision_loss)]
+    fn await_receipts(&self, message: &Message, status: Status, channel: &str) {
+        let Some(sent_at) = message.sent_at else {
+            return;
+        };
+        let spoken = match status {
+            Status::Sent => false,
+            // The end of its validity is our own word as often as the carrier's.
+            Status::Delivered | Status::Failed => true,
+            _ => return,
+        };
+        let mut known = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let awaited = known.entry(channel.to_owned()).or_insert_with(|| {
+            let gauge = |name| self.gauge(name, &[("channel", channel)]);
+            Awaited {
+                messages: gauge("relais_receipts_awaited"),
+                since: gauge("relais_receipts_awaited_since_timestamp_seconds"),
+                count: 0,
+            }
+        });
+        let since = (!spoken && awaited.count == 0).then_some(sent_at.millis() as f64 / 1000.0);
+        awaited.count = if spoken {
+            0
+        } else {
+            awaited.count.saturating_add(1)
+        };
+        awaited.messages.set(f64::from(awaited.count));
+        if spoken {
+            awaited.since.set(0.0);
+        } else if let Some(since) = since {
+            awaited.since.set(since);
+        }
     }
 
     /// Records how long a `submit_sm` waited for its answer.
@@ -166,15 +231,46 @@ impl Metrics {
         histogram.record(took);
     }
 
-    fn count(&self, known: &Mutex<HashMap<String, Counter>>, name: &'static str, channel: &str) {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .entry(channel.to_owned())
-            .or_insert_with(|| {
-                let key = Key::from_parts(name, labels(&[("channel", channel)]));
-                self.recorder.register_counter(&key, &META)
-            })
+    /// Counts what a caller of the HTTP interface was refused: `connections` beyond its share, a TLS
+    /// `handshake`, requests beyond its `key_rate`, messages beyond its `key_quota`.
+    pub fn http_refused(&self, why: &'static str) {
+        self.counter_of(&self.http_refused, "relais_http_refused_total", "why", why)
             .increment(1);
+    }
+
+    /// Shows a channel's rare counters before they count: for Prometheus a series that begins at 1 has not
+    /// increased, so that nobody would hear of the first refused bind.
+    pub fn channel(&self, channel: &str) {
+        for (known, name) in [
+            (&self.unmatched, "relais_receipts_unmatched_total"),
+            (&self.binds_refused, "relais_binds_refused_total"),
+            (&self.in_doubt, "relais_submissions_in_doubt_total"),
+        ] {
+            self.counter_of(known, name, "channel", channel)
+                .increment(0);
+        }
+    }
+
+    fn count(&self, known: &Mutex<HashMap<String, Counter>>, name: &'static str, channel: &str) {
+        self.counter_of(known, name, "channel", channel)
+            .increment(1);
+    }
+
+    fn counter_of(
+        &self,
+        known: &Mutex<HashMap<String, Counter>>,
+        name: &'static str,
+        label: &'static str,
+        value: &str,
+    ) -> Counter {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = known.get(value) {
+            return counter.clone();
+        }
+        let key = Key::from_parts(name, labels(&[(label, value)]));
+        let counter = self.recorder.register_counter(&key, &META);
+        known.insert(value.to_owned(), counter.clone());
+        counter
     }
 
     /// A gauge of this name and labels, for values that are read when somebody looks.
@@ -190,10 +286,20 @@ impl Metrics {
             .absolute(total);
     }
 
+    /// These channels and accounts are there now; a gauge of another one that was is not shown any more.
+    /// What has gone is no channel that is down.
+    pub fn show_only(&self, names: HashSet<String>) {
+        *self.there.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
+    }
+
     /// The text that Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle().render()
+        let text = self.handle().render();
+        let there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(there) = &*there else { return text };
+        let shows = |line: &&str| named_by(line).is_none_or(|name| there.contains(name));
+        text.split_inclusive('\n').filter(shows).collect()
     }
 
     /// Folds recorded samples into their buckets; call it every few seconds, or memory grows while
@@ -223,6 +329,16 @@ impl Metrics {
     }
 }
 
+/// The channel or account that a line is a gauge of.
+fn named_by(line: &str) -> Option<&str> {
+    let mut gauges = BY_CHANNEL.iter();
+    gauges.find_map(|(gauge, label)| {
+        let labels = line.strip_prefix(gauge)?.strip_prefix('{')?;
+        let (_, value) = labels.split_once(&format!("{label}=\""))?;
+        value.split('"').next()
+    })
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -238,7 +354,7 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 11] = [
+    const COUNTERS: [(&str, &str); 12] = [
         (
             "relais_messages_total",
             "Messages that have reached a status, by the channel they last went through.",
@@ -273,6 +389,11 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         ("relais_inbound_total", "Messages received from handsets."),
         (
+            "relais_http_refused_total",
+            "What callers of the HTTP interface were refused, by why: connections, handshake, key_rate, \
+             key_quota.",
+        ),
+        (
             "relais_portability_lookups_total",
             "Look-ups of the operator of a number, by what came of them; where it was no operator, the \
              prefix decided.",
@@ -283,7 +404,7 @@ fn describe(recorder: &PrometheusRecorder) {
              restarted, reopened, power.",
         ),
     ];
-    const GAUGES: [(&str, &str); 16] = [
+    const GAUGES: [(&str, &str); 18] = [
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",
@@ -305,6 +426,14 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_circuit_open",
             "1 if the account rests because its carrier takes nothing.",
+        ),
+        (
+            "relais_receipts_awaited",
+            "Messages that the carrier has taken since its last receipt.",
+        ),
+        (
+            "relais_receipts_awaited_since_timestamp_seconds",
+            "When the first of them was taken, since the Unix epoch; 0 if there is none.",
         ),
         (
             "relais_modem_signal_dbm",

@@ -11,7 +11,7 @@ const FLOORS: [(&str, &[&str]); 12] = [
     ("pdu", &[]),
     ("domain", &["pdu"]),
     ("clock", &["domain"]),
-    ("config", &["domain"]),
+    ("config", &["domain", "clock"]),
     ("metrics", &["domain"]),
     ("store", &["domain", "clock"]),
     ("channel", &["domain", "pdu", "clock"]),

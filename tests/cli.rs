@@ -68,6 +68,8 @@ fn every_command_has_help_with_examples() {
         &["doctor", "--help"],
         &["send", "--help"],
         &["status", "--help"],
+        &["top", "--help"],
+        &["health", "--help"],
         &["key", "create", "--help"],
         &["key", "list", "--help"],
         &["key", "revoke", "--help"],
@@ -76,6 +78,8 @@ fn every_command_has_help_with_examples() {
         &["sim", "modem", "--help"],
         &["fsck", "--help"],
         &["compact", "--help"],
+        &["completions", "--help"],
+        &["man", "--help"],
     ] {
         let output = run(command);
         assert_eq!(output.status.code(), Some(0), "{command:?}");
@@ -128,6 +132,13 @@ fn check_and_serve_tell_every_mistake_on_standard_error_and_end_with_2() {
         assert_eq!(err(&output), expected);
         assert_eq!(out(&output), "");
     }
+}
+
+#[test]
+fn health_needs_no_key_and_is_bad_where_nobody_answers() {
+    let output = run(&["health", "--url", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    assert!(err(&output).starts_with("error: no relais answers at http://127.0.0.1:1 ("));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::time::Duration;
 use relais::clock::Clock;
 use relais::domain::message::{Cause, Message};
 use relais::domain::policy::{OnDoubt, Operator};
+use relais::domain::privacy::Keeping;
 use relais::domain::status::Status;
 use relais::sim::smsc::{Ledger, Receipts, Rule, ScriptedState, SmscScript, SubmittedEntry};
 use relais::store::embedded::Embedded;
@@ -122,8 +123,8 @@ async fn gateway(disk: &Disk, script: SmscScript, rule: OnDoubt, clock: &Clock) 
         ..operator()
     };
     let policy = watch::Sender::new(Arc::new(policy(operator)));
-    let retention = Duration::from_hours(24 * 365);
-    let store = Embedded::start(disk.clone(), policy.subscribe(), retention, clock.now()).unwrap();
+    let keeping = Keeping::all(Duration::from_hours(24 * 365));
+    let store = Embedded::start(disk.clone(), policy.subscribe(), keeping, clock.now()).unwrap();
     let line = Line::new("carrier", script);
     World::around(Arc::new(store), vec![line], policy, clock.clone()).await
 }

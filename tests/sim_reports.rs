@@ -19,6 +19,7 @@ use relais::clock::{Clock, Random};
 use relais::domain::id::MessageId;
 use relais::domain::message::{Cause, Doubt, Message};
 use relais::domain::policy::{ModemRules, OnDoubt, Operator, Policy};
+use relais::domain::privacy::Keeping;
 use relais::domain::receipt::{Receipt, ReceiptState, Taken};
 use relais::domain::sim;
 use relais::domain::status::Status;
@@ -192,7 +193,7 @@ fn rules(on_doubt: OnDoubt) -> Policy {
 impl Gateway {
     async fn over(disk: &Disk, on_doubt: OnDoubt, clock: &Clock) -> Self {
         let (policy, rules) = watch::channel(Arc::new(rules(on_doubt)));
-        let year = Duration::from_hours(24 * 365);
+        let year = Keeping::all(Duration::from_hours(24 * 365));
         let store = Embedded::start(disk.clone(), rules.clone(), year, clock.now()).unwrap();
         let (events_in, events) = mpsc::channel(64);
         let (one, first) = Modem::plugged_in("first", clock, &events_in);

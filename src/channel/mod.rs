@@ -48,6 +48,20 @@ pub struct ChannelHandle {
     pub reset: watch::Sender<()>,
 }
 
+impl ChannelHandle {
+    /// True if both are of one connection, not only of one name.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.window, &other.window)
+    }
+
+    /// Waits until its driver has ended, in whatever way.
+    pub async fn ended(&self) {
+        let mut status = self.status.clone();
+        while status.changed().await.is_ok() {}
+    }
+}
+
 /// The far end of a channel, and what it says about itself.
 #[derive(Clone, Debug)]
 pub enum Peer {

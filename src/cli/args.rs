@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 
+use super::manual::Shell;
 use super::texts::Lang;
 use crate::config;
 
@@ -25,6 +26,7 @@ use crate::config;
   relais modem list                            which port is the modem's?
   relais serve --config /etc/relais/relais.toml
   relais send +33612345678 'Votre colis est arrivé'
+  relais top                                   are messages arriving?
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
 pub(super) struct Cli {
@@ -50,7 +52,7 @@ pub(super) enum Command {
   RELAIS_ADMIN_KEY=… RUST_LOG=relais=debug relais serve --config relais.toml
 
 SIGTERM or SIGINT: finish what is under way and stop; a second one exits at once.
-SIGHUP: validate the configuration again (a change takes effect at the next start).")]
+SIGHUP: read the configuration again, as relais reload does.")]
     Serve(ConfigFile),
     /// Validate the configuration and print the effective policy
     #[command(after_help = "Examples:
@@ -69,17 +71,47 @@ Where a daemon runs on this data_dir it is asked; nothing binds a second time, a
 A modem's PIN is never entered here.
 Exit code 0: no errors. 1: errors, each with what to do. 2: the configuration is wrong.")]
     Doctor(ConfigFile),
+    /// Have a running daemon read its configuration again
+    #[command(after_help = "Examples:
+  relais reload
+  relais reload --config config/relais.toml
+  relais reload --json
+
+The daemon reads its own file. It starts, drains or restarts only the accounts that have changed: what is
+under way lands first, the rest waits. A file that is wrong changes nothing.
+Exit code 0: done. 1: no daemon, or it cannot. 2: the file is wrong; one mistake a line, as relais check does.")]
+    Reload(Reload),
     /// Send a message through a running daemon
     #[command(after_help = "Examples:
   relais send +33612345678 'Votre colis est arrivé'
   relais send '06 12 34 56 78' 'Code : 4271' --from MAIRIE --wait
-  relais send +33612345678 Bonjour --url http://sms.intranet:8775 --key rk_…")]
+  relais send +33612345678 Bonjour --url https://sms.intranet:8775 --ca-file intranet.pem --key rk_…")]
     Send(Send),
     /// Show what became of a message
     #[command(after_help = "Examples:
   relais status 0198f2c5-7c00-7000-8000-000000000000
   relais status 0198f2c5-7c00-7000-8000-000000000000 --json")]
     Status(Status),
+    /// Watch a running daemon: throughput, queues, channels, last errors, live
+    #[command(after_help = "Examples:
+  relais top
+  relais top --url http://sms.intranet:8775 --key rk_…
+  relais top --once | mail -s Relais astreinte@example.fr
+  relais top --once --json | jq .queues
+
+A key with the scope read is enough. Keys: q quits, tab and arrows scroll, p holds the picture, ? helps.
+Events are those of the key's tenant; figures and channels are those of the whole daemon.
+NO_COLOR=1 turns colours off. With --once no terminal is needed; exit code 1: the daemon does not answer.")]
+    Top(Top),
+    /// Ask a running daemon whether it works, for those who restart what does not
+    #[command(after_help = "Examples:
+  relais health
+  relais health --ready
+  relais health --config /etc/relais/relais.toml || echo call somebody
+
+No key is needed. A carrier that is down makes nobody unhealthy: relais doctor tells of those.
+Exit code 0: it works. 1: it does not, or does not answer.")]
+    Health(Health),
     /// Make, list and revoke API keys of a running daemon
     #[command(subcommand)]
     Key(Key),
@@ -101,6 +133,29 @@ Exit code 0: sound. 1: problems, one a line.")]
   relais compact
   relais compact --config config/relais.toml")]
     Compact(StoreOf),
+    /// Print what completes the command line in a shell
+    #[command(after_help = "Examples:
+  relais completions bash > /etc/bash_completion.d/relais
+  relais completions zsh > /usr/local/share/zsh/site-functions/_relais
+  relais completions fish > /etc/fish/completions/relais.fish
+  source <(relais completions bash)                            for this session alone")]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page, or write one page a command
+    #[command(after_help = "Examples:
+  relais man | man -l -
+  relais man --dir /usr/local/share/man/man1")]
+    Man(ManualPages),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ManualPages {
+    /// Write the pages of all commands into this folder, and make it if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -129,12 +184,22 @@ pub(super) struct Reach {
     /// API key; by default the admin key of the configuration's data_dir, where it can be read
     #[arg(long, env = "RELAIS_KEY", hide_env_values = true)]
     pub(super) key: Option<SecretString>,
+    /// PEM file of the authority, or of the certificate itself, that an https:// daemon is trusted by; by
+    /// default the system's authorities, and on its own machine the certificate of the configuration
+    #[arg(long, value_name = "FILE", env = "RELAIS_CA_FILE")]
+    pub(super) ca_file: Option<PathBuf>,
     /// The configuration whose address and admin key are used
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     pub(super) config: PathBuf,
     /// Print the daemon's answer as it is
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    pub(super) reach: Reach,
 }
 
 #[derive(Args, Debug)]
@@ -160,6 +225,24 @@ pub(super) struct Status {
     /// The message's id
     #[arg(value_name = "ID")]
     pub(super) id: String,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Top {
+    /// Print one snapshot as text and exit, for scripts and mail; with --json for programs
+    #[arg(long)]
+    pub(super) once: bool,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Health {
+    /// Ask whether it accepts messages as well
+    #[arg(long)]
+    pub(super) ready: bool,
     #[command(flatten)]
     pub(super) reach: Reach,
 }

@@ -1,4 +1,4 @@
-//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `key`.
+//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `health`, `key`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -7,13 +7,17 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::args::{Key, Reach, Send, Status};
+use super::args::{Health, Key, Reach, Send, Status};
 use super::texts::Lang;
+use super::trust::Trust;
 use super::{Failure, out};
+use crate::config::{Config, Http};
 use crate::{config, daemon};
 
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one stream of events may last; then another is opened.
+const STREAM: Duration = Duration::from_hours(24);
 /// Between two looks at a message that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -61,6 +65,21 @@ pub(super) fn status(status: &Status, lang: Lang) -> Result<(), Failure> {
             }
         }
         Ok(())
+    })
+}
+
+/// `relais health`.
+pub(super) fn health(mut health: Health, lang: Lang) -> Result<(), Failure> {
+    // None is asked for there, and who asks may not be able to read the administrator's.
+    health.reach.key.get_or_insert_with(SecretString::default);
+    let path = if health.ready { "/readyz" } else { "/healthz" };
+    block_on(async {
+        let api = Api::reach(&health.reach, lang)?;
+        let found = api.call(Method::GET, path, None).await?;
+        if health.reach.json {
+            return print_json(&found);
+        }
+        Ok(out::line(text(&found, "status"))?)
     })
 }
 
@@ -154,7 +173,7 @@ fn show(message: &Value, json: bool, lang: Lang) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_json(value: &Value) -> Result<(), Failure> {
+pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     out::line(&format!("{value:#}"))?;
     Ok(())
 }
@@ -180,7 +199,7 @@ fn path_segment(id: &str) -> Result<&str, Failure> {
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -193,14 +212,29 @@ pub(super) struct Api {
     url: String,
     key: SecretString,
     lang: Lang,
+    patience: Duration,
 }
 
 impl Api {
-    /// The daemon at `url`.
+    /// The daemon at `url`, which the system's authorities vouch for if it is `https://`.
     pub(super) fn new(url: String, key: SecretString, lang: Lang) -> Result<Self, Failure> {
-        crate::engine::outbox::install_crypto();
-        let client = reqwest::Client::builder()
-            .timeout(PATIENCE)
+        Self::trusting(&Trust::System, url, key, lang)
+    }
+
+    /// The daemon of this configuration, on its own machine.
+    pub(super) fn of(config: &Config, key: SecretString, lang: Lang) -> Result<Self, Failure> {
+        let trust = Trust::in_own(&config.http);
+        Self::trusting(&trust, own_url(&config.http), key, lang)
+    }
+
+    fn trusting(
+        trust: &Trust,
+        url: String,
+        key: SecretString,
+        lang: Lang,
+    ) -> Result<Self, Failure> {
+        let client = trust
+            .client()?
             .build()
             .map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self {
@@ -208,20 +242,30 @@ impl Api {
             url: url.trim_end_matches('/').to_owned(),
             key,
             lang,
+            patience: PATIENCE,
         })
     }
 
-    fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
+    /// The same for an answer that may take longer.
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The daemon that the arguments name, with the key that they or the configuration give.
+    pub(super) fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
         let key = match &reach.key {
             Some(key) => key.clone(),
             None => admin_key(reach, lang)?,
         };
-        let url = reach.url.clone().unwrap_or_else(|| {
-            let config = config::load(&reach.config);
-            let listen = config.map_or(config::DEFAULT_LISTEN, |config| config.http.listen);
-            url_of(listen)
-        });
-        Self::new(url, key, lang)
+        let (url, trust) = match &reach.url {
+            Some(url) => (url.clone(), Trust::System),
+            None => config::load(&reach.config).map_or_else(
+                |_| (url_of(config::DEFAULT_LISTEN), Trust::System),
+                |config| (own_url(&config.http), Trust::in_own(&config.http)),
+            ),
+        };
+        let trust = reach.ca_file.clone().map_or(trust, Trust::File);
+        Self::trusting(&trust, url, key, lang)
     }
 
     /// Calls and answers the JSON of a success; an empty body is `null`.
@@ -231,31 +275,65 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
+        let answer = self.ask(method, path, body, self.patience).await?;
+        let octets = answer.bytes().await.map_err(|error| self.lost(&error))?;
+        Ok(serde_json::from_slice(&octets).unwrap_or(Value::Null))
+    }
+
+    /// Gets a text.
+    pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let answer = self.ask(Method::GET, path, None, self.patience).await?;
+        answer.text().await.map_err(|error| self.lost(&error))
+    }
+
+    /// Opens a stream, to be read for as long as it lasts.
+    pub(super) async fn stream(&self, path: &str) -> Result<reqwest::Response, Failure> {
+        self.ask(Method::GET, path, None, STREAM).await
+    }
+
+    /// Where the daemon is reached.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks and answers what a success begins with.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<reqwest::Response, Failure> {
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.url))
+            .timeout(patience)
             .bearer_auth(self.key.expose_secret())
             .header("accept-language", self.lang.tag());
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|error| {
-            let url = &self.url;
-            Failure::Failed(self.lang.no_daemon(url, &innermost(&error)))
-        })?;
+        let answer = request.send().await.map_err(|error| self.lost(&error))?;
         let status = answer.status();
-        let octets = answer
-            .bytes()
-            .await
-            .map_err(|error| Failure::Failed(self.lang.no_daemon(&self.url, &innermost(&error))))?;
-        let value = serde_json::from_slice(&octets).unwrap_or(Value::Null);
         if status.is_success() {
-            return Ok(value);
+            return Ok(answer);
         }
-        Err(self.refused(status, &value))
+        let octets = answer.bytes().await.map_err(|error| self.lost(&error))?;
+        let problem = serde_json::from_slice(&octets).unwrap_or(Value::Null);
+        Err(self.refused(status, &problem))
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> Failure {
+        Failure::Failed(self.lang.no_daemon(&self.url, &innermost(error)))
     }
 
     fn refused(&self, status: StatusCode, problem: &Value) -> Failure {
+        if text(problem, "code") == "config_invalid" {
+            // Bare, as `relais check` prints them: editors and scripts read file:line.
+            let mistakes = list(problem, "errors").iter();
+            let mistakes: Vec<_> = mistakes.map(|it| text(it, "detail")).collect();
+            return Failure::Usage(mistakes.join("\n"));
+        }
         let mut words = match (text(problem, "title"), text(problem, "detail")) {
             ("", "") => self.lang.unexpected_answer(status.as_u16()),
             (title, "") => title.to_owned(),
@@ -273,7 +351,16 @@ impl Api {
     }
 }
 
-/// Where a daemon that listens there is reached from its own machine.
+/// Where the daemon of this configuration is reached from its own machine.
+pub(super) fn own_url(http: &Http) -> String {
+    let url = url_of(http.listen);
+    match http.tls {
+        Some(_) => url.replacen("http:", "https:", 1),
+        None => url,
+    }
+}
+
+/// Where a daemon that listens there, without TLS, is reached from its own machine.
 pub(super) fn url_of(listen: SocketAddr) -> String {
     let mut at = listen;
     if at.ip().is_unspecified() {

@@ -39,7 +39,7 @@ const WIDTH: usize = 76;
 
 /// Runs the demonstration, and goes on serving unless told otherwise.
 pub(super) fn run(demo: &Demo, lang: Lang) -> Result<(), Failure> {
-    log::init(&Log {
+    let _logging = log::init(&Log {
         format: LogFormat::Text,
         level: "warn".to_owned(),
     });
@@ -48,15 +48,15 @@ pub(super) fn run(demo: &Demo, lang: Lang) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
         let stage = tokio::select! {
             stage = Stage::set(demo, folder.path(), lang) => stage?,
-            () = signals.until_stop(None) => return Ok(()),
+            () = signals.until_stop() => return Ok(()),
         };
         let told = tokio::select! {
             told = stage.play() => told.map(|()| !demo.once),
-            () = signals.until_stop(None) => Ok(false),
+            () = signals.until_stop() => Ok(false),
         };
         if matches!(told, Ok(true)) {
             stage.invite()?;
-            signals.until_stop(None).await;
+            signals.until_stop().await;
         }
         stage.clear(signals).await;
         told.map(drop)

@@ -17,12 +17,17 @@ mod demo;
 mod doctor;
 mod log;
 mod maintain;
+mod manual;
 mod modem;
 mod out;
+mod reload;
 mod serve;
 mod sim;
 mod supervisor;
 mod texts;
+mod top;
+mod trust;
+mod watch;
 
 /// Why a command ends with another code than 0.
 #[derive(Debug)]
@@ -79,8 +84,11 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Doctor(file) => doctor::run(&file, lang),
         Command::Serve(file) => serve::run(&file.config),
         Command::Demo(demo) => demo::run(&demo, lang),
+        Command::Reload(reload) => reload::run(&reload, lang),
         Command::Send(send) => client::send(&send, lang),
         Command::Status(status) => client::status(&status, lang),
+        Command::Top(top) => top::run(&top, lang),
+        Command::Health(health) => client::health(health, lang),
         Command::Key(key) => client::key(&key, lang),
         Command::Modem(Modem::List(list)) => modem::list(&list, lang),
         Command::Sim(Sim::Smsc { listen, script }) => sim::smsc(listen, script.as_deref(), lang),
@@ -91,6 +99,8 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         }) => sim::modem(link, script.as_deref(), ledger.as_deref(), lang),
         Command::Fsck(store) => maintain::fsck(&store, lang),
         Command::Compact(store) => maintain::compact(&store, lang),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man(pages) => manual::man(&pages),
     }
 }
 

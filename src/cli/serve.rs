@@ -7,21 +7,35 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Failure, log, runtime, supervisor};
 use crate::config;
 use crate::daemon::{Daemon, Parts, Running};
+use crate::http::NotReloaded;
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 pub(super) fn run(file: &Path) -> Result<(), Failure> {
     let config = config::load(file)?;
-    log::init(&config.log);
+    let runtime = runtime()?;
+    // Dropped before the runtime, which it needs to the last.
+    let _logging = {
+        let _context = runtime.enter();
+        log::init(&config.log)
+    };
     for warning in &config.warnings {
         tracing::warn!(%warning, "configuration");
     }
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let running = Daemon::start(config, Parts::system())
+        let parts = Parts {
+            config_file: Some(file.to_owned()),
+            ..Parts::system()
+        };
+        let running = Daemon::start(config, parts)
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let watch = supervisor::ready(&running.engine);
-        signals.until_stop(Some(file)).await;
+        while signals.next().await == Told::ToReload {
+            if reload(&running, &mut signals).await == Told::ToStop {
+                break;
+            }
+        }
         supervisor::stopping();
         stop(running, signals).await;
         drop(watch);
@@ -29,11 +43,28 @@ pub(super) fn run(file: &Path) -> Result<(), Failure> {
     })
 }
 
+/// Reads the configuration again, unless a signal says stop before it is done.
+async fn reload(running: &Running, signals: &mut Signals) -> Told {
+    supervisor::reloading();
+    let told = tokio::select! {
+        result = running.reload() => {
+            // What is wrong in the file has been logged, a line a mistake.
+            if let Err(NotReloaded::Invalid(errors)) = result {
+                tracing::error!(mistakes = errors.len(), "not reloaded");
+            }
+            Told::ToReload
+        }
+        () = signals.until_stop() => Told::ToStop,
+    };
+    supervisor::reloaded();
+    told
+}
+
 /// Stops the daemon; another signal meanwhile exits at once, which the store survives.
 pub(super) async fn stop(running: Running, mut signals: Signals) {
     tokio::select! {
         () = running.stop() => {}
-        () = signals.until_stop(None) => tracing::warn!("second signal: exiting at once"),
+        () = signals.until_stop() => tracing::warn!("second signal: exiting at once"),
     }
 }
 
@@ -42,6 +73,13 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+}
+
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    ToStop,
+    ToReload,
 }
 
 impl Signals {
@@ -54,26 +92,20 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGTERM or SIGINT. SIGHUP validates the configuration again, if there is one: this
-    /// version takes a change at the next start, and says so.
-    pub(super) async fn until_stop(&mut self, file: Option<&Path>) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    let Some(file) = file else { continue };
-                    match config::load(file) {
-                        Ok(_) => tracing::warn!(
-                            file = %file.display(),
-                            "configuration is valid; this version takes changes at the next start"
-                        ),
-                        Err(errors) => for error in errors.0 {
-                            tracing::error!(%error, "configuration is wrong; the old one stays in force");
-                        }
-                    }
-                }
-            }
+    /// Waits for SIGTERM, SIGINT or SIGHUP.
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::ToStop,
+            _ = self.interrupt.recv() => Told::ToStop,
+            _ = self.hangup.recv() => Told::ToReload,
+        }
+    }
+
+    /// Waits for SIGTERM or SIGINT. A SIGHUP that comes meanwhile stays for [`next`](Self::next).
+    pub(super) async fn until_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn smsc(
         let at = smsc.local_addr().map(|at| at.to_string());
         out::line(&lang.sim_listens(&at.unwrap_or_default()))?;
         tokio::select! {
-            () = signals.until_stop(None) => {}
+            () = signals.until_stop() => {}
             result = count(|| smsc.ledger(|ledger| format!(
                 "bound {}  submit_sm {}  deliver_sm {}  acknowledged {}",
                 ledger.bound,
@@ -81,7 +81,7 @@ pub(super) fn modem(
             .map_err(|error| Failure::Failed(format!("{at}: {error}")))?;
         out::line(&lang.sim_modem_is_at(&at))?;
         tokio::select! {
-            () = signals.until_stop(None) => {}
+            () = signals.until_stop() => {}
             result = note(ledger, &modem) => result?,
             result = count(|| modem.ledger(|ledger| format!(
                 "plugged {}  commands {}  sent {}  handed over {}  held {}",
@@ -99,7 +99,7 @@ pub(super) fn modem(
 }
 
 fn quietly() {
-    log::init(&Log {
+    let _logging = log::init(&Log {
         format: LogFormat::Text,
         level: "warn".to_owned(),
     });

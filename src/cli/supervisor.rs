@@ -1,4 +1,5 @@
-//! What the service manager is told (sd_notify(3)): that messages are accepted, that we are stopping, and,
+//! What the service manager is told (sd_notify(3)): that messages are accepted, that the
+//! configuration is read again, that we are stopping, and,
 //! where it watches, that the gateway still works. Without a service manager nothing is told.
 //!
 //! What is watched is the runtime, because a task of it does the telling, and the store: one that has
@@ -39,6 +40,20 @@ pub(super) fn ready(engine: &Arc<Engine>) -> Watch {
         };
         tokio::spawn(telling).abort_handle()
     }))
+}
+
+/// Says that the configuration is being read again, and when that began: what `Type=notify-reload` asks
+/// for (sd_notify(3), RELOADING=1).
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "service manager not told"),
+    }
+}
+
+/// Says that this is done, well or not: what was in force is, or something better.
+pub(super) fn reloaded() {
+    tell(&[NotifyState::Ready]);
 }
 
 /// Says that we are stopping.

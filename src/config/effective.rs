@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Backend, Config, Durability, LogFormat, ModemAccount, SmppAccount, duration};
+use super::{Backend, Config, Durability, Http, LogFormat, ModemAccount, SmppAccount, duration};
 use crate::domain::inbound::InboundRules;
 use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
@@ -30,7 +30,7 @@ impl Config {
             "country       {} (national numbers are read as its own)",
             self.default_country
         )?;
-        writeln!(out, "http          {}", self.http.listen)?;
+        write_http(out, &self.http)?;
         let backend = match self.store.backend {
             Backend::Sled => "sled",
             Backend::Memory => "memory (nothing survives a stop)",
@@ -42,9 +42,16 @@ impl Config {
         };
         writeln!(
             out,
-            "store         {backend}, {promise}, cache {} MiB, kept {}",
-            self.store.cache_bytes >> 20,
-            duration::write(self.store.retention)
+            "store         {backend}, {promise}, cache {} MiB",
+            self.store.cache_bytes >> 20
+        )?;
+        let kept = duration::write;
+        writeln!(
+            out,
+            "retention     texts {}, numbers {}, messages {} after their final state",
+            kept(self.retention.texts),
+            kept(self.retention.numbers),
+            kept(self.retention.messages)
         )?;
         let format = match self.log.format {
             LogFormat::Text => "text",
@@ -57,6 +64,15 @@ impl Config {
             "limits        {} parts a message, {} recipients a call, {} live messages",
             limits.max_parts, limits.max_recipients, limits.max_live_messages
         )?;
+        let requests = match limits.key_rate.interval() {
+            None => "any number of".to_owned(),
+            Some(_) => limits.key_rate.to_string(),
+        };
+        let messages = match limits.key_daily_messages {
+            0 => "any number of messages".to_owned(),
+            most => format!("{most} messages"),
+        };
+        writeln!(out, "api keys      {requests} requests, {messages} a day")?;
         writeln!(
             out,
             "delivery      receipts awaited {} past validity, doubtful submissions rest {}",
@@ -100,6 +116,33 @@ fn rate(rate: Rate) -> String {
     match rate.interval() {
         None => "no limit".to_owned(),
         Some(_) => rate.to_string().replace('/', " parts/"),
+    }
+}
+
+fn write_http(out: &mut String, http: &Http) -> std::fmt::Result {
+    let tls = http.tls.as_ref().map_or_else(
+        || "in the clear".to_owned(),
+        |tls| format!("TLS by {}", tls.cert_file.display()),
+    );
+    let of_one = match http.max_connections_per_address {
+        0 => "any number".to_owned(),
+        n => n.to_string(),
+    };
+    writeln!(
+        out,
+        "http          {}, {tls}, {} connections, {of_one} of one address",
+        http.listen, http.max_connections
+    )?;
+    writeln!(
+        out,
+        "              head {}, body {}, answer {}",
+        duration::write(http.head_timeout),
+        duration::write(http.body_timeout),
+        duration::write(http.answer_timeout)
+    )?;
+    match http.metrics_listen {
+        Some(at) => writeln!(out, "metrics       {at}, in the clear"),
+        None => Ok(()),
     }
 }
 

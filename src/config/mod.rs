@@ -1,8 +1,9 @@
 //! The configuration: a TOML file, read whole and validated whole, made into plain data and a
 //! [`Policy`].
 //!
-//! `raw` walks the file, and those that it includes, and keeps every mistake with its line; `smpp`, `modem` and `operators` read
-//! the kinds of named tables; `effective` writes what is in force, defaults included. Nothing here
+//! `raw` walks the file, and those that it includes, and keeps every mistake with its line; `http`,
+//! `smpp`, `modem` and `operators` read their tables; `diff` compares one with the next; `effective`
+//! writes what is in force, defaults included. Nothing here
 //! starts, connects or writes anything, so that `check` can be run on a live machine.
 
 use std::fmt;
@@ -14,10 +15,13 @@ use thiserror::Error;
 
 use crate::domain::id::Account;
 use crate::domain::policy::{Limits, Policy};
+use crate::domain::privacy::Retention;
 use raw::{Includes, Reader, Section};
 
+pub mod diff;
 pub mod duration;
 mod effective;
+mod http;
 mod inbound;
 mod modem;
 mod operators;
@@ -28,6 +32,7 @@ mod smpp;
 #[cfg(test)]
 mod tests;
 
+pub use http::{Http, HttpTls};
 pub use modem::ModemAccount;
 pub use smpp::{Bind, SmppAccount, Tls};
 
@@ -50,6 +55,8 @@ pub struct Config {
     pub http: Http,
     /// Durable state.
     pub store: StoreSettings,
+    /// How long records are kept, whole and in part.
+    pub retention: Retention,
     /// Carrier accounts, in the order of the file.
     pub smpp: Vec<SmppAccount>,
     /// GSM modems, in the order of the file.
@@ -60,13 +67,8 @@ pub struct Config {
     pub log: Log,
     /// What is accepted but deserves a word.
     pub warnings: Vec<ConfigError>,
-}
-
-/// `[http]`.
-#[derive(Clone, Debug)]
-pub struct Http {
-    /// Address and port; port 0 lets the system choose.
-    pub listen: SocketAddr,
+    /// Every key that the file gives.
+    pub given: diff::GivenKeys,
 }
 
 /// `[store]`.
@@ -78,8 +80,6 @@ pub struct StoreSettings {
     pub durability: Durability,
     /// Most octets of records kept in memory.
     pub cache_bytes: u64,
-    /// How long final messages and inbound messages are kept.
-    pub retention: Duration,
 }
 
 /// Which engine keeps the messages.
@@ -218,10 +218,15 @@ fn holds_a_secret(line: &str) -> bool {
 
 fn read(mut reader: Reader<'_>) -> Result<Config, ConfigErrors> {
     let config = everything(&mut reader);
+    let given = std::mem::take(&mut reader.given);
     let warnings = reader.finish()?;
     // A mistake was noted wherever something needed is missing, so this is never reached without one.
     config
-        .map(|config| Config { warnings, ..config })
+        .map(|config| Config {
+            warnings,
+            given,
+            ..config
+        })
         .ok_or_else(|| ConfigErrors(Vec::new()))
 }
 
@@ -240,8 +245,9 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let timezone = reader.take(&mut root, "timezone", |v| v.timezone());
     let timezone = timezone.map_or(chrono_tz::Europe::Paris, |zone| zone.value);
     let default_country = reader.take(&mut root, "default_country", |v| country(&v.text()?));
-    let http = http(reader, &mut root);
+    let http = http::read(reader, &mut root);
     let store = store(reader, &mut root);
+    let retention = retention(reader, &mut root);
     let log = log(reader, &mut root);
     let limits = limits(reader, &mut root);
     let webhook_allow = webhooks(reader, &mut root);
@@ -312,11 +318,13 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         default_country,
         http,
         store,
+        retention,
         smpp,
         modems,
         policy,
         log,
         warnings: Vec::new(),
+        given: diff::GivenKeys::new(),
     })
 }
 
@@ -361,26 +369,6 @@ fn country(text: &str) -> Result<String, String> {
     }
 }
 
-fn http<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Http {
-    let mut section = reader.table(root, "http");
-    let listen = reader.take(&mut section, "listen", |v| {
-        let text = v.text()?;
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("{text:?} is no address and port, like \"127.0.0.1:8775\""))
-    });
-    reader.close(section);
-    if let Some(listen) = listen.as_ref().filter(|at| !at.value.ip().is_loopback()) {
-        reader.warn(
-            listen.line,
-            &listen.path,
-            "keys and texts cross the network in the clear; put a TLS proxy in front of it",
-        );
-    }
-    Http {
-        listen: listen.map_or(DEFAULT_LISTEN, |at| at.value),
-    }
-}
-
 fn store<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> StoreSettings {
     let mut section = reader.table(root, "store");
     let backend = reader.take(&mut section, "backend", |v| match v.text()?.as_str() {
@@ -398,15 +386,37 @@ fn store<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> StoreSettings {
         ])
     });
     let cache = reader.take(&mut section, "cache", |v| size(&v.text()?));
-    let day = Duration::from_hours(24);
-    let retention = reader.take(&mut section, "retention", |v| v.duration(day..=day * 3660));
+    if let Some(line) = section.drop_key("retention") {
+        reader.error(
+            line,
+            "store.retention",
+            "it has become the table [retention], with texts, numbers and messages apart; write \
+             messages = … there for what stood here",
+        );
+    }
     reader.close(section);
     StoreSettings {
         backend: backend.map_or(Backend::Sled, |backend| backend.value),
         durability: durability.map_or(Durability::Power, |durability| durability.value),
         cache_bytes: cache.map_or(8 << 20, |cache| cache.value),
-        retention: retention.map_or(day * 395, |retention| retention.value),
     }
+}
+
+fn retention<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Retention {
+    let mut section = reader.table(root, "retention");
+    let mut retention = Retention::default();
+    let day = Duration::from_hours(24);
+    for (key, kept) in [
+        ("texts", &mut retention.texts),
+        ("numbers", &mut retention.numbers),
+        ("messages", &mut retention.messages),
+    ] {
+        if let Some(given) = reader.take(&mut section, key, |v| v.duration(day..=day * 3660)) {
+            *kept = given.value;
+        }
+    }
+    reader.close(section);
+    retention
 }
 
 /// `64 MiB`: a size in memory, between 1 MiB and 64 GiB.
@@ -468,6 +478,15 @@ fn limits<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Limits {
     });
     if let Some(most) = most {
         limits.max_live_messages = usize::try_from(most.value).unwrap_or(usize::MAX);
+    }
+    if let Some(rate) = reader.take(&mut section, "key_rate", |v| v.rate()) {
+        limits.key_rate = rate.value;
+    }
+    let most = reader.take(&mut section, "key_daily_messages", |v| {
+        v.integer(0..=1_000_000_000_u32)
+    });
+    if let Some(most) = most {
+        limits.key_daily_messages = most.value;
     }
     reader.close(section);
     limits

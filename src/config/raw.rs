@@ -7,22 +7,19 @@
 //! reader remembers the names, so that a test can hold the annotated reference to them.
 
 use std::collections::BTreeSet;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use chrono_tz::Tz;
 use secrecy::SecretString;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::duration;
+use super::diff::{Given, GivenKeys, written};
 use super::{ConfigError, ConfigErrors};
-use crate::domain::id::Tenant;
-use crate::domain::rate::Rate;
 
 mod include;
 mod spelling;
+mod value;
 
 pub(super) use include::Includes;
 use spelling::nearest;
@@ -43,6 +40,8 @@ pub(super) struct Reader<'a> {
     included: Vec<(String, Section<'a>)>,
     /// Every key asked for, `*` standing for names that the file gives.
     pub(super) asked: BTreeSet<String>,
+    /// Every key that the file gives, with its value.
+    pub(super) given: GivenKeys,
 }
 
 /// A file's name, as errors write it, and what it holds.
@@ -115,6 +114,7 @@ impl<'a> Reader<'a> {
             errors: Vec::new(),
             warnings: Vec::new(),
             asked: BTreeSet::new(),
+            given: GivenKeys::new(),
         }
     }
 
@@ -257,6 +257,7 @@ impl<'a> Reader<'a> {
         let mut values = Vec::new();
         for field in section.entries {
             let path = join(&section.path, &field.key);
+            self.note(path.clone(), field.value.get_ref());
             let value = Value {
                 value: field.value.get_ref(),
                 environment: self.environment,
@@ -287,11 +288,25 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Remembers what is written; tables are remembered key by key.
+    fn note(&mut self, path: String, value: &DeValue<'_>) {
+        if !matches!(value, DeValue::Table(_)) {
+            self.given.insert(path, Given::Plain(written(value)));
+        }
+    }
+
+    /// Says what a key gives that its value alone does not tell, or that is not to be shown.
+    pub(super) fn gives(&mut self, path: &str, given: Given) {
+        self.given.insert(path.to_owned(), given);
+    }
+
     fn field(&mut self, section: &mut Section<'a>, key: &'static str) -> Option<Field<'a>> {
         self.asked.insert(section.pattern_of(key));
         section.known.push(key);
         let at = section.entries.iter().position(|field| field.key == key)?;
-        Some(section.entries.remove(at))
+        let field = section.entries.remove(at);
+        self.note(section.path_of(key), field.value.get_ref());
+        Some(field)
     }
 
     /// Takes a key and understands its value; `None` if it is absent, or wrong and noted.
@@ -386,6 +401,20 @@ impl<'a> Reader<'a> {
     ) -> Option<Placed<SecretString>> {
         let in_place = self.take(section, key, |value| value.text());
         let from_file = self.take(section, file_key, |value| value.text());
+        let path = section.path_of(key);
+        self.given.remove(&path);
+        let secret = self.one_secret(key, in_place, from_file)?;
+        let given = Given::Secret(secret.value.clone());
+        self.given.insert(path, given);
+        Some(secret)
+    }
+
+    fn one_secret(
+        &mut self,
+        key: &str,
+        in_place: Option<Placed<String>>,
+        from_file: Option<Placed<String>>,
+    ) -> Option<Placed<SecretString>> {
         match (in_place, from_file) {
             (Some(_), Some(file)) => {
                 self.error(
@@ -447,6 +476,12 @@ impl Section<'_> {
         join(&self.pattern, key)
     }
 
+    /// The line of a key that is no longer read, if the file has it; nobody complains about it twice.
+    pub(super) fn drop_key(&mut self, key: &str) -> Option<Line> {
+        let at = self.entries.iter().position(|field| field.key == key)?;
+        Some(self.entries.remove(at).line)
+    }
+
     /// True if the file says something under this key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|field| field.key == key)
@@ -463,137 +498,12 @@ impl<T> Placed<T> {
     }
 }
 
-impl Value<'_, '_> {
-    /// A text; `"${NAME}"` is replaced by the environment variable.
-    pub(super) fn text(&self) -> Result<String, String> {
-        let DeValue::String(text) = self.value else {
-            return Err(format!("a text is expected, not {}", a_type(self.value)));
-        };
-        let name = text.strip_prefix("${").and_then(|t| t.strip_suffix('}'));
-        match name {
-            Some(name) => (self.environment)(name)
-                .ok_or_else(|| format!("the environment variable {name} is not set")),
-            None => Ok(text.clone().into_owned()),
-        }
-    }
-
-    /// A whole number within a range.
-    pub(super) fn integer<N: TryFrom<i64> + Copy + Into<i64>>(
-        &self,
-        range: RangeInclusive<N>,
-    ) -> Result<N, String> {
-        let DeValue::Integer(integer) = self.value else {
-            return Err(format!(
-                "a whole number is expected, not {}",
-                a_type(self.value)
-            ));
-        };
-        let (least, most) = ((*range.start()).into(), (*range.end()).into());
-        i64::from_str_radix(integer.as_str(), integer.radix())
-            .ok()
-            .filter(|number| (least..=most).contains(number))
-            .and_then(|number| N::try_from(number).ok())
-            .ok_or_else(|| format!("{} is outside {least} to {most}", integer.as_str()))
-    }
-
-    /// A pace: parts per second as a whole number, or a text such as `6/min`.
-    pub(super) fn rate(&self) -> Result<Rate, String> {
-        if matches!(self.value, DeValue::Integer(_)) {
-            return self.integer(0..=Rate::MOST).map(Rate::per_second);
-        }
-        let text = self.text()?;
-        Rate::parse(&text).ok_or_else(|| {
-            format!("{text:?} is no rate; write it like 100, \"100/s\", \"6/min\" or \"300/h\"")
-        })
-    }
-
-    /// True or false.
-    pub(super) fn boolean(&self) -> Result<bool, String> {
-        self.value
-            .as_bool()
-            .ok_or_else(|| format!("true or false is expected, not {}", a_type(self.value)))
-    }
-
-    /// A duration within a range.
-    pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Result<Duration, String> {
-        let text = self.duration_text()?;
-        let duration = duration::parse(&text).ok_or_else(|| {
-            format!("{text:?} is no duration; write it like \"48h\", \"1m30s\" or \"250ms\"")
-        })?;
-        in_range(duration, &range)
-    }
-
-    /// A duration, or two with `..` between them, the first not longer than the second.
-    pub(super) fn duration_range(
-        &self,
-        range: RangeInclusive<Duration>,
-    ) -> Result<(Duration, Duration), String> {
-        let text = self.duration_text()?;
-        let (least, most) = duration::parse_range(&text).ok_or_else(|| {
-            format!("{text:?} is no range of durations; write it like \"1s..30s\"")
-        })?;
-        if least > most {
-            return Err(format!("{text:?} begins with the longer one"));
-        }
-        Ok((in_range(least, &range)?, in_range(most, &range)?))
-    }
-
-    fn duration_text(&self) -> Result<String, String> {
-        if let DeValue::Integer(number) = self.value {
-            return Err(format!(
-                "{} has no unit; write it like \"{}s\"",
-                number.as_str(),
-                number.as_str()
-            ));
-        }
-        self.text()
-    }
-
-    /// A time zone by its name.
-    pub(super) fn timezone(&self) -> Result<Tz, String> {
-        let name = self.text()?;
-        name.parse().map_err(|_| {
-            format!("{name:?} is no time zone of the tz database, like \"Europe/Paris\"")
-        })
-    }
-
-    /// The name of a tenant.
-    pub(super) fn tenant(&self) -> Result<Tenant, String> {
-        let name = self.text()?;
-        Tenant::named(&name).ok_or_else(|| format!("{name:?} is no tenant: {}", Tenant::RULE))
-    }
-
-    /// One of a few words.
-    pub(super) fn word<T: Clone>(&self, words: &[(&str, T)]) -> Result<T, String> {
-        let text = self.text()?;
-        match words.iter().find(|(word, _)| *word == text) {
-            Some((_, meaning)) => Ok(meaning.clone()),
-            None => {
-                let known: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-                Err(format!("{text:?} is not one of {}", known.join(", ")))
-            }
-        }
-    }
-}
-
 /// A path that is written in a file: a relative one starts at the folder of that file.
 fn beside(file: &str, path: &str) -> PathBuf {
     match Path::new(file).parent() {
         Some(folder) => folder.join(path),
         None => PathBuf::from(path),
     }
-}
-
-fn in_range(duration: Duration, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
-    if range.contains(&duration) {
-        return Ok(duration);
-    }
-    Err(format!(
-        "{} is outside {} to {}",
-        duration::write(duration),
-        duration::write(*range.start()),
-        duration::write(*range.end())
-    ))
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -626,12 +536,20 @@ fn is_name(name: &str) -> bool {
 
 /// What is wrong with a secret's file if others than its owner can read it.
 pub(super) fn too_open(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & 0o077 != 0).then(|| {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    let mode = found.mode() & 0o777;
+    is_too_open(mode, found.uid()).then(|| {
         format!(
             "{} holds a secret and others can read it (mode {mode:04o}); chmod 600 it",
             path.display()
         )
     })
+}
+
+/// A file of root's may be read by its group: root alone can have chosen that group, the service's own as a rule.
+/// (The mask of an access list, as systemd sets one on a credential, shows in the same bits.)
+pub(super) const fn is_too_open(mode: u32, owner: u32) -> bool {
+    let others = if owner == 0 { 0o037 } else { 0o077 };
+    mode & others != 0
 }

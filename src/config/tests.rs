@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
+mod http;
 mod inbound;
 mod include;
 mod modem;
@@ -40,7 +41,7 @@ fn every_mistake_is_told_with_its_line_and_key() {
         ),
         (
             account("[http]\nbananas = 1\n"),
-            "r.toml:6: http.bananas: unknown key; known here: listen",
+            "r.toml:6: http.bananas: unknown key; known here: listen, metrics_listen, tls_cert_file, tls_key_file, max_connections, max_connections_per_address, head_timeout, body_timeout, answer_timeout",
         ),
         (
             account("[htp]\n"),
@@ -240,6 +241,15 @@ fn every_mistake_is_told_with_its_line_and_key() {
         (
             account("[store]\ndurability = \"none\"\n"),
             "r.toml:6: store.durability: \"none\" is not one of \"power\", \"process\"",
+        ),
+        (
+            account("[store]\nretention = \"30d\"\n"),
+            "r.toml:6: store.retention: it has become the table [retention], with texts, numbers and \
+             messages apart; write messages = … there for what stood here",
+        ),
+        (
+            account("[retention]\ntexts = \"1h\"\n"),
+            "r.toml:6: retention.texts: 1h is outside 24h to 3660d",
         ),
         (
             account("[store]\ncache = \"64\"\n"),
@@ -566,10 +576,13 @@ fn the_effective_policy_shows_defaults_and_hides_secrets() {
 data          /srv/relais
 time zone     Europe/Paris
 country       FR (national numbers are read as its own)
-http          127.0.0.1:8775
-store         sled, a 202 survives a power cut, cache 8 MiB, kept 395d
+ http          127.0.0.1:8775, in the clear, 1024 connections, 128 of one address
+              head 30s, body 1m, answer 1m
+ store         sled, a 202 survives a power cut, cache 8 MiB
+ retention     texts 30d, numbers 395d, messages 1095d after their final state
 log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
+api keys      1000/s requests, any number of messages a day
 delivery      receipts awaited 1h past validity, doubtful submissions rest 10s
 webhooks      public addresses over https
 inbound       out by STOP ARRET, in again by START, missing parts awaited 1h

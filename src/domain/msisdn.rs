@@ -25,6 +25,10 @@ use serde::{Deserialize, Serialize};
 pub struct Msisdn(u64);
 
 impl Msisdn {
+    /// What stands where a number was erased: no country has this code (ITU-T E.164 keeps 999
+    /// unassigned), so that nobody can write to it.
+    pub const NOBODY: Msisdn = Msisdn(999_000_000_000_000);
+
     /// The number whose digits, with country code and without plus, are `digits`;
     /// `None` unless they are 8 to 15 ASCII digits without a leading zero. The
     /// numbering plan is not asked: this reads what a carrier or the store wrote.
@@ -205,6 +209,13 @@ fn invalid<T>(reason: Reason) -> Result<T, NumberError> {
 /// # Errors
 /// [`NumberError`], which says what to do and never repeats the number.
 pub fn parse(input: &str, default_country: &str) -> Result<Msisdn, NumberError> {
+    match written(input, default_country) {
+        Ok(Msisdn::NOBODY) => invalid(Reason::CountryCode),
+        other => other,
+    }
+}
+
+fn written(input: &str, default_country: &str) -> Result<Msisdn, NumberError> {
     let Written { digits, plus } = read(input)?;
     match digits.len() {
         0 if !plus => return invalid(Reason::Empty),

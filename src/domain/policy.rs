@@ -79,6 +79,10 @@ pub struct Limits {
     pub max_recipients: usize,
     /// Most messages waiting or under way at once, over all tenants.
     pub max_live_messages: usize,
+    /// Requests that one API key may make.
+    pub key_rate: Rate,
+    /// Messages that one API key may send in a day of UTC; 0 is any number.
+    pub key_daily_messages: u32,
 }
 
 impl Default for Limits {
@@ -87,6 +91,8 @@ impl Default for Limits {
             max_parts: 10,
             max_recipients: 1000,
             max_live_messages: 5_000_000,
+            key_rate: Rate::per_second(1000),
+            key_daily_messages: 0,
         }
     }
 }

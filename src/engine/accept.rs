@@ -164,13 +164,48 @@ impl Engine {
         as_batch: bool,
         idempotency: Option<Idempotency>,
     ) -> Result<Submitted, StoreError> {
+        let max_live = self.rules().limits.max_live_messages;
+        self.submit_within(max_live, tenant, checked, as_batch, idempotency)
+            .await
+    }
+
+    /// Answers the repetition of an earlier submission, and stores nothing; `None` if it is none.
+    ///
+    /// # Errors
+    /// The store's: `Conflict`, `Unavailable`.
+    pub async fn repeat(
+        &self,
+        tenant: &Tenant,
+        checked: Vec<Checked>,
+        as_batch: bool,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Option<Submitted>, StoreError> {
+        if idempotency.is_none() || checked.is_empty() {
+            return Ok(None);
+        }
+        // The store looks for the key first, and has no room for anything new.
+        let answer = self.submit_within(0, tenant, checked, as_batch, idempotency);
+        match answer.await {
+            Ok(submitted) => Ok(Some(submitted)),
+            Err(StoreError::Full) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn submit_within(
+        &self,
+        max_live: usize,
+        tenant: &Tenant,
+        checked: Vec<Checked>,
+        as_batch: bool,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Submitted, StoreError> {
         let now = self.clock.now();
         let batch = as_batch.then(|| BatchId::new(now, self.random.bytes()));
         let messages: Vec<Message> = checked
             .into_iter()
             .map(|checked| self.message(tenant, checked, batch, now))
             .collect();
-        let max_live = self.rules().limits.max_live_messages;
         let submission = Submission {
             tenant: tenant.clone(),
             idempotency,

@@ -119,11 +119,26 @@ struct Line {
     binds: BTreeMap<ChannelId, Bind>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Bind {
+    handle: ChannelHandle,
     up: bool,
     since: Timestamp,
     paused_at: Option<Timestamp>,
+    /// It takes nothing new for ever.
+    draining: bool,
+}
+
+impl Bind {
+    fn new(handle: &ChannelHandle, now: Timestamp) -> Self {
+        Self {
+            handle: handle.clone(),
+            up: handle.status.borrow().is_up(),
+            since: now,
+            paused_at: None,
+            draining: false,
+        }
+    }
 }
 
 /// Every account that has channels.
@@ -136,26 +151,49 @@ pub(super) struct Accounts {
 impl Accounts {
     /// The accounts of these channels, with what an operator has paused.
     pub(super) fn new(channels: &[ChannelHandle], pauses: &[Pause], clock: &Clock) -> Self {
-        let mut lines: BTreeMap<Account, Line> = BTreeMap::new();
-        let now = clock.now();
-        for handle in channels {
-            let line = lines.entry(handle.account.clone()).or_default();
-            let bind = Bind {
-                up: handle.status.borrow().is_up(),
-                since: now,
-                paused_at: None,
-            };
-            line.binds.insert(handle.id.clone(), bind);
-        }
         let accounts = Self {
-            lines: Mutex::new(lines),
+            lines: Mutex::default(),
             clock: clock.clone(),
         };
-        for Pause { name, at } in pauses {
-            // One of a name that the configuration no longer has waits for it to come back.
-            accounts.set_paused(name, Some(*at));
-        }
+        accounts.set(channels, || pauses.to_vec());
         accounts
+    }
+
+    /// These are the channels from now on. What is known of an account stays as long as one of its
+    /// channels does; one whose channels are all new starts afresh.
+    pub(super) fn set(&self, channels: &[ChannelHandle], pauses: impl FnOnce() -> Vec<Pause>) {
+        let now = self.clock.now();
+        let mut lines = self.lock();
+        for line in lines.values_mut() {
+            let stays = |bind: &Bind| channels.iter().any(|handle| handle.is(&bind.handle));
+            line.binds.retain(|_, bind| stays(bind));
+        }
+        lines.retain(|_, line| !line.binds.is_empty());
+        for handle in channels {
+            let line = lines.entry(handle.account.clone()).or_default();
+            let bind = line.binds.entry(handle.id.clone());
+            bind.or_insert_with(|| Bind::new(handle, now));
+        }
+        // Looked at under the lock: what is resumed meanwhile is not paused again.
+        for Pause { name, at } in pauses() {
+            // One of a name that the configuration no longer has waits for it to come back.
+            set_paused(&mut lines, &name, Some(at));
+        }
+    }
+
+    /// The channels of these accounts take nothing new any more.
+    pub(super) fn drain(&self, accounts: &[Account]) {
+        let now = self.clock.now();
+        let mut lines = self.lock();
+        for account in accounts {
+            let binds = lines.get_mut(account).map(|line| line.binds.values_mut());
+            for bind in binds.into_iter().flatten() {
+                bind.draining = true;
+                if std::mem::take(&mut bind.up) {
+                    bind.since = now;
+                }
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Account, Line>> {
@@ -187,13 +225,13 @@ impl Accounts {
         goes_on.unwrap_or_default()
     }
 
-    /// True if the bind takes messages: it is up and not paused.
+    /// True if the bind takes messages: it is up, and neither paused nor draining.
     pub(super) fn takes(&self, channel: &ChannelHandle) -> bool {
-        let bind = self.with(&channel.account, |line| {
-            line.binds.get(&channel.id).copied()
+        let takes = self.with(&channel.account, |line| {
+            line.bind(channel)
+                .is_some_and(|bind| !bind.draining && bind.paused_at.is_none())
         });
-        bind.flatten().is_some_and(|bind| bind.paused_at.is_none())
-            && channel.status.borrow().is_up()
+        takes.unwrap_or_default() && channel.status.borrow().is_up()
     }
 
     /// True if the account has channels at all.
@@ -283,14 +321,16 @@ impl Accounts {
     pub(super) fn status(&self, channel: &ChannelHandle, status: &ChannelStatus) {
         let now = self.clock.now();
         self.with(&channel.account, |line| {
+            let Some(bind) = line.bind(channel) else {
+                return;
+            };
+            let up = status.is_up() && !bind.draining;
+            if bind.up != up {
+                bind.up = up;
+                bind.since = now;
+            }
             if let ChannelStatus::Down { cause } = status {
                 line.last_error = Some((now, cause.clone()));
-            }
-            if let Some(bind) = line.binds.get_mut(&channel.id)
-                && bind.up != status.is_up()
-            {
-                bind.up = status.is_up();
-                bind.since = now;
             }
         });
     }
@@ -298,28 +338,14 @@ impl Accounts {
     /// Since when a channel is up, or not up, and since when it is paused.
     pub(super) fn bind(&self, channel: &ChannelHandle) -> (Timestamp, Option<Timestamp>) {
         let bind = self.with(&channel.account, |line| {
-            line.binds.get(&channel.id).copied()
+            line.bind(channel).map(|bind| (bind.since, bind.paused_at))
         });
-        let bind = bind.flatten();
-        bind.map_or_else(Default::default, |bind| (bind.since, bind.paused_at))
+        bind.flatten().unwrap_or_default()
     }
 
     /// Pauses or resumes an account, or one of its binds; false if there is none of this name.
     pub(super) fn set_paused(&self, name: &str, paused_at: Option<Timestamp>) -> bool {
-        let mut lines = self.lock();
-        if let Some(line) = lines.get_mut(&Account::from(name)) {
-            line.paused_at = paused_at;
-            return true;
-        }
-        let id = ChannelId::from(name);
-        let bind = lines.values_mut().find_map(|line| line.binds.get_mut(&id));
-        match bind {
-            Some(bind) => {
-                bind.paused_at = paused_at;
-                true
-            }
-            None => false,
-        }
+        set_paused(&mut self.lock(), name, paused_at)
     }
 
     /// Forgets what the carrier's answers have taught: wishes and failures.
@@ -355,7 +381,34 @@ impl Accounts {
     }
 }
 
+/// False if there is neither an account nor a bind of this name.
+fn set_paused(
+    lines: &mut BTreeMap<Account, Line>,
+    name: &str,
+    paused_at: Option<Timestamp>,
+) -> bool {
+    if let Some(line) = lines.get_mut(&Account::from(name)) {
+        line.paused_at = paused_at;
+        return true;
+    }
+    let id = ChannelId::from(name);
+    let bind = lines.values_mut().find_map(|line| line.binds.get_mut(&id));
+    match bind {
+        Some(bind) => {
+            bind.paused_at = paused_at;
+            true
+        }
+        None => false,
+    }
+}
+
 impl Line {
+    /// What is known of this connection, and not of one that had its name before.
+    fn bind(&mut self, channel: &ChannelHandle) -> Option<&mut Bind> {
+        let bind = self.binds.get_mut(&channel.id);
+        bind.filter(|bind| bind.handle.is(channel))
+    }
+
     fn gate(&self, now: Timestamp) -> Gate {
         let shut = self.shut(now);
         match (shut, self.circuit.flow(now)) {

@@ -292,7 +292,8 @@ impl Engine {
     /// What the SIM of an account is known by. One that tells nothing of itself has the name of its
     /// modem, as its references have.
     fn sim(&self, account: &Account) -> Option<String> {
-        let mut mine = self.channels.iter().filter(|it| it.account == *account);
+        let channels = self.channels();
+        let mut mine = channels.iter().filter(|it| it.account == *account);
         mine.find_map(|handle| match &handle.peer {
             Peer::Modem(word) => Some(word.borrow().sim.clone()),
             Peer::Smsc(_) => None,

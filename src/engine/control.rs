@@ -45,16 +45,15 @@ impl Engine {
     /// The connections, in the order of the configuration.
     #[must_use]
     pub fn channel_views(&self) -> Vec<ChannelView> {
-        self.channels
-            .iter()
-            .map(|handle| self.look(handle))
-            .collect()
+        let channels = self.channels();
+        channels.iter().map(|handle| self.look(handle)).collect()
     }
 
     /// The connections of an account, or one connection; none if there is none of this name.
     #[must_use]
     pub fn channel_views_of(&self, name: &str) -> Vec<ChannelView> {
-        self.named(name).map(|handle| self.look(handle)).collect()
+        let named = self.named(name);
+        named.iter().map(|handle| self.look(handle)).collect()
     }
 
     /// Stops an account or one of its binds from taking messages, until it is resumed.
@@ -105,18 +104,17 @@ impl Engine {
         Ok(())
     }
 
-    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ChannelHandle> {
-        let is_named = move |handle: &&ChannelHandle| {
-            handle.account.as_str() == name || handle.id.as_str() == name
-        };
-        self.channels.iter().filter(is_named)
+    fn named(&self, name: &str) -> Vec<ChannelHandle> {
+        let is_named =
+            |handle: &&ChannelHandle| handle.account.as_str() == name || handle.id.as_str() == name;
+        self.channels().iter().filter(is_named).cloned().collect()
     }
 
     fn check_named(&self, name: &str) -> Result<(), StoreError> {
-        self.named(name)
-            .next()
-            .map(|_| ())
-            .ok_or(StoreError::NotFound)
+        if self.named(name).is_empty() {
+            return Err(StoreError::NotFound);
+        }
+        Ok(())
     }
 
     fn look(&self, handle: &ChannelHandle) -> ChannelView {

@@ -24,6 +24,8 @@ struct Flight {
     _permit: OwnedSemaphorePermit,
     account: Account,
     channel: ChannelId,
+    /// The part that the channel has in hand.
+    segment: u16,
     /// How texts travel over the account.
     rules: TextRules,
     requests: mpsc::Sender<SubmitRequest>,
@@ -69,6 +71,7 @@ impl Flights {
             _permit: permit,
             account: channel.account.clone(),
             channel: channel.id.clone(),
+            segment: request.segment,
             rules,
             requests: channel.requests.clone(),
         };
@@ -86,7 +89,7 @@ impl Flights {
     #[must_use]
     pub(super) fn go_on(&self, token: Token, message: Option<&Message>, now: Timestamp) -> Onward {
         let mut flights = self.lock();
-        let Some(flight) = flights.get(&token) else {
+        let Some(flight) = flights.get_mut(&token) else {
             // A late answer, to a claim that has ended.
             return Onward::Landed;
         };
@@ -96,7 +99,10 @@ impl Flights {
             Some(message) if message.expires_at <= now => Onward::Stranded,
             Some(message) => {
                 let next = next_part(message, flight.rules);
-                let sent = next.map(|request| flight.requests.try_send(request));
+                let sent = next.map(|request| {
+                    flight.segment = request.segment;
+                    flight.requests.try_send(request)
+                });
                 if matches!(sent, Some(Ok(()))) {
                     Onward::Flies
                 } else {
@@ -115,6 +121,16 @@ impl Flights {
         self.lock()
             .get(&token)
             .map(|flight| (flight.account.clone(), flight.channel.clone()))
+    }
+
+    /// What a channel has in hand: which part of which message.
+    pub(super) fn of(&self, channel: &ChannelHandle) -> Vec<(Token, u16)> {
+        let flights = self.lock();
+        let mine = flights
+            .iter()
+            .filter(|(_, flight)| flight.requests.same_channel(&channel.requests));
+        mine.map(|(token, flight)| (*token, flight.segment))
+            .collect()
     }
 
     /// Its outcome is committed: the permit goes home.
@@ -246,6 +262,8 @@ mod tests {
         assert!(flights.start(message, TextRules::default(), permit, handle));
         let first = inbox.try_recv().unwrap();
         assert_eq!(first.segment, 0);
+        assert_eq!(flights.of(handle), [(first.token, 0)]);
+        assert_eq!(flights.of(&channel().0), []);
         (flights, first.token)
     }
 

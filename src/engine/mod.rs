@@ -2,9 +2,11 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
-//! `circuit`, and `budget` how far its SIM is used; `lanes` keeps each
-//! operator's hours and rate, and `portability` asks whose a number is; `control` is what operators see of it and do to it. They meet in the [`Engine`], which the HTTP interface holds.
+//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
+//! each operator's hours and rate, and `portability` asks whose a number is; `channels` lets connections
+//! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
+//! the HTTP interface holds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::lanes::Lanes;
 use self::portability::Lookups;
-use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus};
+use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
@@ -38,10 +40,12 @@ use crate::store::{Change, Store, StoreError, TakenIn};
 pub mod accept;
 mod accounts;
 mod budget;
+mod channels;
 mod circuit;
 mod control;
 mod dispatcher;
 mod flights;
+pub mod journal;
 mod lanes;
 pub mod outbox;
 mod pace;
@@ -63,8 +67,8 @@ pub struct Engine {
     pub random: Random,
     /// Counters and histograms.
     pub metrics: Arc<Metrics>,
-    /// Connections to carriers.
-    pub channels: Vec<ChannelHandle>,
+    /// Connections to carriers: see [`channels`](Self::channels()).
+    channels: watch::Sender<Arc<[ChannelHandle]>>,
     /// Changes of status, for live listeners. One that falls behind by this many loses the oldest.
     changes: broadcast::Sender<Change>,
     /// Messages from handsets, likewise.
@@ -141,7 +145,7 @@ impl Engine {
             clock,
             random,
             metrics,
-            channels,
+            channels: watch::Sender::new(channels.into()),
             changes,
             received,
             bells: Bells::default(),
@@ -217,11 +221,12 @@ impl Engine {
                     return Some((crate::store::why_code(why), Some(eta)));
                 }
                 let holdup = match message.pinned_to() {
-                    Some(account) => {
+                    // What an account has begun that there is no more goes any way.
+                    Some(account) if self.accounts.has(account) => {
                         let gates = [(account, self.accounts.gate(account, now))];
                         self.holdup_by(&message.lane, &rules, now, gates)
                     }
-                    None => self.holdup(&message.lane),
+                    _ => self.holdup(&message.lane),
                 };
                 Some(holdup.unwrap_or(("queued", None)))
             }
@@ -301,6 +306,7 @@ impl Engine {
     pub(crate) fn publish(&self, change: &Change) {
         if change.transition.status_changed() {
             self.metrics.message(&change.message);
+            journal::status(&change.message);
             self.bells.outbox.notify_one();
             // Nobody listening is no error.
             let _ = self.changes.send(change.clone());
@@ -312,6 +318,7 @@ impl Engine {
         let to = message.status();
         if to == Status::Pending {
             self.metrics.message(message);
+            journal::status(message);
             return;
         }
         let from = Status::Pending;
@@ -325,6 +332,7 @@ impl Engine {
     fn publish_received(&self, taken: TakenIn) {
         taken.failed.iter().for_each(|change| self.publish(change));
         for inbound in taken.received {
+            journal::inbound(&inbound);
             self.bells.outbox.notify_one();
             let _ = self.received.send(inbound);
         }
@@ -359,36 +367,6 @@ pub fn run_without_webhooks(
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
-    for handle in &engine.channels {
-        tasks.spawn(wake_on_change(
-            engine.clone(),
-            handle.clone(),
-            stop.claiming.clone(),
-        ));
-    }
+    tasks.spawn(channels::run(engine.clone(), stop.claiming.clone()));
     tasks
-}
-
-/// A channel that comes up has work to take.
-async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: CancellationToken) {
-    let mut status = handle.status.clone();
-    let mut logged = None;
-    loop {
-        tokio::select! {
-            biased;
-            () = claiming.cancelled() => return,
-            changed = status.changed() => if changed.is_err() { return },
-        }
-        let now = status.borrow_and_update().clone();
-        // Each try of a bind that is down passes through `Connecting`: no news.
-        if now != ChannelStatus::Connecting && logged.as_ref() != Some(&now) {
-            tracing::info!(channel = %handle.id, status = ?now, "channel_status");
-            logged = Some(now.clone());
-        }
-        if now.is_refused() {
-            engine.metrics.bind_refused(handle.id.as_str());
-        }
-        engine.accounts.status(&handle, &now);
-        engine.bells.dispatcher.notify_one();
-    }
 }

@@ -12,7 +12,10 @@ use crate::domain::time::Timestamp;
 const GROUP: usize = 64;
 
 /// How often to look for what is past keeping.
-const PRUNE_EVERY: Duration = Duration::from_secs(600);
+const PRUNE_EVERY: Duration = Duration::from_mins(10);
+/// Rest after a turn that left more to do: deadlines are looked at between any two, and messages are
+/// taken and sent.
+const PRUNE_REST: Duration = Duration::from_millis(20);
 
 /// Runs until `working` is cancelled.
 ///
@@ -36,8 +39,8 @@ pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
         engine.act_on_deadlines().await;
         engine.give_up_parts().await;
         if engine.clock.now() >= prune_at {
-            engine.prune().await;
-            prune_at = engine.clock.now() + PRUNE_EVERY;
+            let more = engine.prune().await;
+            prune_at = engine.clock.now() + if more { PRUNE_REST } else { PRUNE_EVERY };
         }
     }
 }
@@ -82,16 +85,12 @@ impl Engine {
         }
     }
 
-    async fn prune(&self) {
-        loop {
-            match self.store.prune(self.clock.now()).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
-                    tracing::error!(%error, "prune_failed");
-                    return;
-                }
-            }
-        }
+    /// One turn; true if there is more to do.
+    async fn prune(&self) -> bool {
+        let pruned = self.store.prune(self.clock.now()).await;
+        pruned.unwrap_or_else(|error| {
+            tracing::error!(%error, "prune_failed");
+            false
+        })
     }
 }

@@ -12,6 +12,7 @@ use super::Engine;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
 use crate::domain::optout::Wish;
+use crate::domain::privacy::{self, Erased};
 use crate::domain::receipt::{NetworkError, ReceiptState};
 use crate::domain::status::Language;
 use crate::domain::text::Replacement;
@@ -30,14 +31,19 @@ pub struct MessageView<'a> {
     /// Its id (UUIDv7).
     #[schema(value_type = String, format = "uuid")]
     id: uuid::Uuid,
-    /// Recipient, E.164.
+    /// Recipient, E.164; `~` and 16 hexadecimal digits once it is erased, the same for the same number.
     #[schema(example = "+33612345678")]
     to: String,
     /// Sender; null: the carrier account's own.
     #[schema(required)]
     from: Option<String>,
-    /// The text as it is sent.
-    text: &'a str,
+    /// The text as it is sent; null once it is erased.
+    #[schema(required)]
+    text: Option<&'a str>,
+    /// When the text was erased, with metadata and whatever else was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    erased_at: Option<Rfc3339>,
     /// `pending`, `sent`, `delivered`, `expired`, `failed` or `cancelled`.
     status: &'static str,
     /// The status for people, in the language of `Accept-Language`.
@@ -173,11 +179,17 @@ pub struct NetworkErrorView {
 pub struct InboundView<'a> {
     #[schema(value_type = String, format = "uuid")]
     id: uuid::Uuid,
-    /// Who sent it.
-    from: &'a str,
+    /// Who sent it; `~` and 16 hexadecimal digits once that is erased, the same for the same number.
+    from: Cow<'a, str>,
     /// The number or short code that it was sent to.
     to: &'a str,
-    text: &'a str,
+    /// Null once it is erased.
+    #[schema(required)]
+    text: Option<&'a str>,
+    /// When the text was erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
+    erased_at: Option<Rfc3339>,
     /// The bind or modem that brought it.
     channel: &'a str,
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
@@ -222,9 +234,10 @@ pub fn message_view<'a>(
     let (why, eta) = why.map_or((None, None), |(why, eta)| (Some(why), eta));
     MessageView {
         id: message.id.0,
-        to: message.to.to_string(),
+        to: number(&message.erased, || message.to.to_string()),
         from: message.from.as_ref().map(ToString::to_string),
-        text: &message.text,
+        text: left(&message.erased, &message.text),
+        erased_at: message.erased.text_at.map(Rfc3339),
         status: status.word(),
         label: status.label(language),
         state: state_word(&message.state, eta),
@@ -361,9 +374,15 @@ impl<'a> From<&'a Inbound> for InboundView<'a> {
     fn from(inbound: &'a Inbound) -> Self {
         Self {
             id: inbound.id.0,
-            from: &inbound.from,
+            from: inbound
+                .erased
+                .number
+                .map_or(Cow::Borrowed(inbound.from.as_str()), |it| {
+                    privacy::written(it).into()
+                }),
             to: &inbound.to,
-            text: &inbound.text,
+            text: left(&inbound.erased, &inbound.text),
+            erased_at: inbound.erased.text_at.map(Rfc3339),
             channel: inbound.channel.as_str(),
             received_at: Rfc3339(inbound.received_at),
             keyword: inbound
@@ -373,6 +392,19 @@ impl<'a> From<&'a Inbound> for InboundView<'a> {
             opted_out: inbound.effect().map(|wish| wish == Wish::Stop),
             incomplete: inbound.incomplete,
         }
+    }
+}
+
+/// A number, or what stands for it.
+fn number(erased: &Erased, number: impl FnOnce() -> String) -> String {
+    erased.number.map_or_else(number, privacy::written)
+}
+
+/// A text, unless it is erased.
+const fn left<'a>(erased: &Erased, text: &'a str) -> Option<&'a str> {
+    match erased.text_at {
+        None => Some(text),
+        Some(_) => None,
     }
 }
 

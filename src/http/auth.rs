@@ -20,8 +20,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::App;
+use super::places::network;
 use super::problem::Problem;
+use super::{App, quotas};
 use crate::clock::Random;
 use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
@@ -163,14 +164,6 @@ impl Gate {
     }
 }
 
-/// An IPv6 caller has a whole /64 to call from.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 /// The scope that an extractor asks for.
 pub(crate) trait Needs: Send + Sync {
     /// The scopes, each of which is enough.
@@ -203,6 +196,8 @@ impl Needs for ToAdminister {
 pub(crate) struct Allowed<N> {
     /// Whose records it sees.
     pub(crate) tenant: Tenant,
+    /// Its key, unless it is the admin key.
+    pub(super) key: Option<Arc<ApiKey>>,
     scope: PhantomData<N>,
 }
 
@@ -236,6 +231,7 @@ impl<N: Needs> FromRequestParts<Arc<App>> for Allowed<N> {
             }
             return Err(Problem::unauthorized("the key is not known or is revoked"));
         };
+        quotas::admit(app, caller.key.as_ref())?;
         if !N::SCOPES.iter().any(|scope| caller.may(*scope)) {
             let scopes: Vec<_> = N::SCOPES
                 .iter()
@@ -253,6 +249,7 @@ impl<N: Needs> FromRequestParts<Arc<App>> for Allowed<N> {
         }
         Ok(Self {
             tenant: caller.tenant,
+            key: caller.key,
             scope: PhantomData,
         })
     }

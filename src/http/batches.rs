@@ -21,7 +21,7 @@ use super::draft::batch::{self, Batch, BatchError};
 use super::draft::{ERRORS_MAX, NewMessage};
 use super::messages::{REPLAYED, check};
 use super::problem::{InputError, Problem};
-use super::{App, json};
+use super::{App, json, quotas};
 use crate::domain::id::BatchId;
 use crate::domain::message::Message;
 use crate::domain::status::Status;
@@ -122,7 +122,10 @@ impl ItemResult {
 /// Takes several messages; those that are accepted are durable when the answer is 202.
 #[utoipa::path(
     post, path = "/v1/batches", tag = "batches", operation_id = "send_batch",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context; kept with the message, in its log lines and on its webhooks"),
+    ),
     request_body = NewBatch,
     responses(
         (status = 202, description = "At least one is accepted and durable", body = BatchResult),
@@ -130,7 +133,7 @@ impl ItemResult {
         (status = 409, description = "The idempotency key was used with another body", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "None is accepted, or there are too many", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many messages are waiting", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many messages are waiting, or the key has used up its rate or its quota; see Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Nothing can be stored now", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = []))
@@ -142,7 +145,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
     let limit = engine.rules().limits.max_recipients;
-    let batch = batch::read(&incoming.body, limit).map_err(|error| match error {
+    let mut batch = batch::read(&incoming.body, limit).map_err(|error| match error {
         BatchError::Json(error) => Problem::malformed_json(&error),
         BatchError::Input(errors) => Problem::invalid_fields(errors),
         BatchError::TooMany(count) => Problem::new(
@@ -152,6 +155,7 @@ async fn create(
             format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
         ),
     })?;
+    batch.trace(incoming.trace);
     let items = judge(&app, batch).await;
     if items.iter().all(Result::is_err) {
         return Err(all_refused(items));
@@ -169,9 +173,7 @@ async fn create(
         }
     }
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/batches");
-    let submitted = engine
-        .submit(&caller.tenant, accepted, true, idempotency)
-        .await?;
+    let submitted = quotas::submit(&app, &caller, accepted, true, idempotency).await?;
     let rejected = results.len();
     for (index, message) in places.into_iter().zip(&submitted.messages) {
         results.push(ItemResult::stored(index, message));

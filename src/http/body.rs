@@ -18,14 +18,15 @@ use super::App;
 use super::problem::{InputError, Problem};
 use crate::domain::id::Tenant;
 use crate::domain::status::Language;
+use crate::domain::trace::TraceParent;
 use crate::store::Idempotency;
 
 /// The header against repetition.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Where the caller's trace context stands.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Most that is read of a body that is too large, in octets, so that its sender can read the answer.
 const DRAIN_MAX: u64 = 32 * 1024 * 1024;
-/// How long a body may take to come in.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The JSON body of a request, not decoded; `BATCH` says which limit holds.
 pub(super) struct Incoming<const BATCH: bool> {
@@ -33,6 +34,8 @@ pub(super) struct Incoming<const BATCH: bool> {
     pub(super) body: Bytes,
     /// The language of labels.
     pub(super) language: Language,
+    /// The caller's trace context; one that cannot be read counts as none (W3C Trace Context §3.2).
+    pub(super) trace: Option<TraceParent>,
     key: Option<HeaderValue>,
 }
 
@@ -50,19 +53,14 @@ impl<const BATCH: bool> FromRequest<Arc<App>> for Incoming<BATCH> {
         };
         // Who waits for leave to send reads the answer first; everybody else sends first.
         let drain = !parts.headers.contains_key(header::EXPECT);
-        let body = tokio::time::timeout(BODY_TIMEOUT, collect(body, limit, drain))
+        let patience = app.settings.live.borrow().body_timeout;
+        let body = tokio::time::timeout(patience, collect(body, limit, drain))
             .await
-            .map_err(|_| {
-                Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "body_timeout",
-                    "The body did not come in time",
-                    "send the body within 60 seconds",
-                )
-            })??;
+            .map_err(|_| late(patience))??;
         Ok(Self {
             body,
             language: language(&parts.headers),
+            trace: trace(&parts.headers),
             key,
         })
     }
@@ -173,12 +171,27 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> 
     ))
 }
 
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let trace = values.next()?.to_str().ok()?.parse().ok();
+    trace.filter(|_| values.next().is_none())
+}
+
 fn too_large(limit: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
         "The body is too large",
         format!("the body is larger than {limit} octets; split it"),
+    )
+}
+
+fn late(patience: Duration) -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body_timeout",
+        "The body did not come in time",
+        format!("send the body within {} seconds", patience.as_secs()),
     )
 }
 

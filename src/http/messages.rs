@@ -14,7 +14,7 @@ use super::auth::{Allowed, ToRead, ToSend};
 use super::body::{Incoming, Named, Parameters, Reading};
 use super::draft::{self, Decoded, NewMessage};
 use super::problem::{InputError, Problem};
-use super::{App, List, json};
+use super::{App, List, json, quotas};
 use crate::domain::id::MessageId;
 use crate::domain::msisdn;
 use crate::domain::status::Status;
@@ -62,7 +62,10 @@ pub(super) async fn check(
 /// Takes a message; it is durable when the answer is 202.
 #[utoipa::path(
     post, path = "/v1/messages", tag = "messages", operation_id = "send_message",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context; kept with the message, in its log lines and on its webhooks"),
+    ),
     request_body = NewMessage,
     responses(
         (status = 202, description = "Accepted and durable", body = MessageView),
@@ -73,7 +76,7 @@ pub(super) async fn check(
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many messages are waiting", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many messages are waiting, or the key has used up its rate or its quota; see Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Nothing can be stored now", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = []))
@@ -84,15 +87,14 @@ async fn create(
     incoming: Incoming<false>,
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
-    let decoded =
+    let mut decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
+    decoded.draft.trace = incoming.trace;
     let checked = check(engine, decoded, None)
         .await
         .map_err(Problem::invalid_fields)?;
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/messages");
-    let submitted = engine
-        .submit(&caller.tenant, vec![checked], false, idempotency)
-        .await?;
+    let submitted = quotas::submit(&app, &caller, vec![checked], false, idempotency).await?;
     let Some(message) = submitted.messages.first() else {
         // A repetition of a submission whose message is past keeping.
         return Err(Problem::not_found());

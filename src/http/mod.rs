@@ -5,10 +5,11 @@
 //! records takes an `auth::Allowed`, which is what protects it. The OpenAPI document is made from
 //! the handlers, so that no route can be missing from it.
 //!
-//! - `server` accepts connections; `auth` knows callers; `body` and `draft` read requests;
+//! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
+//!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
 //! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `events`,
-//!   `operations` are the endpoints.
+//!   `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use secrecy::SecretString;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -38,15 +39,22 @@ mod draft;
 mod events;
 mod inbound;
 mod keys;
+mod live;
 mod messages;
 mod operations;
 mod optouts;
+mod places;
 mod preview;
 mod problem;
+mod quotas;
+mod reload;
 mod server;
+mod stream;
 mod webhooks;
 
-pub use server::serve;
+pub use live::{Live, tls};
+pub use reload::{ChangedKey, NotReloaded, Reload, Reloaded, StillWaiting};
+pub use server::{serve, serve_metrics};
 
 /// What the interface is told by the configuration.
 #[derive(Clone, Debug)]
@@ -57,22 +65,30 @@ pub struct Settings {
     pub body_limit: usize,
     /// Largest body of a batch, in octets.
     pub batch_body_limit: usize,
-    /// Connections at once; further ones wait to be accepted.
-    pub max_connections: usize,
     /// Listeners of `/v1/events` at once; further ones are refused.
     pub max_listeners: usize,
+    /// True if `/metrics` has a listener of its own, and is not served here.
+    pub metrics_apart: bool,
+    /// What may change at a reload.
+    pub live: watch::Receiver<Arc<Live>>,
+    /// Who reads the configuration again; `None`: nobody can.
+    pub reload: Option<Arc<dyn Reload>>,
 }
 
 impl Settings {
     /// The defaults with this admin key.
     #[must_use]
-    pub const fn new(admin_key: SecretString) -> Self {
+    pub fn new(admin_key: SecretString) -> Self {
+        // Without its sender the value stays what it is.
+        let (_, live) = watch::channel(Arc::new(Live::default()));
         Self {
             admin_key,
             body_limit: 256 * 1024,
             batch_body_limit: 1024 * 1024,
-            max_connections: 1024,
             max_listeners: 100,
+            metrics_apart: false,
+            live,
+            reload: None,
         }
     }
 }
@@ -82,6 +98,8 @@ struct App {
     engine: Arc<Engine>,
     settings: Settings,
     gate: auth::Gate,
+    /// What keys have used of their limits.
+    quotas: quotas::Quotas,
     /// One permit a listener of events.
     listeners: Arc<Semaphore>,
     /// Ends what would never end by itself.
@@ -122,6 +140,7 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
     let app = Arc::new(App {
         engine,
         gate: auth::Gate::new(&settings.admin_key),
+        quotas: quotas::Quotas::default(),
         listeners: Arc::new(Semaphore::new(settings.max_listeners)),
         stop,
         shown: operations::Shown::default(),
@@ -168,6 +187,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(events::routes())
         .merge(keys::routes())
         .merge(operations::routes())
+        .merge(reload::routes())
         .routes(routes!(openapi))
 }
 

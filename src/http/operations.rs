@@ -4,9 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tracing::{Instrument as _, Span};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -28,6 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
+        .routes(routes!(metrics_by_key))
 }
 
 /// The connections to carriers.
@@ -54,10 +58,10 @@ async fn channels(State(app): State<Arc<App>>, _caller: Allowed<ToRead>) -> Resp
 )]
 async fn pause(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToAdminister>,
+    caller: Allowed<ToAdminister>,
     Named(name): Named,
 ) -> Result<Response, Problem> {
-    app.engine.pause(&name).await?;
+    app.engine.pause(&name).instrument(told_by(&caller)).await?;
     Ok(named(&app, &name))
 }
 
@@ -73,10 +77,13 @@ async fn pause(
 )]
 async fn resume(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToAdminister>,
+    caller: Allowed<ToAdminister>,
     Named(name): Named,
 ) -> Result<Response, Problem> {
-    app.engine.resume(&name).await?;
+    app.engine
+        .resume(&name)
+        .instrument(told_by(&caller))
+        .await?;
     Ok(named(&app, &name))
 }
 
@@ -93,11 +100,19 @@ async fn resume(
 )]
 async fn reset(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToAdminister>,
+    caller: Allowed<ToAdminister>,
     Named(name): Named,
 ) -> Result<Response, Problem> {
-    app.engine.reset(&name)?;
+    told_by(&caller).in_scope(|| app.engine.reset(&name))?;
     Ok(named(&app, &name))
+}
+
+/// What says in the log who wanted it: the name of the key.
+fn told_by(caller: &Allowed<ToAdminister>) -> Span {
+    match &caller.key {
+        Some(key) => tracing::info_span!("told", by = %key.name, key = %key.prefix),
+        None => tracing::info_span!("told", by = "the admin key"),
+    }
 }
 
 fn named(app: &App, name: &str) -> Response {
@@ -154,18 +169,47 @@ fn healthy(engine: &Engine) -> Result<Response, Problem> {
 /// Figures for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations", operation_id = "metrics",
-    responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain"))
+    responses(
+        (status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain"),
+        (status = 404, description = "They have a listener of their own", body = Problem, content_type = "application/problem+json"),
+    )
 )]
-async fn metrics(State(app): State<Arc<App>>) -> Response {
-    app.shown.refresh(&app.engine);
+async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    if app.settings.metrics_apart {
+        return Err(Problem::not_found());
+    }
+    Ok(figures(&app.engine, &app.shown))
+}
+
+/// `/metrics` and nothing else.
+pub(super) fn metrics_alone(engine: Arc<Engine>) -> Router {
+    let shown = Arc::new(Shown::default());
+    let figures = move || async move { figures(&engine, &shown) };
+    Router::new()
+        .route("/metrics", get(figures))
+        .fallback(|| async { Problem::not_found() })
+}
+
+fn figures(engine: &Engine, shown: &Shown) -> Response {
+    shown.refresh(engine);
     (
         [(
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
         )],
-        app.engine.metrics.render(),
+        engine.metrics.render(),
     )
         .into_response()
+}
+
+/// The same figures by a key, wherever `/metrics` listens: for `relais top` and `relais doctor`.
+#[utoipa::path(
+    get, path = "/v1/metrics", tag = "operations", operation_id = "metrics_by_key",
+    responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain")),
+    security(("key" = []))
+)]
+async fn metrics_by_key(State(app): State<Arc<App>>, _caller: Allowed<ToRead>) -> Response {
+    figures(&app.engine, &app.shown)
 }
 
 /// Label sets of gauges that have been shown: one that is gone is zero, not what it last was.
@@ -228,6 +272,7 @@ impl Shown {
         }
         drop(sets);
         for channel in engine.channel_views() {
+            metrics.channel(&channel.name);
             let labels = [("channel", channel.name.as_str())];
             let up = f64::from(u8::from(channel.status.is_up()));
             metrics.gauge("relais_channel_up", &labels).set(up);

@@ -268,7 +268,7 @@ fn warnings(engine: &Engine, checked: &Checked) -> Vec<Warning> {
         );
     }
     let route = || operator.route.iter().flatten();
-    let up = engine.channels.iter().any(|channel| {
+    let up = engine.channels().iter().any(|channel| {
         route().any(|account| *account == channel.account) && channel.status.borrow().is_up()
     });
     if !up {

@@ -84,6 +84,16 @@ impl InputError {
         }
     }
 
+    /// A mistake in the configuration, in words that name its place.
+    pub(crate) const fn of_the_file(detail: String) -> Self {
+        Self {
+            pointer: None,
+            parameter: None,
+            code: "config_invalid",
+            detail,
+        }
+    }
+
     /// The same error of a field inside a larger body.
     pub(crate) fn under(mut self, prefix: &str) -> Self {
         let inner = self.pointer.take().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Connections: accepted up to a cap, with time limits, drained at the end.
+//! Connections: accepted up to caps, in TLS or in the clear, with time limits, drained at the end.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,21 +15,27 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use super::Settings;
+use super::places::{Place, Places};
+use super::stream::Impatient;
+use super::{Live, Settings};
 use crate::engine::Engine;
 
-/// How long the head of a request may take; also how long an idle connection is kept.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take to end after the stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest head of a request, and most that is read ahead of a body, in octets.
+/// Most that is read ahead of a body, in octets.
 const BUFFER_MAX: usize = 64 * 1024;
+/// Largest head of a request, in octets, and most headers in it; beyond either the answer is 431.
+const HEAD_MAX: usize = 32 * 1024;
+const HEADERS_MAX: usize = 64;
 /// Rest after a failure to accept, such as too many open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -44,77 +50,154 @@ pub async fn serve(
     settings: Settings,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(settings.max_connections));
-    let router = super::router_until(engine, settings, stop.clone());
+    let live = settings.live.clone();
+    let router = super::router_until(engine.clone(), settings, stop.clone());
+    listen(listener, engine, router, live, stop).await;
+    Ok(())
+}
+
+/// Serves `/metrics` alone on `listener` until `stop`: in the clear, and to whoever can reach it.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    engine: Arc<Engine>,
+    live: watch::Receiver<Arc<Live>>,
+    stop: CancellationToken,
+) {
+    let router = super::operations::metrics_alone(engine.clone());
+    let (clear, shown) = watch::channel(in_the_clear(&live.borrow()));
+    let follow = async {
+        let mut live = live;
+        while live.changed().await.is_ok() {
+            clear.send_replace(in_the_clear(&live.borrow_and_update()));
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = listen(listener, engine, router, shown, stop) => {}
+        () = follow => {}
+    }
+}
+
+fn in_the_clear(live: &Live) -> Arc<Live> {
+    Arc::new(Live {
+        tls: None,
+        ..live.clone()
+    })
+}
+
+async fn listen(
+    listener: TcpListener,
+    engine: Arc<Engine>,
+    router: Router,
+    mut live: watch::Receiver<Arc<Live>>,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Places::default());
     let tracker = TaskTracker::new();
     loop {
+        let now = live.borrow_and_update().clone();
         // A place before a connection: what has none waits in the listener's backlog.
-        let (place, stream, peer) = tokio::select! {
+        let next = async {
+            places.below(now.max_connections).await;
+            listener.accept().await
+        };
+        let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            next = accept(&listener, &places) => match next {
-                Ok(next) => next,
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a connection");
-                    tokio::time::sleep(ACCEPT_REST).await;
-                    continue;
-                }
-            },
+            Ok(()) = live.changed() => continue,
+            accepted = next => accepted,
         };
-        tracker.spawn(connection(
-            stream,
+        // An answer is one write: waiting for more to send only delays it.
+        let prepared = accepted.and_then(|(stream, peer)| {
+            stream.set_nodelay(true)?;
+            Ok((stream, peer))
+        });
+        let (stream, peer) = match prepared {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection");
+                tokio::time::sleep(ACCEPT_REST).await;
+                continue;
+            }
+        };
+        let Some(place) = places.take(peer.ip(), &now) else {
+            engine.metrics.http_refused("connections");
+            tracing::debug!(peer = %peer.ip(), "too many connections from one address");
+            continue;
+        };
+        let serving = Connection {
             peer,
-            router.clone(),
-            stop.clone(),
-            place,
-        ));
+            router: router.clone(),
+            live: now,
+            engine: engine.clone(),
+            stop: stop.clone(),
+            _place: place,
+        };
+        tracker.spawn(serving.run(stream));
     }
     drop(listener);
     tracker.close();
     tracker.wait().await;
-    Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
-    let place = places
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    // An answer is one write: waiting for more to send only delays it.
-    stream.set_nodelay(true)?;
-    Ok((place, stream, peer))
-}
-
-async fn connection(
-    stream: TcpStream,
+/// What a connection is served by.
+struct Connection {
     peer: SocketAddr,
     router: Router,
+    live: Arc<Live>,
+    engine: Arc<Engine>,
     stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
-) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let answer = router.clone().call(request);
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(BUFFER_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    // A connection that breaks concerns its client alone, who sees it.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(DRAIN_TIMEOUT, connection).await;
+    _place: Place,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream) {
+        let Some(tls) = self.live.tls.clone() else {
+            return self.speak(stream).await;
+        };
+        let handshake = tokio_rustls::TlsAcceptor::from(tls).accept(stream);
+        let shaken = tokio::select! {
+            () = self.stop.cancelled() => return,
+            shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => shaken,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.speak(stream).await,
+            // Scanners and clients without the authority: it concerns them, and there are many.
+            Ok(Err(error)) => {
+                self.engine.metrics.http_refused("handshake");
+                tracing::debug!(peer = %self.peer.ip(), %error, "TLS handshake failed");
+            }
+            Err(_) => {
+                self.engine.metrics.http_refused("handshake");
+                tracing::debug!(peer = %self.peer.ip(), "TLS handshake unanswered");
+            }
+        }
+    }
+
+    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let (peer, router) = (self.peer, &self.router);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let answer = router.clone().call(request);
+            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        });
+        let stream = Impatient::new(stream, self.live.answer_timeout);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.live.head_timeout)
+            .max_buf_size(BUFFER_MAX)
+            .max_header_size(HEAD_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        // A connection that breaks concerns its client alone, who sees it.
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(DRAIN_TIMEOUT, connection).await;
+            }
         }
     }
 }

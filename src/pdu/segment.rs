@@ -117,6 +117,19 @@ impl Plan {
         self.count()
     }
 
+    /// The same plan with the parts that [`Plan::on_air`] counts, for a text that goes: what is left
+    /// counts them without it, and cuts nothing any more.
+    #[must_use]
+    pub fn cut_out(&self, text: &str) -> Self {
+        if self.on_air(text) == self.count() {
+            return self.clone();
+        }
+        Self {
+            units: self.units,
+            ..cut(text, self.alphabet, Header::Narrow)
+        }
+    }
+
     /// Units that the last segment has room for, where several have this header.
     #[must_use]
     pub fn units_left(&self, text: &str, header: Header) -> u32 {

@@ -1,11 +1,13 @@
 //! Records as octets: a version, then postcard. Old versions stay readable for ever; one record of
 //! each version ever released is kept as test data.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, Spending, StoreError, Webhook};
-use crate::domain::id::{Account, BatchId, Lane, MessageId, Tenant};
+use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
@@ -47,6 +49,7 @@ records! {
     Learnt = 1,
     Layout = 1,
     Reached = 1,
+    Swept = 1,
 }
 
 /// What a carrier reference belongs to.
@@ -225,6 +228,16 @@ pub struct Mark {
     pub due_at: Timestamp,
     /// Which message it is.
     pub id: MessageId,
+}
+
+/// How far the sweeps that erase have come, by stage: what is older has been erased, or is noted to be
+/// looked at again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swept {
+    /// Of the messages that are final.
+    pub messages: [Option<MessageId>; 3],
+    /// Of what handsets sent, by tenant.
+    pub inbound: BTreeMap<Tenant, [Option<InboundId>; 3]>,
 }
 
 /// The layout of the whole store.

@@ -13,6 +13,7 @@ mod receipts;
 mod recovery;
 mod sending;
 mod spendings;
+mod sweeps;
 mod world;
 mod writings;
 

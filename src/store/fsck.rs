@@ -1,11 +1,12 @@
 //! Checks a closed store: every record can be read, and everything that follows from a record is
 //! there, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::codec::{
-    Bound, Idempotent, Layout, Learnt, Orphans, Outgoing, Reached, Record, decode, encode, hex,
+    Bound, Idempotent, Layout, Learnt, Orphans, Outgoing, Reached, Record, Swept, decode, encode,
+    hex,
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
@@ -14,6 +15,7 @@ use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::optout::OptOut;
+use crate::domain::privacy::Stage;
 use crate::domain::receipt::canonical_reference;
 
 /// Most problems that are listed; the rest are counted.
@@ -63,6 +65,7 @@ impl fmt::Display for Findings {
 /// The engine's own; what is wrong with records is in the findings.
 pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
     let mut findings = Findings::default();
+    let sweeps = Sweeps::read(kv)?;
     for pair in kv.scan((Vec::new(), vec![0xFF]), false) {
         let (key, octets) = pair?;
         let Some(space) = KeySpace::of(&key) else {
@@ -71,13 +74,17 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
         };
         *findings.records.entry(space).or_default() += 1;
         match space {
-            KeySpace::Live | KeySpace::History => message(kv, space, &key, &octets, &mut findings)?,
+            KeySpace::Live | KeySpace::History => {
+                message(kv, space, &key, &octets, &sweeps, &mut findings)?;
+            }
             KeySpace::Recipient => recipient(kv, &key, &mut findings)?,
             KeySpace::Reference => reference(kv, &key, &octets, &mut findings)?,
             KeySpace::Shown => shown(&key, &octets, &mut findings),
+            KeySpace::Late => late(&key, &octets, &mut findings),
+            KeySpace::Swept => readable::<Swept>(&key, &octets, &mut findings),
             KeySpace::Batch => readable::<Batch>(&key, &octets, &mut findings),
             KeySpace::Orphan => readable::<Orphans>(&key, &octets, &mut findings),
-            KeySpace::Inbound => readable::<Inbound>(&key, &octets, &mut findings),
+            KeySpace::Inbound => inbound(&key, &octets, &sweeps, &mut findings),
             KeySpace::Parts => readable::<Parts>(&key, &octets, &mut findings),
             KeySpace::Idempotency => readable::<Idempotent>(&key, &octets, &mut findings),
             KeySpace::Outbox => readable::<Outgoing>(&key, &octets, &mut findings),
@@ -92,6 +99,59 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
         }
     }
     Ok(findings)
+}
+
+/// How far the sweeps that erase have come, and what they have noted for later.
+#[derive(Default)]
+struct Sweeps {
+    swept: Swept,
+    noted: BTreeSet<(Stage, MessageId)>,
+}
+
+impl Sweeps {
+    fn read<K: Kv>(kv: &K) -> Result<Self, KvError> {
+        let key = keys::swept();
+        let swept = kv.get(&key)?.and_then(|octets| decode(&key, &octets).ok());
+        let mut noted = BTreeSet::new();
+        for pair in kv.scan(KeySpace::Late.range(), false) {
+            noted.extend(keys::of_late(&pair?.0));
+        }
+        Ok(Self {
+            swept: swept.unwrap_or_default(),
+            noted,
+        })
+    }
+
+    /// The first stage that a final message has been passed over at for good.
+    fn forgot(&self, message: &Message) -> Option<Stage> {
+        Stage::ALL.into_iter().find(|stage| {
+            let passed = self.swept.messages[stage.index()].is_some_and(|mark| message.id <= mark);
+            passed && !message.is_past(*stage) && !self.noted.contains(&(*stage, message.id))
+        })
+    }
+}
+
+fn late(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    if keys::of_late(key).is_none() || !octets.is_empty() {
+        findings.problem(format!("{}: it is no note of a sweep", hex(key)));
+    }
+}
+
+fn inbound(key: &[u8], octets: &[u8], sweeps: &Sweeps, findings: &mut Findings) {
+    readable::<Inbound>(key, octets, findings);
+    let Ok(inbound) = decode::<Inbound>(key, octets) else {
+        return;
+    };
+    let marks = sweeps.swept.inbound.get(&inbound.tenant);
+    for stage in Stage::ALL {
+        let passed = marks.and_then(|marks| marks[stage.index()]);
+        if passed.is_some_and(|mark| inbound.id <= mark) && !inbound.erased.is_past(stage) {
+            let id = inbound.id;
+            findings.problem(format!(
+                "inbound message {id} was passed over by the sweep of {stage:?}"
+            ));
+        }
+    }
 }
 
 /// A record that can be read, and is written down as it stands.
@@ -150,6 +210,7 @@ fn message<K: Kv>(
     space: KeySpace,
     key: &[u8],
     octets: &[u8],
+    sweeps: &Sweeps,
     findings: &mut Findings,
 ) -> Result<(), KvError> {
     let message: Message = match decode(key, octets) {
@@ -174,8 +235,19 @@ fn message<K: Kv>(
             "message {id} stands among the live and in the history"
         ));
     }
-    if kv.get(&keys::recipient(message.to, id))?.is_none() {
-        findings.problem(format!("message {id} is not listed under its recipient"));
+    if space == KeySpace::History
+        && let Some(stage) = sweeps.forgot(&message)
+    {
+        findings.problem(format!(
+            "message {id} was passed over by the sweep of {stage:?}"
+        ));
+    }
+    // Whom it was to is not known any more where the number is erased: nothing may lead there.
+    let listed = kv.get(&keys::recipient(message.to, id))?.is_some();
+    if listed == message.is_past(Stage::Number) {
+        findings.problem(format!(
+            "message {id} is not listed under its recipient, or still is"
+        ));
     }
     for attempt in &message.attempts {
         for wire in attempt

@@ -4,6 +4,7 @@
 use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Numbering, Part};
 use crate::domain::msisdn::Msisdn;
+use crate::domain::privacy::Stage;
 use crate::domain::sim;
 use crate::domain::time::Timestamp;
 
@@ -19,6 +20,8 @@ pub enum KeySpace {
     Reference = b'c',
     /// What SIMs have shown, by week and fingerprint: what they show again is not taken in twice.
     Shown = b'd',
+    /// Messages that became final after the sweep of their age had passed, by stage and time.
+    Late = b'e',
     /// How carriers write their ids in receipts, by account.
     Writing = b'f',
     /// Receipts whose reference is not bound yet.
@@ -27,6 +30,8 @@ pub enum KeySpace {
     History = b'h',
     /// What handsets sent, by tenant.
     Inbound = b'i',
+    /// How far the sweeps that erase have come.
+    Swept = b'j',
     /// Idempotency keys.
     Idempotency = b'k',
     /// How far claims have come.
@@ -53,15 +58,17 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
         Self::Shown,
+        Self::Late,
         Self::Writing,
         Self::Orphan,
         Self::History,
         Self::Inbound,
+        Self::Swept,
         Self::Idempotency,
         Self::Frontier,
         Self::Live,
@@ -308,6 +315,73 @@ pub fn pause(name: &str) -> Vec<u8> {
 #[must_use]
 pub fn spending(sim: &str, message: MessageId) -> Vec<u8> {
     key(KeySpace::Spending, &[sim.as_bytes(), &[0], message.bytes()])
+}
+
+/// A message to be looked at again once it is `since` its final state for as long as the stage keeps it.
+#[must_use]
+pub fn late(stage: Stage, since: Timestamp, id: MessageId) -> Vec<u8> {
+    let since = since.millis().max(0).to_be_bytes();
+    key(KeySpace::Late, &[&[stage as u8], &since, id.bytes()])
+}
+
+/// Range of the messages to be looked at again at a stage, final at `until` or before.
+#[must_use]
+pub fn late_range(stage: Stage, until: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    let after = until.millis().max(0).saturating_add(1).to_be_bytes();
+    (
+        key(KeySpace::Late, &[&[stage as u8]]),
+        key(KeySpace::Late, &[&[stage as u8], &after]),
+    )
+}
+
+/// The stage and the message of a key of [`late`].
+#[must_use]
+pub fn of_late(key: &[u8]) -> Option<(Stage, MessageId)> {
+    let stage = Stage::ALL
+        .into_iter()
+        .find(|stage| key.get(1) == Some(&(*stage as u8)))?;
+    let id = trailing_id(key).filter(|_| key.len() == 26)?;
+    Some((stage, MessageId(uuid::Uuid::from_bytes(id))))
+}
+
+/// Range of the final messages after `id`.
+#[must_use]
+pub fn history_after(id: Option<MessageId>) -> (Vec<u8>, Vec<u8>) {
+    let (start, end) = KeySpace::History.range();
+    (id.map_or(start, |id| after(&history(id))), end)
+}
+
+/// Range of a tenant's inbound messages after `id`.
+#[must_use]
+pub fn inbound_after(tenant: &Tenant, id: Option<InboundId>) -> (Vec<u8>, Vec<u8>) {
+    let (start, end) = inbound_range(tenant, None);
+    (id.map_or(start, |id| after(&inbound(tenant, id))), end)
+}
+
+/// The tenant of an inbound message's key.
+#[must_use]
+pub fn tenant_of_inbound(key: &[u8]) -> Option<Tenant> {
+    let name = key.get(1..)?.split(|octet| *octet == 0).next()?;
+    str::from_utf8(name).ok().map(Tenant::from)
+}
+
+/// The first key behind another.
+#[must_use]
+pub fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+/// How far the sweeps that erase have come.
+#[must_use]
+pub fn swept() -> Vec<u8> {
+    key(KeySpace::Swept, &[])
+}
+
+/// When an id was made, by its own word (RFC 9562 §5.7).
+#[must_use]
+pub fn made_at(id: &[u8; 16]) -> Timestamp {
+    let [a, b, c, d, e, f, ..] = *id;
+    Timestamp(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
 
 /// How far claims have come.

@@ -36,6 +36,15 @@ mod sims;
 use model::Model;
 use sims::{looked_at_after, sim_s, space};
 
+/// How long texts are kept in a story.
+const TEXTS_KEPT: Duration = Duration::from_mins(5);
+
+/// A world that keeps texts for so long.
+fn forgetful(mut world: World) -> World {
+    world.keeping.retention.texts = TEXTS_KEPT;
+    world
+}
+
 /// One seed, one story.
 struct Run {
     random: Random,
@@ -224,7 +233,7 @@ impl Run {
     async fn step(&mut self, stores: &[Arc<dyn Store>]) {
         self.now += self.pick(30_000);
         let now = self.instant();
-        match self.pick(17) {
+        match self.pick(18) {
             0..=2 => {
                 let count = 1 + self.pick(4);
                 let mut messages: Vec<_> = (0..count).map(|_| self.fresh()).collect();
@@ -323,6 +332,7 @@ impl Run {
             13 => self.opt_in(stores).await,
             14 => self.hear(stores).await,
             15 => self.spend(stores, now).await,
+            16 => self.sweep(stores, now).await,
             _ => {
                 let expected = self.model.due();
                 for store in stores {
@@ -341,6 +351,27 @@ impl Run {
                     store.outbox_settle(settled).await.unwrap();
                 }
                 self.model.outbox.retain(|entry| !expected.contains(entry));
+            }
+        }
+    }
+
+    /// Texts that are past keeping go: all that are due, but those that ended in the last moments
+    /// before, which a sweep may leave for the next one.
+    async fn sweep(&mut self, stores: &[Arc<dyn Store>], now: Timestamp) {
+        for store in stores {
+            while store.prune(now).await.unwrap() {}
+        }
+        let found = stores[0].find(all()).await.unwrap().items;
+        for found in found.into_iter().filter(|it| it.status().is_final()) {
+            let message = self.model.messages.get_mut(&found.id).unwrap();
+            let age = now.since(message.updated_at);
+            let was_erased = message.erased.text_at.is_some();
+            if found.erased.text_at.is_some() {
+                assert!(was_erased || age >= TEXTS_KEPT, "{} is too young", found.id);
+                message.erase_text(now);
+            } else {
+                let id = found.id;
+                assert!(age < TEXTS_KEPT + Duration::from_secs(1), "{id} is left");
             }
         }
     }
@@ -470,7 +501,7 @@ impl Drop for Seed {
 async fn memory_and_the_model_agree_over_random_operations() {
     for seed in 0..300 {
         let _seed = Seed(seed);
-        play(seed, &[World::memory()]).await;
+        play(seed, &[forgetful(World::memory())]).await;
     }
 }
 
@@ -478,6 +509,6 @@ async fn memory_and_the_model_agree_over_random_operations() {
 async fn sled_memory_and_the_model_agree_over_random_operations() {
     for seed in 1000..1020 {
         let _seed = Seed(seed);
-        play(seed, &[World::memory(), World::sled()]).await;
+        play(seed, &[World::memory(), World::sled()].map(forgetful)).await;
     }
 }

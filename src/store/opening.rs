@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -13,6 +12,7 @@ use super::memory::MemoryKv;
 use super::sled::{Durability, OpenError, SledKv};
 use super::{Store, codec, fsck, generation, keys};
 use crate::domain::policy::Policy;
+use crate::domain::privacy::Keeping;
 use crate::domain::time::Timestamp;
 
 /// How to open the embedded store.
@@ -22,8 +22,8 @@ pub struct Options {
     pub durability: Durability,
     /// The engine's cache, in octets.
     pub cache_bytes: u64,
-    /// How long final messages, batches and inbound messages are kept.
-    pub retention: Duration,
+    /// How long what is kept of messages, and what stands for numbers then.
+    pub keeping: Keeping,
 }
 
 impl Default for Options {
@@ -31,7 +31,7 @@ impl Default for Options {
         Self {
             durability: Durability::Power,
             cache_bytes: 8 << 20,
-            retention: Duration::from_hours(24 * 395),
+            keeping: Keeping::default(),
         }
     }
 }
@@ -59,7 +59,7 @@ pub fn open(
         let kv = SledKv::open(&folder, options.durability, options.cache_bytes)?;
         (kv, folder)
     };
-    let started = Embedded::start(kv, policy, options.retention, now);
+    let started = Embedded::start(kv, policy, options.keeping.clone(), now);
     let store = started.map_err(|error| match error {
         RecoverError::OtherLayout(found) => OpenError::OtherLayout {
             folder,
@@ -113,7 +113,7 @@ pub fn memory(
     Ok(Arc::new(Embedded::start(
         kv,
         policy,
-        Options::default().retention,
+        Keeping::default(),
         now,
     )?))
 }

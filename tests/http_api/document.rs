@@ -8,7 +8,7 @@ use crate::client::send;
 use crate::{gateway, hello};
 
 /// Every endpoint; a new one is added here and found in the document.
-const ENDPOINTS: [(&str, &str); 28] = [
+const ENDPOINTS: [(&str, &str); 29] = [
     ("post", "/v1/messages"),
     ("get", "/v1/messages"),
     ("get", "/v1/messages/{id}"),
@@ -36,6 +36,7 @@ const ENDPOINTS: [(&str, &str); 28] = [
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
+    ("get", "/v1/metrics"),
     ("get", "/v1/openapi.json"),
 ];
 

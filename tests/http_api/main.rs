@@ -12,6 +12,7 @@ mod messages;
 mod operations;
 mod optouts;
 mod preview;
+mod quotas;
 
 use std::sync::Arc;
 

@@ -15,6 +15,7 @@ use relais::domain::inbound::Inbound;
 use relais::domain::message::{Attempt, Message};
 use relais::domain::msisdn::Msisdn;
 use relais::domain::policy::{Limits, ModemRules, Operator, Policy};
+use relais::domain::privacy::Keeping;
 use relais::domain::retry::RetrySchedule;
 use relais::domain::status::Status;
 use relais::engine::accept::Draft;
@@ -150,7 +151,7 @@ impl Rack {
     /// A gateway over what a disk holds.
     pub async fn gateway_on(&self, disk: &Disk, change: impl Fn(&mut ModemConfig)) -> Gateway {
         let (policy, rules) = watch::channel(Arc::new(self.policy()));
-        let keep = Duration::from_hours(24);
+        let keep = Keeping::all(Duration::from_hours(24));
         let store = Embedded::start(disk.clone(), rules, keep, self.clock.now()).unwrap();
         Gateway::start(self, Arc::new(store), policy, change).await
     }
@@ -280,9 +281,11 @@ impl Gateway {
         }
     }
 
-    pub fn channel(&self, name: &str) -> &ChannelHandle {
-        let mut channels = self.engine.channels.iter();
-        channels.find(|handle| handle.id.as_str() == name).unwrap()
+    pub fn channel(&self, name: &str) -> ChannelHandle {
+        let channels = self.engine.channels();
+        let mut channels = channels.iter();
+        let found = channels.find(|handle| handle.id.as_str() == name);
+        found.unwrap().clone()
     }
 
     pub fn status(&self, name: &str) -> ChannelStatus {
@@ -307,7 +310,7 @@ impl Gateway {
     }
 
     pub async fn all_up(&self) {
-        for handle in &self.engine.channels {
+        for handle in self.engine.channels().iter() {
             self.up(handle.id.as_str()).await;
         }
     }
@@ -351,7 +354,7 @@ impl Gateway {
         match tokio::time::timeout(DEADLINE, wanted).await {
             Ok(message) => message,
             Err(_) => {
-                let channels: Vec<_> = self.engine.channels.iter().collect();
+                let channels = self.engine.channels();
                 let states = channels
                     .iter()
                     .map(|c| (c.id.clone(), c.status.borrow().clone()));

@@ -19,6 +19,7 @@ use relais::clock::{Clock, Random};
 use relais::domain::id::MessageId;
 use relais::domain::message::{Cause, Message, Outcome, State, What};
 use relais::domain::policy::{Limits, ModemRules, OnDoubt, Operator, Policy};
+use relais::domain::privacy::Keeping;
 use relais::domain::retry::RetrySchedule;
 use relais::domain::sim;
 use relais::domain::time::Timestamp;
@@ -263,7 +264,7 @@ impl Daemon {
         clock: &Clock,
     ) -> Self {
         let (policy, rules) = watch::channel(Arc::new(policy(world)));
-        let keep = Duration::from_hours(24 * 30);
+        let keep = Keeping::all(Duration::from_hours(24 * 30));
         let store = Embedded::start(disk.clone(), rules.clone(), keep, clock.now()).unwrap();
         let random = Random::seeded(world.seed ^ (life << 48));
         let (events_in, events) = mpsc::channel(256);
@@ -408,7 +409,7 @@ async fn live(world: &World) -> Evidence {
         messages.push(daemon.engine.store.message(&tenant(), id).await.unwrap());
     }
     let mut recoveries = Vec::new();
-    for channel in &daemon.engine.channels {
+    for channel in daemon.engine.channels().iter() {
         if let Peer::Modem(word) = &channel.peer {
             recoveries.push(word.borrow().recoveries);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use relais::clock::Clock;
+use relais::domain::privacy::Keeping;
 use relais::engine::accept::Draft;
 use relais::store::embedded::Embedded;
 use relais::store::kv::{Kv, KvError, Pair, Write};
@@ -69,7 +70,7 @@ async fn pain_07_a_bind_that_is_down_is_no_hot_loop() {
     let clock = Clock::starting_at(START);
     let (policy, rules) = watch::channel(Arc::new(policy(operator())));
     let kv = Counting(MemoryKv::default(), commits.clone());
-    let store = Embedded::start(kv, rules, 400 * 24 * HOUR, clock.now()).unwrap();
+    let store = Embedded::start(kv, rules, Keeping::all(400 * 24 * HOUR), clock.now()).unwrap();
     let down = SmscScript {
         refuse_connections: true,
         ..SmscScript::default()

@@ -10,6 +10,7 @@ use relais::domain::id::{MessageId, Tenant};
 use relais::domain::inbound::Inbound;
 use relais::domain::message::Message;
 use relais::domain::policy::Policy;
+use relais::domain::privacy::Keeping;
 use relais::domain::time::Timestamp;
 use relais::engine::{self, Engine, Parts, Stop as Tokens};
 use relais::metrics::Metrics;
@@ -183,7 +184,7 @@ async fn look_in(shared: Arc<Shared>) {
             continue;
         };
         let mut window = 0;
-        for channel in &engine.channels {
+        for channel in engine.channels().iter() {
             window += channel.window_size;
             if channel.window.available_permits() > channel.window_size {
                 shared.wrong(format!("{} has more places than its window", channel.id));
@@ -310,9 +311,9 @@ impl Director {
         let shared = &self.shared;
         let plan = &shared.plan;
         let (policy, rules) = watch::channel(Arc::new(plan.policy.clone()));
-        let retention = Duration::from_hours(24 * 395);
+        let keeping = Keeping::all(Duration::from_hours(24 * 395));
         let kv = shared.disk.open();
-        let store = Embedded::start(kv, rules.clone(), retention, shared.clock.now());
+        let store = Embedded::start(kv, rules.clone(), keeping, shared.clock.now());
         let store: Arc<dyn Store> = Arc::new(store.ok()?);
         let random = Random::seeded(plan.seed.wrapping_mul(31) ^ (self.lives << 48));
         let (events_in, events) = mpsc::channel(256);
@@ -429,7 +430,7 @@ impl Director {
     async fn end(self, daemon: Daemon) -> Evidence {
         let shared = self.shared.clone();
         let ended = shared.clock.now();
-        for channel in &daemon.engine.channels {
+        for channel in daemon.engine.channels().iter() {
             let free = channel.window.available_permits();
             if free != channel.window_size {
                 let (id, size) = (&channel.id, channel.window_size);

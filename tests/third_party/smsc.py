@@ -11,7 +11,8 @@ bind_receiver is a bind_transceiver. The peer sees the kind of bind it asked for
 
 prints one JSON line {"port", "ctl_port"} when ready. Control: GET /ledger, GET /stats,
 POST /mo {from, to, text, coding: "gsm"|"ucs2"}, POST /receipt {id, stat} (one more receipt of a submission,
-by the id of its answer), POST /reset. SIGTERM ends it.
+by the id of its answer), POST /password {password} (from now on; every session is cut), POST /reset. SIGTERM ends it.
+smpp34's server lets everybody bind, so a password is the tap's business too.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ COMMANDS = {
 }
 FIRST_ID = 3_000_000_001  # The hexadecimal form has letters, the decimal one does not fit 31 bits.
 BIND_TRANSCEIVER, BIND_RECEIVER_RESP = 0x09, 0x80000001
+ESME_RINVPASWD = 0x0E
 MAX_PDU = 64 * 1024
 MESSAGE_STATES = {"ENROUTE": 1, "DELIVRD": 2, "EXPIRED": 3, "DELETED": 4, "UNDELIV": 5, "ACCEPTD": 6, "UNKNOWN": 7, "REJECTD": 8}
 
@@ -57,6 +59,7 @@ class Ledger:
         self.binds: list[dict] = []
         self.complaints: list[str] = []
         self.connections = 0
+        self.refused_binds = 0
         self.receipts = collections.Counter()
         self.reassembled: list[dict] = []
         self.open: dict[tuple, dict] = {}
@@ -133,6 +136,7 @@ class Smsc:
         self.answered: dict[str, tuple] = {}
         self.receipt_window = asyncio.Semaphore(50)
         self.tasks: set[asyncio.Task] = set()
+        self.links: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> int:
         self.inner_port = free_port()  # smpp34 cannot say which port it was given for 0.
@@ -149,19 +153,44 @@ class Smsc:
 
     async def tap(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.ledger.connections += 1
+        first = b""
+        if self.options.password is not None:
+            first = await self.bind_allowed(reader, writer)
+            if not first:
+                return
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.inner_port)
         except OSError:
             writer.close()
             return
         link = {"kind": None, "number": self.ledger.connections}
-        await asyncio.gather(self.pump(reader, up_writer, link, True), self.pump(up_reader, writer, link, False))
+        self.links.add(writer)
+        await asyncio.gather(self.pump(reader, up_writer, link, True, first), self.pump(up_reader, writer, link, False))
+        self.links.discard(writer)
 
-    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: dict, from_esme: bool) -> None:
+    async def bind_allowed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """The first PDU if it is a bind with our password; else it is refused, and empty."""
+        try:
+            head = await reader.readexactly(16)
+            length, command_id, _, sequence = struct.unpack(">IIII", head)
+            body = await reader.readexactly(length - 16)
+        except (OSError, asyncio.IncompleteReadError):
+            writer.close()
+            return b""
+        if body.split(b"\0")[1:2] == [self.options.password.encode()]:
+            return head + body
+        self.ledger.refused_binds += 1
+        writer.write(struct.pack(">IIII", 17, command_id | 0x80000000, ESME_RINVPASWD, sequence) + b"\0")
+        writer.close()
+        return b""
+
+    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: dict, from_esme: bool,
+                   octets: bytes = b"") -> None:
         rest = b""
         try:
-            while octets := await reader.read(64 * 1024):
+            while octets or (octets := await reader.read(64 * 1024)):
                 whole, rest = self.cut(rest + octets, link, from_esme)
+                octets = b""
                 writer.write(whole)
                 await writer.drain()
         except OSError:
@@ -303,7 +332,7 @@ class Smsc:
 
     def stats(self) -> dict:
         ledger = self.ledger
-        return {"bound": len(self.sessions), "binds": ledger.binds, "connections": ledger.connections,
+        return {"bound": len(self.sessions), "binds": ledger.binds, "connections": ledger.connections, "refused_binds": ledger.refused_binds,
                 "submits": len(ledger.submits), "answers": sum(1 for s in ledger.submits if s["message_id"]),
                 "receipts": dict(ledger.receipts), "pdus": dict(ledger.pdus), "complaints": ledger.complaints}
 
@@ -324,6 +353,10 @@ class Smsc:
                 case "POST", "/receipt":
                     wish = json.loads(body)
                     await self.receipt(*self.answered[wish["id"]], wish["stat"])
+                case "POST", "/password":
+                    self.options.password = json.loads(body)["password"]
+                    for link in list(self.links):
+                        link.close()
                 case "POST", "/reset":
                     self.ledger = Ledger()
                 case _:
@@ -356,6 +389,7 @@ async def main() -> None:
     parser.add_argument("--receipt-delay-ms", type=int, default=50, help="from the answer to its receipt")
     parser.add_argument("--receipt-before-response", action="store_true")
     parser.add_argument("--duplicate-receipts", action="store_true")
+    parser.add_argument("--password", help="refuse every bind with another one")
     parser.add_argument("--receipts-by-hand", action="store_true", help="only those that POST /receipt asks for")
     options = parser.parse_args()
     stop = asyncio.Event()

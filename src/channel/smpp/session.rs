@@ -26,8 +26,12 @@ use crate::channel::{
 use crate::domain::event::Rejection;
 use crate::domain::message::{Doubt, Token};
 
-/// Longest wait for outstanding responses when stopping or when the SMSC wants to end.
+/// Longest wait for outstanding responses when the SMSC wants to end.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// The same when we stop or bind anew, where nobody is in a hurry: each answer that is not waited for is
+/// a doubt, and perhaps a message twice.
+const DRAIN_AT_LEISURE: Duration = Duration::from_secs(30);
 
 /// Longest wait for the engine once nothing is unanswered: for its verdicts, and for the next part
 /// of a message that has partly left.
@@ -439,10 +443,12 @@ impl<'a> Session<'a> {
         // Said at once, so that nothing more is handed over only to be returned.
         self.driver.status.send_replace(ChannelStatus::Draining);
         // An SMSC that wants to end gets nothing more, not even the rest of a message.
-        self.open &= matches!(leaving, Leaving::Stop | Leaving::Reset);
+        let at_leisure = matches!(leaving, Leaving::Stop | Leaving::Reset);
+        self.open &= at_leisure;
         self.leaving = Some(leaving);
+        let longest = if at_leisure { DRAIN_AT_LEISURE } else { DRAIN };
         self.leave_by =
-            self.driver.clock.elapsed() + DRAIN.min(self.driver.config.response_timeout);
+            self.driver.clock.elapsed() + longest.min(self.driver.config.response_timeout);
     }
 
     /// True if nothing is left to wait for, or it has been waited for long enough.

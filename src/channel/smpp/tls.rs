@@ -96,7 +96,12 @@ impl TimeProvider for Now {
     }
 }
 
-fn client_config(settings: &TlsSettings, clock: Clock) -> io::Result<ClientConfig> {
+/// A client that trusts and shows what `settings` say; their `server_name` is the caller's to use. Reads
+/// files.
+///
+/// # Errors
+/// What is wrong with which file.
+pub(crate) fn client_config(settings: &TlsSettings, clock: Clock) -> io::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(settings.ca_file.as_deref(), &provider)?;
     let builder = ClientConfig::builder_with_details(provider.clone(), Arc::new(Now(clock)))

@@ -369,3 +369,10 @@ fn senders_are_known_however_the_carrier_writes_them() {
         assert_eq!(of_sender(text, "FR"), None, "{text:?}");
     }
 }
+
+#[test]
+fn nobody_can_be_written_to() {
+    let nobody = Msisdn::NOBODY;
+    assert_eq!(Msisdn::try_from(nobody.as_u64()), Ok(nobody));
+    assert!(parse(&nobody.to_string(), "FR").is_err());
+}

@@ -246,6 +246,17 @@ fn every_record_is_written_and_read_as_its_version_says() {
     );
     golden("layout", &LAYOUT);
     golden(
+        "swept",
+        &Swept {
+            messages: [Some(message_id(3)), Some(message_id(2)), None],
+            inbound: [(
+                Tenant::from("shop"),
+                [Some(InboundId::new(at(1), random(1))), None, None],
+            )]
+            .into(),
+        },
+    );
+    golden(
         "pause",
         &Pause {
             name: "orange#1".to_owned(),

@@ -304,7 +304,7 @@ async fn what_is_forgotten_leaves_no_reference(world: World) {
         store.receives(delivered(17, number(1), now), now).await;
         assert_eq!(store.status(n).await, Status::Delivered);
     }
-    let later = at(0) + world.retention * 2;
+    let later = at(0) + world.keeping.retention.messages * 2;
     while store.prune(later).await.unwrap() {}
     assert!(store.message(&shop(), message_id(1)).await.is_err());
     store.close().await;

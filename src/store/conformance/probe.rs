@@ -22,6 +22,7 @@ pub(in crate::store) struct Probe {
     log: Mutex<Vec<Call>>,
     applies_left: AtomicI64,
     scans: AtomicU64,
+    pairs: AtomicU64,
     held_up: AtomicBool,
     shut: Mutex<bool>,
     opened: Condvar,
@@ -34,6 +35,7 @@ impl Probe {
             log: Mutex::default(),
             applies_left: AtomicI64::new(i64::MAX),
             scans: AtomicU64::new(0),
+            pairs: AtomicU64::new(0),
             held_up: AtomicBool::new(false),
             shut: Mutex::new(false),
             opened: Condvar::new(),
@@ -70,6 +72,11 @@ impl Probe {
     /// Number of scans begun so far.
     pub(in crate::store) fn scans(&self) -> u64 {
         self.scans.load(Ordering::SeqCst)
+    }
+
+    /// Number of pairs read by scans so far.
+    pub(in crate::store) fn pairs(&self) -> u64 {
+        self.pairs.load(Ordering::SeqCst)
     }
 
     /// Lets waiting batches go on.
@@ -111,7 +118,10 @@ impl Kv for Probe {
         reverse: bool,
     ) -> Box<dyn Iterator<Item = Result<Pair, KvError>> + 'a> {
         self.scans.fetch_add(1, Ordering::SeqCst);
-        self.inner.scan(range, reverse)
+        let pairs = self.inner.scan(range, reverse);
+        Box::new(pairs.inspect(|_| {
+            self.pairs.fetch_add(1, Ordering::SeqCst);
+        }))
     }
 
     fn disk_bytes(&self) -> u64 {

@@ -9,7 +9,7 @@ use crate::domain::fixtures::{at, batch_id, lane, message, message_id, number, r
 use crate::domain::id::InboundId;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
-use crate::domain::privacy::Erased;
+use crate::domain::privacy::{Erased, Keeping};
 use crate::domain::receipt::ReceiptState;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
@@ -292,7 +292,7 @@ async fn prune_all(store: &dyn Store, now: Timestamp) {
 }
 
 async fn prune_removes_what_is_past_keeping_and_all_that_points_at_it(mut world: World) {
-    world.retention = Duration::from_hours(24 * 30);
+    world.keeping = Keeping::all(Duration::from_hours(24 * 30));
     let store = world.open(at(0));
     let old = |n| {
         let mut message = message(n);
@@ -318,12 +318,15 @@ async fn prune_removes_what_is_past_keeping_and_all_that_points_at_it(mut world:
     assert!(store.find(all()).await.unwrap().items.is_empty());
     world.finish(store).await;
     // How the carrier writes its ids is learnt for good.
-    assert_eq!(records(&world), HashSet::from([KeySpace::Writing]));
+    assert_eq!(
+        records(&world),
+        HashSet::from([KeySpace::Writing, KeySpace::Swept])
+    );
 }
 
 async fn prune_keeps_the_seal_of_a_batch_with_live_messages(mut world: World) {
     // Kept for less than a message may live.
-    world.retention = Duration::from_hours(1);
+    world.keeping = Keeping::all(Duration::from_hours(1));
     let store = world.open(at(0));
     let messages = (0..3).map(|n| {
         let mut message = message(n);
@@ -342,7 +345,7 @@ async fn prune_keeps_the_seal_of_a_batch_with_live_messages(mut world: World) {
 }
 
 async fn prune_leaves_a_reference_that_a_newer_message_has_taken_over(mut world: World) {
-    world.retention = Duration::from_hours(24);
+    world.keeping = Keeping::all(Duration::from_hours(24));
     let store = world.open(at(0));
     store.sends(message(1), "7", at(1)).await;
     let delivered = || receipt("7", ReceiptState::Delivered);

@@ -9,7 +9,7 @@ use crate::domain::message::{Cause, Message, Progress, State, WaitReason};
 use crate::domain::policy::OnDoubt;
 use crate::domain::receipt::ReceiptState;
 use crate::domain::status::Status;
-use crate::store::codec::{Layout, encode};
+use crate::store::codec::{LAYOUT, Layout, encode};
 use crate::store::embedded::{Embedded, RecoverError};
 use crate::store::keys;
 use crate::store::kv::Kv;
@@ -372,12 +372,17 @@ async fn every_state_survives_reopening(world: World) {
 
 #[tokio::test]
 async fn a_layout_of_another_program_is_refused_untouched() {
-    for version in [1, 3] {
+    for version in [1, LAYOUT.version - 1, LAYOUT.version + 1] {
         let kv = std::sync::Arc::new(MemoryKv::default());
         let other = encode(&Layout { version }).unwrap();
         kv.apply(&[(keys::version(), Some(other.clone()))]).unwrap();
         let world = World::memory();
-        let started = Embedded::start(kv.clone(), world.policy.subscribe(), world.retention, at(0));
+        let started = Embedded::start(
+            kv.clone(),
+            world.policy.subscribe(),
+            world.keeping.clone(),
+            at(0),
+        );
         assert!(matches!(started, Err(RecoverError::OtherLayout(found)) if found == version));
         assert_eq!(kv.get(&keys::version()).unwrap(), Some(other));
     }

@@ -12,6 +12,7 @@ use crate::domain::fixtures::{lane, lease, policy};
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::{Message, Token};
 use crate::domain::policy::Policy;
+use crate::domain::privacy::Keeping;
 use crate::domain::receipt::{Receipt, ReceiptState};
 use crate::domain::time::Timestamp;
 use crate::store::embedded::Embedded;
@@ -34,7 +35,7 @@ enum Place {
 /// Where a test's records are kept, and under which rules.
 pub(in crate::store) struct World {
     place: Place,
-    pub(in crate::store) retention: Duration,
+    pub(in crate::store) keeping: Keeping,
     pub(in crate::store) policy: watch::Sender<Arc<Policy>>,
 }
 
@@ -50,7 +51,7 @@ impl World {
     fn at(place: Place) -> Self {
         Self {
             place,
-            retention: Duration::from_hours(24 * 395),
+            keeping: Keeping::all(Duration::from_hours(24 * 395)),
             policy: watch::Sender::new(Arc::new(policy())),
         }
     }
@@ -61,7 +62,7 @@ impl World {
 
     fn start<K: Kv>(&self, kv: K, now: Timestamp) -> Arc<dyn Store> {
         let rules = self.policy.subscribe();
-        Arc::new(Embedded::start(kv, rules, self.retention, now).unwrap())
+        Arc::new(Embedded::start(kv, rules, self.keeping.clone(), now).unwrap())
     }
 
     /// Opens the store, as it was left.

@@ -1,21 +1,19 @@
-//! Removing what is past keeping, a little at a time, in turns of the writer.
+//! Removing what is past keeping, a little at a time, in turns of the writer; see `sweep` for
+//! messages.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Embedded, Shared};
-use crate::domain::message::Message;
+use super::{Embedded, Shared, sweep};
 use crate::domain::time::Timestamp;
 use crate::store::codec::{Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
-use crate::store::kv::{Kv, Pair};
+use crate::store::kv::Kv;
 use crate::store::{Batch, Spending, StoreError};
 
 /// Between two counts of the octets of all records: a count reads everything once.
 const MEASURE_EVERY: Duration = Duration::from_hours(6);
-/// Messages removed a turn.
-const TURN: usize = 64;
 /// Records of each other kind that a turn looks at.
 const LOOKED_AT: usize = 500;
 /// How long receipts wait for a message that they belong to.
@@ -28,19 +26,23 @@ impl<K: Kv> Embedded<K> {
     pub(super) async fn prune_some(&self, now: Timestamp) -> Result<bool, StoreError> {
         self.measure(now).await?;
         let (kv, shared) = (self.kv.clone(), self.shared.clone());
-        let found = self.blocking(move || find_old(&*kv, &shared, now)).await?;
-        let more = found.messages.len() >= TURN;
-        if found.is_empty() {
-            return Ok(false);
+        let look = move || {
+            Ok((
+                find_old(&*kv, &shared, now)?,
+                sweep::find(&*kv, &shared, now)?,
+            ))
+        };
+        let (old, found) = self.blocking(look).await?;
+        let more = old.more || found.more;
+        if old.is_empty() && found.is_empty() {
+            return Ok(more);
         }
         self.write(false, move |txn| {
-            for message in &found.messages {
-                txn.forget(message)?;
-            }
-            for key in found.orphans {
+            txn.sweep(found, now)?;
+            for key in old.orphans {
                 txn.forget_orphan(key)?;
             }
-            for key in found.others {
+            for key in old.others {
                 txn.write(key, None);
             }
             Ok(())
@@ -78,35 +80,26 @@ impl<K: Kv> Embedded<K> {
 
 #[derive(Default)]
 struct Old {
-    messages: Vec<Message>,
     orphans: Vec<Vec<u8>>,
     others: Vec<Vec<u8>>,
+    /// True if it is likely that there is more.
+    more: bool,
 }
 
 impl Old {
     fn is_empty(&self) -> bool {
-        let lists = [&self.orphans, &self.others];
-        self.messages.is_empty() && lists.iter().all(|list| list.is_empty())
+        self.orphans.is_empty() && self.others.is_empty()
     }
 }
 
 fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, StoreError> {
     let mut old = Old::default();
-    let retention = shared.retention;
+    let retention = shared.keeping.retention.messages;
     // Ids sort by creation: the first that is young enough ends the look.
-    for pair in kv.scan(KeySpace::History.range(), false).take(LOOKED_AT) {
-        let (key, octets) = pair?;
-        let message: Message = decode(&key, &octets)?;
-        if now.since(message.created_at) < retention || old.messages.len() >= TURN {
-            break;
-        }
-        if now.since(message.updated_at) >= retention {
-            old.messages.push(message);
-        }
-    }
     for pair in kv.scan(KeySpace::Batch.range(), false).take(LOOKED_AT) {
         let (key, octets) = pair?;
-        if now.since(created_at(&key)) < retention {
+        let made_at = keys::trailing_id(&key).map(|id| keys::made_at(&id));
+        if made_at.is_none_or(|at| now.since(at) < retention) {
             break;
         }
         // It is the seal of its messages: without it a start would take them as never promised.
@@ -126,55 +119,54 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
         old.others.push(pair?.0);
     }
     // These sort by something else, so each turn goes on where the last one stopped.
-    for (key, octets) in go_on(kv, shared, KeySpace::Orphan)? {
-        if now.since(decode::<Orphans>(&key, &octets)?.since) >= ORPHAN_KEPT {
-            old.orphans.push(key);
-        }
-    }
-    for (key, octets) in go_on(kv, shared, KeySpace::Idempotency)? {
-        if now.since(decode::<Idempotent>(&key, &octets)?.at) >= IDEMPOTENCY_KEPT {
-            old.others.push(key);
-        }
-    }
-    for (key, octets) in go_on(kv, shared, KeySpace::Spending)? {
-        if now.since(decode::<Spending>(&key, &octets)?.at) >= Spending::KEPT {
-            old.others.push(key);
-        }
-    }
-    for (key, _) in go_on(kv, shared, KeySpace::Inbound)? {
-        if now.since(created_at(&key)) >= retention {
-            old.others.push(key);
-        }
-    }
+    let orphans = go_on(kv, shared, KeySpace::Orphan, |key, octets| {
+        Ok(now.since(decode::<Orphans>(key, octets)?.since) >= ORPHAN_KEPT)
+    })?;
+    let idempotent = go_on(kv, shared, KeySpace::Idempotency, |key, octets| {
+        Ok(now.since(decode::<Idempotent>(key, octets)?.at) >= IDEMPOTENCY_KEPT)
+    })?;
+    let spent = go_on(kv, shared, KeySpace::Spending, |key, octets| {
+        Ok(now.since(decode::<Spending>(key, octets)?.at) >= Spending::KEPT)
+    })?;
+    old.more = [&orphans, &idempotent, &spent]
+        .iter()
+        .any(|(_, more)| *more);
+    old.orphans = orphans.0;
+    old.others.extend(idempotent.0);
+    old.others.extend(spent.0);
     Ok(old)
 }
 
-/// The next records of a key space, from where the last turn stopped, round and round.
-fn go_on<K: Kv>(kv: &K, shared: &Shared, space: KeySpace) -> Result<Vec<Pair>, StoreError> {
+/// Those of the next records of a key space that are too old, from where the last turn stopped, round
+/// and round; and whether to go on at once. That is worth it where some were found: else the round
+/// goes on at the next occasion, and where much is old it is found soon.
+fn go_on<K: Kv>(
+    kv: &K,
+    shared: &Shared,
+    space: KeySpace,
+    is_old: impl Fn(&[u8], &[u8]) -> Result<bool, StoreError>,
+) -> Result<(Vec<Vec<u8>>, bool), StoreError> {
     let (start, end) = space.range();
     let mut cursors = shared
         .prune_cursors
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let from = cursors.remove(&space).unwrap_or(start);
-    let pairs: Vec<_> = kv
-        .scan((from, end), false)
-        .take(LOOKED_AT)
-        .collect::<Result<_, _>>()?;
-    if pairs.len() == LOOKED_AT
-        && let Some((last, _)) = pairs.last()
-    {
-        cursors.insert(space, last.clone());
+    let mut old = Vec::new();
+    let mut last = None;
+    for (looked_at, pair) in kv.scan((from, end), false).take(LOOKED_AT).enumerate() {
+        let (key, octets) = pair?;
+        last = (looked_at + 1 == LOOKED_AT).then(|| key.clone());
+        match is_old(&key, &octets) {
+            Ok(true) => old.push(key),
+            Ok(false) => {}
+            // Left for fsck; the others must go all the same.
+            Err(error) => tracing::error!(%error, "prune_of_unreadable_record"),
+        }
     }
-    Ok(pairs)
-}
-
-/// The instant in the UUIDv7 at the end of a key.
-fn created_at(key: &[u8]) -> Timestamp {
-    let id = keys::trailing_id(key).unwrap_or([0xFF; 16]);
-    Timestamp(
-        id[..6]
-            .iter()
-            .fold(0, |millis, octet| (millis << 8) | i64::from(*octet)),
-    )
+    let more = last.is_some() && !old.is_empty();
+    if let Some(last) = last {
+        cursors.insert(space, last);
+    }
+    Ok((old, more))
 }

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::codec::decode;
+use super::codec::{Swept, decode};
 use super::frontier::Frontier;
 use super::index::Index;
 use super::keys::KeySpace;
@@ -27,6 +26,7 @@ use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
 use crate::domain::policy::{OnDoubt, Policy};
+use crate::domain::privacy::Keeping;
 use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 
@@ -34,6 +34,7 @@ mod claims;
 mod maintain;
 mod read;
 mod recover;
+mod sweep;
 mod txn;
 mod writer;
 
@@ -60,7 +61,9 @@ pub(super) struct Shared {
     pub(super) writings: Mutex<Writings>,
     pub(super) opted_out: RwLock<OptedOut>,
     pub(super) part_sets: Mutex<PartSets>,
-    pub(super) retention: Duration,
+    pub(super) keeping: Keeping,
+    /// How far the sweeps have come.
+    pub(super) swept: Mutex<Swept>,
     /// Where pruning goes on in the key spaces that do not sort by age.
     pub(super) prune_cursors: Mutex<HashMap<KeySpace, Vec<u8>>>,
     /// Octets of all records when they were last counted, and when that was.
@@ -131,11 +134,11 @@ impl<K: Kv> Embedded<K> {
     pub fn start(
         kv: K,
         policy: watch::Receiver<Arc<Policy>>,
-        retention: Duration,
+        keeping: Keeping,
         now: Timestamp,
     ) -> Result<Self, RecoverError> {
         let kv = Arc::new(kv);
-        let shared = Arc::new(recover::recover(&*kv, policy, retention, now)?);
+        let shared = Arc::new(recover::recover(&*kv, policy, keeping, now)?);
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writer = tokio::spawn(writer::run(kv.clone(), shared.clone(), receiver));
         Ok(Self {

@@ -9,20 +9,20 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::Shared;
 use super::txn::{read_part_sets, reconsidered_after};
+use super::{Shared, sweep};
 use crate::domain::event::Event;
 use crate::domain::id::BatchId;
 use crate::domain::message::{Message, State};
 use crate::domain::optout::OptOut;
 use crate::domain::policy::Policy;
+use crate::domain::privacy::Keeping;
 use crate::domain::time::Timestamp;
-use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, decode, encode};
+use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, Swept, decode, encode};
 use crate::store::frontier::Frontier;
 use crate::store::index::Index;
 use crate::store::keys::{self, KeySpace};
@@ -55,11 +55,12 @@ const PIECE: usize = 128;
 pub(super) fn recover<K: Kv>(
     kv: &K,
     policy: watch::Receiver<Arc<Policy>>,
-    retention: Duration,
+    keeping: Keeping,
     now: Timestamp,
 ) -> Result<Shared, RecoverError> {
     check_layout(kv)?;
     let rules = policy.borrow().clone();
+    let swept = read_swept(kv)?;
     let webhooks: Vec<Webhook> = read_all(kv, KeySpace::Webhook)?;
     let (mut outbox, mut next_seq) = read_outbox(kv)?;
     let mut opted_out = OptedOut::default();
@@ -107,6 +108,8 @@ pub(super) fn recover<K: Kv>(
             if message.status().is_final() {
                 repairs.push((key, None));
                 repairs.push((keys::history(message.id), Some(record)));
+                let notes = sweep::notes(&message, &keeping.retention, &swept);
+                repairs.extend(notes.into_iter().map(|key| (key, Some(Vec::new()))));
                 // Decided in the same commit as what caused it, here as anywhere.
                 let event = OutboxEvent::Message(Arc::new(message.clone()));
                 let own_url = message.webhook_url.as_deref();
@@ -152,7 +155,8 @@ pub(super) fn recover<K: Kv>(
         writings: Mutex::new(Writings::of(read_all(kv, KeySpace::Writing)?)),
         opted_out: RwLock::new(opted_out),
         part_sets: Mutex::new(part_sets),
-        retention,
+        keeping,
+        swept: Mutex::new(swept),
         prune_cursors: Mutex::default(),
         live_bytes: AtomicU64::new(0),
         measured_at: AtomicI64::new(0),
@@ -173,6 +177,19 @@ fn check_layout<K: Kv>(kv: &K) -> Result<(), RecoverError> {
         None => kv.apply(&[(key, Some(encode(&LAYOUT)?))])?,
     }
     Ok(())
+}
+
+fn read_swept<K: Kv>(kv: &K) -> Result<Swept, RecoverError> {
+    let key = keys::swept();
+    match kv.get(&key)?.map(|octets| decode(&key, &octets)) {
+        None => Ok(Swept::default()),
+        Some(Ok(swept)) => Ok(swept),
+        Some(Err(error)) => {
+            // From the beginning again: what is erased already is passed by.
+            tracing::error!(%error, "swept_unreadable");
+            Ok(Swept::default())
+        }
+    }
 }
 
 /// How far the last life came, if it did not end with nothing under way.

@@ -48,7 +48,7 @@ struct Held {
 /// The unit of work of one group of jobs.
 pub(super) struct Txn<'a, K> {
     kv: &'a K,
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
     policy: Arc<Policy>,
     writes: Vec<Write>,
     positions: HashMap<Vec<u8>, usize>,
@@ -119,7 +119,7 @@ impl<'a, K: Kv> Txn<'a, K> {
         error
     }
 
-    fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+    pub(super) fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
         let octets = match self.positions.get(key) {
             Some(position) => self.writes[*position].1.clone(),
             None => self.read(key)?,
@@ -173,7 +173,7 @@ impl<'a, K: Kv> Txn<'a, K> {
     }
 
     /// A record as it is now, without taking it in hand: it keeps its place in every order.
-    fn look_at(&self, id: MessageId) -> Result<Arc<Message>, StoreError> {
+    pub(super) fn look_at(&self, id: MessageId) -> Result<Arc<Message>, StoreError> {
         if let Some(held) = self.held.get(&id) {
             return Ok(held.message.clone());
         }
@@ -482,6 +482,23 @@ impl<'a, K: Kv> Txn<'a, K> {
         Ok(())
     }
 
+    /// True if this group has the record in hand.
+    pub(super) fn is_in_hand(&self, id: MessageId) -> bool {
+        self.held.contains_key(&id)
+    }
+
+    /// Changes a record in what is no transition of its state.
+    pub(super) fn change_record(
+        &mut self,
+        id: MessageId,
+        change: impl FnOnce(&mut Message),
+    ) -> Result<(), StoreError> {
+        let held = self.hold(id)?;
+        change(Arc::make_mut(&mut held.message));
+        held.dirty = true;
+        Ok(())
+    }
+
     /// Removes a final message and everything that points at it.
     ///
     /// # Errors
@@ -489,6 +506,11 @@ impl<'a, K: Kv> Txn<'a, K> {
     pub(super) fn forget(&mut self, message: &Message) -> Result<(), StoreError> {
         self.write(keys::history(message.id), None);
         self.write(keys::recipient(message.to, message.id), None);
+        self.unbind(message)
+    }
+
+    /// Removes what the carriers' references of a message say of it.
+    pub(super) fn unbind(&mut self, message: &Message) -> Result<(), StoreError> {
         for attempt in &message.attempts {
             for reference in attempt
                 .segments

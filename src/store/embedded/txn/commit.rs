@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use super::super::sweep;
 use super::Txn;
 use crate::store::StoreError;
 use crate::store::codec::encode;
@@ -27,11 +28,16 @@ impl<K: Kv> Txn<'_, K> {
         }
         self.outgoing_written = self.outgoing.len();
         let mut moved = Vec::new();
+        let retention = &self.shared.keeping.retention;
+        let swept = self.shared.swept();
         for (id, held) in self.held.iter_mut().filter(|(_, held)| held.dirty) {
             held.dirty = false;
             let is_final = held.message.status().is_final();
             let octets = encode(&*held.message)?;
             if is_final {
+                // Mostly none: only what became final when the sweep of its age had passed.
+                let notes = sweep::notes(&held.message, retention, &swept);
+                moved.extend(notes.into_iter().map(|key| (key, Some(Vec::new()))));
                 moved.push((keys::history(*id), Some(octets)));
                 if !held.stored_final {
                     moved.push((keys::live(*id), None));
@@ -44,6 +50,7 @@ impl<K: Kv> Txn<'_, K> {
             }
             held.stored_final = is_final;
         }
+        drop(swept);
         for (key, value) in moved {
             self.write(key, value);
         }
