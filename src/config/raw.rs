@@ -18,11 +18,11 @@ use super::diff::{Given, GivenKeys, written};
 use super::{ConfigError, ConfigErrors};
 
 mod include;
-mod spelling;
 mod value;
 
 pub(super) use include::Includes;
-use spelling::nearest;
+pub(super) use value::Value;
+use value::a_type;
 
 /// Where `${NAME}` is looked up: the environment, or a test's own.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -90,12 +90,6 @@ pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) path: String,
     pub(super) line: Line,
-}
-
-/// One value about to be understood.
-pub(super) struct Value<'v, 'i> {
-    value: &'v DeValue<'i>,
-    environment: Environment<'v>,
 }
 
 impl<'a> Reader<'a> {
@@ -514,24 +508,38 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
-fn a_type(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
 /// Names become labels of metrics and parts of channel names such as `orange#1`.
 fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// The known key that differs by at most two letters, the nearest first.
+fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    known
+        .iter()
+        .map(|candidate| (distance(key, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.len())
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance, one row at a time.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
 }
 
 /// What is wrong with a secret's file if others than its owner can read it.

@@ -302,6 +302,18 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:6: operators.x.on_doubt: \"maybe\" is not one of \"resend\", \"fail\"",
         ),
         (
+            account("[operators.x]\nhours = [\"20:00-08:00\"]\n"),
+            "r.toml:6: operators.x.hours[0]: \"20:00-08:00\" are no hours; write them like \"mon-fri 08:00-20:00\", and hours over midnight as two: \"20:00-24:00\", \"00:00-08:00\"",
+        ),
+        (
+            account("[operators.x]\nterritory = \"Mars\"\n"),
+            "r.toml:6: operators.x.territory: \"Mars\" is no country code of two letters, like \"FR\"",
+        ),
+        (
+            account("[operators.x]\ntimezone = \"CEST\"\n"),
+            "r.toml:6: operators.x.timezone: \"CEST\" is no time zone of the tz database, like \"Europe/Paris\"",
+        ),
+        (
             format!("operators = 3\n{ACCOUNT}"),
             "r.toml:1: operators: a table [operators] is expected, not a whole number",
         ),
@@ -380,45 +392,12 @@ fn a_file_with_a_secret_that_others_can_read_is_warned_of() {
 }
 
 #[test]
-fn one_account_needs_no_operators_and_an_operator_without_a_route_follows_the_default() {
-    let config = read_text(&format!("{ACCOUNT}[operators.x]\nprefixes = [\"+336\"]\n")).unwrap();
-    let routes: Vec<_> = config
-        .policy
-        .operators
-        .iter()
-        .map(|operator| (operator.name.as_str(), operator.route[0][0].as_str()))
-        .collect();
-    assert_eq!(routes, [("default", "a"), ("x", "a")]);
-}
-
-#[test]
-fn a_route_has_steps_and_says_when_the_next_one_takes_over() {
-    let second = ACCOUNT.replace("smpp.a", "smpp.b");
-    let with = |rest: &str| {
-        read_text(&format!(
-            "{ACCOUNT}{second}[operators.default]\nroute = [\"a\", \"b\"]\n{rest}"
-        ))
-    };
-    let config = with("").unwrap();
-    assert_eq!(config.warnings, []);
-    let operator = &config.policy.operators[0];
-    assert_eq!(operator.route, [vec!["a".into()], vec!["b".into()]]);
-    assert_eq!(operator.failover_after, Duration::from_secs(30));
-    let shown = config.effective();
-    assert!(
-        shown.contains("  route       a → b\n  next step   once one is unusable for 30s\n"),
-        "{shown}"
-    );
-    for (text, after) in [("0s", 0), ("5m", 300)] {
-        let config = with(&format!("failover_after = \"{text}\"\n")).unwrap();
-        let wanted = Duration::from_secs(after);
-        assert_eq!(config.policy.operators[0].failover_after, wanted);
-    }
-    let twice = with("[operators.x]\nroute = [\"a\", \"b|a\"]\n").unwrap_err();
-    assert_eq!(
-        twice.to_string(),
-        "r.toml:12: operators.x.route[1]: a is in a step before this one already"
-    );
+fn a_file_of_roots_may_be_read_by_its_group_and_nobody_elses_may() {
+    use super::raw::is_too_open;
+    let service = 998;
+    assert!(!is_too_open(0o640, 0) && !is_too_open(0o440, 0) && !is_too_open(0o600, service));
+    assert!(is_too_open(0o640, service), "who else is in that group?");
+    assert!(is_too_open(0o644, 0) && is_too_open(0o660, 0) && is_too_open(0o604, service));
 }
 
 #[test]

@@ -104,8 +104,6 @@ struct App {
     listeners: Arc<Semaphore>,
     /// Ends what would never end by itself.
     stop: CancellationToken,
-    /// Gauges that have been shown, so that those that are gone are shown as zero.
-    shown: operations::Shown,
     /// The OpenAPI document as JSON.
     openapi: OnceLock<Bytes>,
 }
@@ -143,7 +141,6 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
         quotas: quotas::Quotas::default(),
         listeners: Arc::new(Semaphore::new(settings.max_listeners)),
         stop,
-        shown: operations::Shown::default(),
         openapi: OnceLock::new(),
         settings,
     });

@@ -27,6 +27,7 @@ const ENDPOINTS: [(&str, &str); 29] = [
     ("delete", "/v1/webhooks/{id}"),
     ("get", "/v1/events"),
     ("post", "/v1/admin/keys"),
+    ("post", "/v1/admin/reload"),
     ("get", "/v1/admin/keys"),
     ("delete", "/v1/admin/keys/{prefix}"),
     ("post", "/v1/admin/channels/{name}/pause"),

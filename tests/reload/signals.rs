@@ -236,10 +236,26 @@ async fn a_carrier_that_never_answers_holds_no_stop_up_and_only_its_silence_is_d
         }
     })
     .await;
+    let mut doubtful = BTreeMap::new();
+    let mut path = "/v1/messages?limit=200".to_owned();
+    loop {
+        let (status, page) = api.call(reqwest::Method::GET, &path, None).await;
+        assert_eq!(status, 200, "{page}");
+        for message in page["data"].as_array().unwrap() {
+            let n: usize = message["text"].as_str().unwrap().parse().unwrap();
+            doubtful.insert(n, message["maybe_duplicate"] == true);
+        }
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
+        path = format!("/v1/messages?limit=200&cursor={cursor}");
+    }
     process.signal("TERM");
     process.ended().await;
+    assert_eq!(doubtful.len(), 1_000);
     for (n, times) in taken(&stage) {
         assert!(times == 1 || n % 10 == 7, "{n} was sent {times} times");
+        assert_eq!(doubtful[&n], times > 1, "{n} was sent {times} times");
     }
 }
 

@@ -269,7 +269,7 @@ impl Api {
     }
 
     pub async fn becomes(&self, id: &str, status: &str) {
-        until(&format!("{status}"), async || {
+        until(&status.to_string(), async || {
             self.message(id).await["status"] == status
         })
         .await;

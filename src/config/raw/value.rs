@@ -1,4 +1,4 @@
-//! One value, understood as what its key needs: each refusal says what was expected.
+//! One value of the file, and what it can be understood as: each kind says what it is not.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,10 +6,16 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use toml::de::DeValue;
 
-use super::super::duration;
-use super::{Value, a_type};
+use super::Environment;
+use crate::config::duration;
 use crate::domain::id::Tenant;
 use crate::domain::rate::Rate;
+
+/// One value about to be understood.
+pub(in crate::config) struct Value<'v, 'i> {
+    pub(super) value: &'v DeValue<'i>,
+    pub(super) environment: Environment<'v>,
+}
 
 impl Value<'_, '_> {
     /// A text; `"${NAME}"` is replaced by the environment variable.
@@ -137,4 +143,16 @@ fn in_range(duration: Duration, range: &RangeInclusive<Duration>) -> Result<Dura
         duration::write(*range.start()),
         duration::write(*range.end())
     ))
+}
+
+pub(super) fn a_type(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
 }

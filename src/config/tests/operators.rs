@@ -1,7 +1,6 @@
-//! What is said of operators beyond their routes: hours, rates, zones and territories.
+//! What the configuration says of operators: what they take from the default one, and their routes.
 
-use super::{ACCOUNT, Duration, OnDoubt, errors, read_text};
-use crate::domain::rate::Rate;
+use super::{ACCOUNT, Duration, OnDoubt, read_text};
 
 #[test]
 fn what_an_operator_does_not_say_is_as_the_default_one_says() {
@@ -28,7 +27,7 @@ fn what_an_operator_does_not_say_is_as_the_default_one_says() {
             &default.route
         )
     );
-    assert_eq!(x.rate, Rate::NONE, "of its own parts");
+    assert_eq!(x.rate, crate::domain::rate::Rate::NONE, "of its own parts");
     assert_eq!(
         x.timezone,
         chrono_tz::America::Cayenne,
@@ -39,7 +38,7 @@ fn what_an_operator_does_not_say_is_as_the_default_one_says() {
         (y.validity, y.hours.are_always()),
         (Duration::from_hours(1), true)
     );
-    assert_eq!(y.rate, Rate::per_minute(6));
+    assert_eq!(y.rate, crate::domain::rate::Rate::per_minute(6));
     let shown = read_text(&text).unwrap().effective();
     assert!(
         shown.contains("  hours       mon-fri 08:00-20:00, America/Cayenne\n"),
@@ -52,21 +51,43 @@ fn what_an_operator_does_not_say_is_as_the_default_one_says() {
 }
 
 #[test]
-fn what_is_wrong_with_hours_and_places_is_told() {
-    for (table, expected) in [
-        (
-            "[operators.x]\nhours = [\"20:00-08:00\"]\n",
-            "r.toml:6: operators.x.hours[0]: \"20:00-08:00\" are no hours; write them like \"mon-fri 08:00-20:00\", and hours over midnight as two: \"20:00-24:00\", \"00:00-08:00\"",
-        ),
-        (
-            "[operators.x]\nterritory = \"Mars\"\n",
-            "r.toml:6: operators.x.territory: \"Mars\" is no country code of two letters, like \"FR\"",
-        ),
-        (
-            "[operators.x]\ntimezone = \"CEST\"\n",
-            "r.toml:6: operators.x.timezone: \"CEST\" is no time zone of the tz database, like \"Europe/Paris\"",
-        ),
-    ] {
-        assert_eq!(errors(&format!("{ACCOUNT}{table}")), [expected], "{table}");
+fn one_account_needs_no_operators_and_an_operator_without_a_route_follows_the_default() {
+    let config = read_text(&format!("{ACCOUNT}[operators.x]\nprefixes = [\"+336\"]\n")).unwrap();
+    let routes: Vec<_> = config
+        .policy
+        .operators
+        .iter()
+        .map(|operator| (operator.name.as_str(), operator.route[0][0].as_str()))
+        .collect();
+    assert_eq!(routes, [("default", "a"), ("x", "a")]);
+}
+
+#[test]
+fn a_route_has_steps_and_says_when_the_next_one_takes_over() {
+    let second = ACCOUNT.replace("smpp.a", "smpp.b");
+    let with = |rest: &str| {
+        read_text(&format!(
+            "{ACCOUNT}{second}[operators.default]\nroute = [\"a\", \"b\"]\n{rest}"
+        ))
+    };
+    let config = with("").unwrap();
+    assert_eq!(config.warnings, []);
+    let operator = &config.policy.operators[0];
+    assert_eq!(operator.route, [vec!["a".into()], vec!["b".into()]]);
+    assert_eq!(operator.failover_after, Duration::from_secs(30));
+    let shown = config.effective();
+    assert!(
+        shown.contains("  route       a → b\n  next step   once one is unusable for 30s\n"),
+        "{shown}"
+    );
+    for (text, after) in [("0s", 0), ("5m", 300)] {
+        let config = with(&format!("failover_after = \"{text}\"\n")).unwrap();
+        let wanted = Duration::from_secs(after);
+        assert_eq!(config.policy.operators[0].failover_after, wanted);
     }
+    let twice = with("[operators.x]\nroute = [\"a\", \"b|a\"]\n").unwrap_err();
+    assert_eq!(
+        twice.to_string(),
+        "r.toml:12: operators.x.route[1]: a is in a step before this one already"
+    );
 }
