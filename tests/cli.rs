@@ -74,6 +74,10 @@ fn every_command_has_help_with_examples() {
         &["modem", "list", "--help"],
         &["sim", "smsc", "--help"],
         &["sim", "modem", "--help"],
+        &["backup", "--help"],
+        &["restore", "--help"],
+        &["export", "--help"],
+        &["erase", "--help"],
         &["fsck", "--help"],
         &["compact", "--help"],
     ] {

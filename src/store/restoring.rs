@@ -88,7 +88,7 @@ impl Restored {
     ///
     /// # Errors
     /// The file system's; there is no store then.
-    pub fn settle(self) -> Result<(), RestoreError> {
+    pub fn settle(&self) -> Result<(), RestoreError> {
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| RestoreError::Io { path, source }
