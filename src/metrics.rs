@@ -29,6 +29,10 @@ pub struct Metrics {
     binds_refused: Mutex<HashMap<String, Counter>>,
     submit: Mutex<HashMap<String, Histogram>>,
     receipt_delay: Mutex<HashMap<String, Histogram>>,
+    /// What each channel has sent since its last receipt.
+    awaited: Mutex<HashMap<String, Awaited>>,
+    /// Queues that were shown: one that is gone is zero, not what it last was.
+    queues: Mutex<Queues>,
     /// Submissions whose outcome nobody can tell, by channel.
     in_doubt: Mutex<HashMap<String, Counter>>,
     /// What callers of the HTTP interface were refused, by why.
@@ -47,6 +51,20 @@ pub struct Metrics {
     pub inbound: Counter,
 }
 
+/// What a carrier has taken since its last receipt: gauges, so that nobody has to be told.
+struct Awaited {
+    messages: Gauge,
+    /// When the first of them was taken, in seconds since the epoch; 0 if there is none.
+    since: Gauge,
+    count: u32,
+}
+
+#[derive(Default)]
+struct Queues {
+    waiting: HashSet<(String, &'static str)>,
+    oldest: HashSet<String>,
+}
+
 const META: Metadata<'static> = Metadata::new("relais", Level::INFO, None);
 
 /// Upper bounds of the submit latency histogram, in seconds.
@@ -59,9 +77,11 @@ const RECEIPT_BUCKETS: [f64; 12] = [
 ];
 
 /// Gauges of one channel or account each, and the label that names it. A recorder forgets none.
-const BY_CHANNEL: [(&str, &str); 8] = [
+const BY_CHANNEL: [(&str, &str); 10] = [
     ("relais_channel_up", "channel"),
     ("relais_channel_window_used", "channel"),
+    ("relais_receipts_awaited", "channel"),
+    ("relais_receipts_awaited_since_timestamp_seconds", "channel"),
     ("relais_account_rate", "account"),
     ("relais_circuit_open", "account"),
     ("relais_modem_signal_dbm", "channel"),
@@ -85,6 +105,12 @@ impl Metrics {
                     &RECEIPT_BUCKETS,
                 )
             })
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(
+                    Matcher::Full("relais_portability_lookup_duration_seconds".into()),
+                    &SUBMIT_BUCKETS,
+                )
+            })
             .unwrap_or_else(|_| PrometheusBuilder::new());
         let recorder = builder.build_recorder();
         describe(&recorder);
@@ -95,6 +121,8 @@ impl Metrics {
             binds_refused: Mutex::default(),
             submit: Mutex::default(),
             receipt_delay: Mutex::default(),
+            awaited: Mutex::default(),
+            queues: Mutex::default(),
             in_doubt: Mutex::default(),
             http_refused: Mutex::default(),
             there: Mutex::default(),
@@ -140,6 +168,42 @@ impl Metrics {
             self.by_channel(&self.receipt_delay, "relais_receipt_delay_seconds", channel)
                 .record(delivered.since(sent));
         }
+        self.await_receipts(message, status, channel);
+    }
+
+    /// Counts what a carrier has taken and not yet spoken of: any receipt says that receipts come.
+    #[allow(clippy::cast_precision_loss)]
+    fn await_receipts(&self, message: &Message, status: Status, channel: &str) {
+        let Some(sent_at) = message.sent_at else {
+            return;
+        };
+        let spoken = match status {
+            Status::Sent => false,
+            // The end of its validity is our own word as often as the carrier's.
+            Status::Delivered | Status::Failed => true,
+            _ => return,
+        };
+        let mut known = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let awaited = known.entry(channel.to_owned()).or_insert_with(|| {
+            let gauge = |name| self.gauge(name, &[("channel", channel)]);
+            Awaited {
+                messages: gauge("relais_receipts_awaited"),
+                since: gauge("relais_receipts_awaited_since_timestamp_seconds"),
+                count: 0,
+            }
+        });
+        let since = (!spoken && awaited.count == 0).then_some(sent_at.millis() as f64 / 1000.0);
+        awaited.count = if spoken {
+            0
+        } else {
+            awaited.count.saturating_add(1)
+        };
+        awaited.messages.set(f64::from(awaited.count));
+        if spoken {
+            awaited.since.set(0.0);
+        } else if let Some(since) = since {
+            awaited.since.set(since);
+        }
     }
 
     /// Records how long a `submit_sm` waited for its answer.
@@ -161,6 +225,21 @@ impl Metrics {
     /// Counts a submission of which nobody can tell whether the carrier took it.
     pub fn in_doubt(&self, channel: &str) {
         self.count(&self.in_doubt, "relais_submissions_in_doubt_total", channel);
+    }
+
+    /// Counts a look-up of a number's operator by what came of it: `table`, `cached`, `found`, `unknown`,
+    /// `unmapped`, `timeout`, `failed` or `resting`.
+    pub fn portability_lookup(&self, result: &'static str) {
+        let labels = labels(&[("result", result)]);
+        let key = Key::from_parts("relais_portability_lookups_total", labels);
+        self.recorder.register_counter(&key, &META).increment(1);
+    }
+
+    /// Records how long the service of look-ups took to answer.
+    pub fn portability_answered(&self, took: Duration) {
+        let key = Key::from_name("relais_portability_lookup_duration_seconds");
+        let histogram = self.recorder.register_histogram(&key, &META);
+        histogram.record(took);
     }
 
     /// Counts what a caller of the HTTP interface was refused: `connections` beyond its share, a TLS
@@ -209,6 +288,30 @@ impl Metrics {
     pub fn gauge(&self, name: &'static str, pairs: &[(&'static str, &str)]) -> Gauge {
         self.recorder
             .register_gauge(&Key::from_parts(name, labels(pairs)), &META)
+    }
+
+    /// Sets what waits, by operator and why, and for how many seconds the oldest has, by operator. What
+    /// was set before and is not named any more is zero.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn queues(
+        &self,
+        waiting: HashMap<(String, &'static str), u64>,
+        oldest: HashMap<String, f64>,
+    ) {
+        let mut shown = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.waiting.extend(waiting.keys().cloned());
+        shown.oldest.extend(oldest.keys().cloned());
+        for queue in &shown.waiting {
+            let count = waiting.get(queue).copied().unwrap_or_default();
+            let labels = [("operator", queue.0.as_str()), ("why", queue.1)];
+            self.gauge("relais_queue_messages", &labels)
+                .set(count as f64);
+        }
+        for operator in &shown.oldest {
+            let seconds = oldest.get(operator).copied().unwrap_or_default();
+            self.gauge("relais_queue_oldest_seconds", &[("operator", operator)])
+                .set(seconds);
+        }
     }
 
     /// A counter of this name and labels that somebody else counts; it never goes back.
@@ -286,7 +389,7 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 11] = [
+    const COUNTERS: [(&str, &str); 12] = [
         (
             "relais_messages_total",
             "Messages that have reached a status, by the channel they last went through.",
@@ -326,19 +429,25 @@ fn describe(recorder: &PrometheusRecorder) {
              key_quota.",
         ),
         (
+            "relais_portability_lookups_total",
+            "Look-ups of the operator of a number, by what came of them; where it was no operator, the \
+             prefix decided.",
+        ),
+        (
             "relais_modem_recoveries_total",
             "How often the modem had to be brought back, by what was done: resynchronised, set_up, \
              restarted, reopened, power.",
         ),
     ];
-    const GAUGES: [(&str, &str); 16] = [
+    const GAUGES: [(&str, &str); 18] = [
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",
         ),
         (
             "relais_queue_oldest_seconds",
-            "How long the message that has been due longest has waited.",
+            "How long the message that has been due longest has waited; its operator's shut hours do not \
+             count.",
         ),
         ("relais_channel_up", "1 if the channel takes messages."),
         (
@@ -352,6 +461,14 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_circuit_open",
             "1 if the account rests because its carrier takes nothing.",
+        ),
+        (
+            "relais_receipts_awaited",
+            "Messages that the carrier has taken since its last receipt.",
+        ),
+        (
+            "relais_receipts_awaited_since_timestamp_seconds",
+            "When the first of them was taken, since the Unix epoch; 0 if there is none.",
         ),
         (
             "relais_modem_signal_dbm",
@@ -399,6 +516,10 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_submit_duration_seconds",
             "From writing a submit_sm to reading its answer.",
+        ),
+        (
+            "relais_portability_lookup_duration_seconds",
+            "From asking whose a number is to the answer.",
         ),
         (
             "relais_receipt_delay_seconds",

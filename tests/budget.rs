@@ -174,7 +174,7 @@ impl World {
             text: text.to_owned(),
             ..Draft::default()
         };
-        let checked = vec![self.engine.check(draft).unwrap()];
+        let checked = vec![self.engine.check(draft).await.unwrap()];
         let tenant = Tenant::from("default");
         let submitted = self.engine.submit(&tenant, checked, false, None).await;
         submitted.unwrap().messages[0].id
@@ -518,7 +518,9 @@ async fn marketing_is_refused_where_a_sim_may_be_its_way_and_service_messages_ar
         ..Draft::default()
     };
     let check = |to, class| world.engine.check(draft(to, class));
-    let errors = check("06 12 34 56 78", Class::Commercial).unwrap_err();
+    let errors = check("06 12 34 56 78", Class::Commercial)
+        .await
+        .unwrap_err();
     assert_eq!(errors.len(), 1);
     assert_eq!(
         (errors[0].pointer, errors[0].code),
@@ -527,6 +529,6 @@ async fn marketing_is_refused_where_a_sim_may_be_its_way_and_service_messages_ar
     for word in ["sim1", "default", "2018-0881", "L34-5"] {
         assert!(errors[0].detail.contains(word), "{}", errors[0].detail);
     }
-    assert!(check("06 12 34 56 78", Class::Transactional).is_ok());
-    assert!(check("07 12 34 56 78", Class::Commercial).is_ok());
+    assert!(check("06 12 34 56 78", Class::Transactional).await.is_ok());
+    assert!(check("07 12 34 56 78", Class::Commercial).await.is_ok());
 }

@@ -68,6 +68,7 @@ fn every_command_has_help_with_examples() {
         &["doctor", "--help"],
         &["send", "--help"],
         &["status", "--help"],
+        &["top", "--help"],
         &["health", "--help"],
         &["key", "create", "--help"],
         &["key", "list", "--help"],
@@ -289,7 +290,7 @@ fn a_daemon_makes_its_key_once_survives_sighup_and_refuses_a_second_one() {
     assert_eq!(fsck.status.code(), Some(1), "a live store is not looked at");
 
     signal(&child, "HUP");
-    read_until(&mut lines, "configuration is valid");
+    read_until(&mut lines, "configuration_reloaded");
     signal(&child, "INT");
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();

@@ -307,7 +307,7 @@ async fn what_is_replaced_by_request_is_told_and_refused_where_only_gsm_is_wante
     let message = world.message(id).await;
     assert_eq!(message.text, "Ete");
     assert_eq!(message.replaced.len(), 2);
-    let refused = world.engine.check(draft(Encoding::Gsm)).unwrap_err();
+    let refused = world.engine.check(draft(Encoding::Gsm)).await.unwrap_err();
     assert_eq!(refused[0].code, "text_not_gsm");
     assert!(refused[0].detail.contains("Éé"), "{}", refused[0].detail);
     let id = world.submit(draft(Encoding::Auto)).await;

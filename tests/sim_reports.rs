@@ -230,7 +230,7 @@ impl Gateway {
             text: text.to_owned(),
             ..Draft::default()
         };
-        let checked = self.engine.check(draft).unwrap();
+        let checked = self.engine.check(draft).await.unwrap();
         let submitted = self
             .engine
             .submit(&tenant(), vec![checked], false, None)

@@ -1,4 +1,5 @@
-//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `health`, `key`.
+//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `health`, `key`,
+//! `erase`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::args::{Health, Key, Reach, Send, Status};
+use super::args::{Erase, Health, Key, Reach, Send, Status};
 use super::texts::Lang;
 use super::trust::Trust;
 use super::{Failure, out};
@@ -16,6 +17,8 @@ use crate::{config, daemon};
 
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one stream of events may last; then another is opened.
+const STREAM: Duration = Duration::from_hours(24);
 /// Between two looks at a message that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -78,6 +81,25 @@ pub(super) fn health(mut health: Health, lang: Lang) -> Result<(), Failure> {
             return print_json(&found);
         }
         Ok(out::line(text(&found, "status"))?)
+    })
+}
+
+/// `relais erase`.
+pub(super) fn erase(erase: &Erase, lang: Lang) -> Result<(), Failure> {
+    block_on(async {
+        let api = Api::reach(&erase.reach, lang)?;
+        let cancel = if erase.cancel { "?cancel=true" } else { "" };
+        let path = format!("/v1/admin/numbers/{}{cancel}", in_path(&erase.number));
+        let done = api.call(Method::DELETE, &path, None).await?;
+        if erase.reach.json {
+            return print_json(&done);
+        }
+        let count = |key: &str| done[key].as_u64().unwrap_or(0);
+        out::line(&lang.erased(count("erased"), count("cancelled")))?;
+        match count("under_way") {
+            0 => Ok(()),
+            left => Err(Failure::Failed(lang.erase_again(left))),
+        }
     })
 }
 
@@ -197,6 +219,21 @@ fn path_segment(id: &str) -> Result<&str, Failure> {
     }
 }
 
+/// What stands for any text in a path or a query: only what means nothing there stays as it is
+/// (RFC 3986 §2.3).
+pub(super) fn in_path(text: &str) -> String {
+    let mut escaped = String::new();
+    for octet in text.bytes() {
+        match octet {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                escaped.push(char::from(octet));
+            }
+            _ => escaped.push_str(&format!("%{octet:02X}")),
+        }
+    }
+    escaped
+}
+
 pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -249,6 +286,7 @@ impl Api {
         Self { patience, ..self }
     }
 
+    /// The daemon that the arguments name, with the key that they or the configuration give.
     pub(super) fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
         let key = match &reach.key {
             Some(key) => key.clone(),
@@ -272,29 +310,62 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
+        let answer = self.ask(method, path, body, self.patience).await?;
+        let octets = answer.bytes().await.map_err(|error| self.lost(&error))?;
+        Ok(serde_json::from_slice(&octets).unwrap_or(Value::Null))
+    }
+
+    /// Gets a text.
+    pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let answer = self.ask(Method::GET, path, None, self.patience).await?;
+        answer.text().await.map_err(|error| self.lost(&error))
+    }
+
+    /// Opens a stream, to be read for as long as it lasts.
+    pub(super) async fn stream(&self, path: &str) -> Result<reqwest::Response, Failure> {
+        self.ask(Method::GET, path, None, STREAM).await
+    }
+
+    /// Where the daemon is reached.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks and answers what a success begins with.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<reqwest::Response, Failure> {
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.url))
-            .timeout(self.patience)
+            .timeout(patience)
             .bearer_auth(self.key.expose_secret())
             .header("accept-language", self.lang.tag());
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|error| {
-            let url = &self.url;
-            Failure::Failed(self.lang.no_daemon(url, &innermost(&error)))
-        })?;
+        let answer = request.send().await.map_err(|error| self.lost(&error))?;
         let status = answer.status();
-        let octets = answer
-            .bytes()
-            .await
-            .map_err(|error| Failure::Failed(self.lang.no_daemon(&self.url, &innermost(&error))))?;
-        let value = serde_json::from_slice(&octets).unwrap_or(Value::Null);
         if status.is_success() {
-            return Ok(value);
+            return Ok(answer);
         }
-        Err(self.refused(status, &value))
+        let octets = answer.bytes().await.map_err(|error| self.lost(&error))?;
+        let problem = serde_json::from_slice(&octets).unwrap_or(Value::Null);
+        Err(self.refused(status, &problem))
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> Failure {
+        Failure::Failed(self.lang.no_daemon(&self.url, &innermost(error)))
+    }
+
+    /// Asks for something long, to be read piece by piece.
+    pub(super) async fn download(&self, path: &str) -> Result<Stream<'_>, Failure> {
+        let answer = self.stream(path).await?;
+        Ok(Stream { answer, api: self })
     }
 
     fn refused(&self, status: StatusCode, problem: &Value) -> Failure {
@@ -318,6 +389,23 @@ impl Api {
             ));
         }
         Failure::Failed(words)
+    }
+}
+
+/// A long answer.
+pub(super) struct Stream<'a> {
+    answer: reqwest::Response,
+    api: &'a Api,
+}
+
+impl Stream<'_> {
+    /// The next octets; `None` at the end. There is no end to wait for but silence.
+    pub(super) async fn next(&mut self) -> Result<Option<bytes::Bytes>, Failure> {
+        let broken = |cause: &str| Failure::Failed(self.api.lang.broken_off(cause));
+        match tokio::time::timeout(PATIENCE, self.answer.chunk()).await {
+            Ok(piece) => piece.map_err(|error| broken(&innermost(&error))),
+            Err(silence) => Err(broken(&silence.to_string())),
+        }
     }
 }
 

@@ -39,7 +39,7 @@ const WIDTH: usize = 76;
 
 /// Runs the demonstration, and goes on serving unless told otherwise.
 pub(super) fn run(demo: &Demo, lang: Lang) -> Result<(), Failure> {
-    log::init(&Log {
+    let _logging = log::init(&Log {
         format: LogFormat::Text,
         level: "warn".to_owned(),
     });

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::args::ConfigFile;
-use super::client::{self, Api};
+use super::client::Api;
 use super::out::{self, Paint};
 use super::texts::Lang;
+use super::watch::findings::{LITTLE_ROOM_MIB, NO_ROOM_MIB, Weight};
 use super::{Failure, warn};
 use crate::channel::smpp::errors::status_text;
 use crate::channel::smpp::trial::{self, TrialError};
@@ -29,23 +29,14 @@ use crate::config::{self, Backend, Config, Durability, SmppAccount};
 use crate::daemon;
 
 mod modem;
+mod running;
 
 /// An fsync that takes longer is worth a word: every acceptance waits for one.
 const SLOW_SYNC: Duration = Duration::from_millis(50);
 /// Number of syncs that are timed; the middle one counts.
 const SYNCS: usize = 5;
-/// Less free room than this is worth a word.
-const LITTLE_ROOM_MIB: u64 = 1024;
-/// Less than this is about to stop the store.
-const NO_ROOM_MIB: u64 = 64;
-
-/// How a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Weight {
-    Ok,
-    Warning,
-    Error,
-}
+/// How long somebody is asked whether the clock is right.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What was found so far.
 struct Doctor {
@@ -69,7 +60,7 @@ pub(super) fn run(file: &ConfigFile, lang: Lang) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(doctor.examine(&config))?;
+        .block_on(doctor.examine(&config, &file.config))?;
     let sum = lang.doctor_sum(doctor.errors, doctor.warnings);
     if doctor.errors > 0 {
         return Err(Failure::Failed(sum));
@@ -107,7 +98,7 @@ impl Doctor {
         self.say(Weight::Error, what)
     }
 
-    async fn examine(&mut self, config: &Config) -> io::Result<()> {
+    async fn examine(&mut self, config: &Config, file: &Path) -> io::Result<()> {
         let clock = Clock::system();
         // Held to the end: no daemon starts while its account is being tried.
         let lock = match config.data_dir.is_dir() {
@@ -120,12 +111,13 @@ impl Doctor {
         let runs = matches!(lock, Err(daemon::StartError::Locked(_)));
         self.disk(config, &clock)?;
         self.listen(config, runs).await?;
+        self.clock().await?;
         if config.smpp.is_empty() && config.modems.is_empty() {
-            return self.warning(&self.lang.doctor_no_accounts());
+            self.warning(&self.lang.doctor_no_accounts())?;
         }
         if runs {
             self.ok(&self.lang.doctor_daemon_runs())?;
-            return self.ask(config).await;
+            return self.ask(self.reach(config), file).await;
         }
         for account in &config.smpp {
             self.account(account, &clock).await?;
@@ -184,54 +176,12 @@ impl Doctor {
         }
     }
 
-    /// What the running daemon says of its channels.
-    async fn ask(&mut self, config: &Config) -> io::Result<()> {
+    /// The running daemon, by the configuration and its admin key.
+    fn reach(&self, config: &Config) -> Result<Api, Failure> {
         let key = std::env::var("RELAIS_ADMIN_KEY")
-            .or_else(|_| fs::read_to_string(daemon::admin_key_path(&config.data_dir)));
-        let answer = match key {
-            Err(error) => Err(error.to_string()),
-            Ok(key) => {
-                let key = key.trim().to_owned().into();
-                match Api::of(config, key, self.lang) {
-                    Ok(api) => api.call(Method::GET, "/v1/channels", None).await,
-                    Err(failure) => Err(failure),
-                }
-                .map_err(Failure::into_words)
-            }
-        };
-        let channels = match answer {
-            Ok(channels) => channels,
-            Err(cause) => return self.error(&self.lang.doctor_daemon_silent(&cause)),
-        };
-        let mut rules: Vec<(&str, &str)> = Vec::new();
-        for channel in client::list(&channels, "data") {
-            self.channel(channel)?;
-            self.modem_of_daemon(channel)?;
-            let rule = (
-                client::text(channel, "account"),
-                client::text(channel, "receipt_ids"),
-            );
-            if !rule.1.is_empty() && !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
-        for (account, rule) in rules {
-            self.ok(&self.lang.doctor_receipt_ids(account, rule))?;
-        }
-        Ok(())
-    }
-
-    fn channel(&mut self, channel: &Value) -> io::Result<()> {
-        let status = client::text(channel, "status");
-        let cause = client::text(channel, "cause");
-        let name = client::text(channel, "name");
-        let weight = match status {
-            "up" => Weight::Ok,
-            "down" => Weight::Error,
-            _ => Weight::Warning,
-        };
-        let cause = if weight == Weight::Ok { "" } else { cause };
-        self.say(weight, &self.lang.doctor_channel(name, status, cause))
+            .or_else(|_| fs::read_to_string(daemon::admin_key_path(&config.data_dir)))?;
+        let key = key.trim().to_owned().into();
+        Api::of(config, key, self.lang)
     }
 
     /// Tries an account from end to end; the first thing that fails is the last that is said.

@@ -12,9 +12,11 @@ use args::{Cli, Command, ConfigFile, Modem, Sim};
 use texts::Lang;
 
 mod args;
+mod backup;
 mod client;
 mod demo;
 mod doctor;
+mod export;
 mod log;
 mod maintain;
 mod manual;
@@ -25,7 +27,9 @@ mod serve;
 mod sim;
 mod supervisor;
 mod texts;
+mod top;
 mod trust;
+mod watch;
 
 /// Why a command ends with another code than 0.
 #[derive(Debug)]
@@ -85,6 +89,7 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
         Command::Reload(reload) => reload::run(&reload, lang),
         Command::Send(send) => client::send(&send, lang),
         Command::Status(status) => client::status(&status, lang),
+        Command::Top(top) => top::run(&top, lang),
         Command::Health(health) => client::health(health, lang),
         Command::Key(key) => client::key(&key, lang),
         Command::Modem(Modem::List(list)) => modem::list(&list, lang),
@@ -94,6 +99,10 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
             script,
             ledger,
         }) => sim::modem(link, script.as_deref(), ledger.as_deref(), lang),
+        Command::Backup(to) => backup::take(&to, lang),
+        Command::Restore(from) => backup::restore(&from, lang),
+        Command::Export(what) => export::run(&what, lang),
+        Command::Erase(erase) => client::erase(&erase, lang),
         Command::Fsck(store) => maintain::fsck(&store, lang),
         Command::Compact(store) => maintain::compact(&store, lang),
         Command::Completions { shell } => manual::completions(shell),

@@ -12,11 +12,16 @@ use crate::http::NotReloaded;
 /// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 pub(super) fn run(file: &Path) -> Result<(), Failure> {
     let config = config::load(file)?;
-    log::init(&config.log);
+    let runtime = runtime()?;
+    // Dropped before the runtime, which it needs to the last.
+    let _logging = {
+        let _context = runtime.enter();
+        log::init(&config.log)
+    };
     for warning in &config.warnings {
         tracing::warn!(%warning, "configuration");
     }
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         let mut signals = Signals::new()?;
         let parts = Parts {
             config_file: Some(file.to_owned()),

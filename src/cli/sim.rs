@@ -99,7 +99,7 @@ pub(super) fn modem(
 }
 
 fn quietly() {
-    log::init(&Log {
+    let _logging = log::init(&Log {
         format: LogFormat::Text,
         level: "warn".to_owned(),
     });

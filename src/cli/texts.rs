@@ -16,9 +16,13 @@ pub(super) enum Lang {
 use Lang::{En, Fr};
 
 mod doctor;
+mod findings;
+mod keeping;
 mod modem;
 mod reload;
+mod top;
 
+pub(super) use findings::refusal;
 pub(super) use modem::SimFinding;
 
 impl Lang {

@@ -6,6 +6,7 @@ use super::{Backend, Config, Durability, Http, LogFormat, ModemAccount, SmppAcco
 use crate::domain::inbound::InboundRules;
 use crate::domain::optout::Wish;
 use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::portability::Portability;
 use crate::domain::rate::Rate;
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
@@ -63,6 +64,15 @@ impl Config {
             "limits        {} parts a message, {} recipients a call, {} live messages",
             limits.max_parts, limits.max_recipients, limits.max_live_messages
         )?;
+        let requests = match limits.key_rate.interval() {
+            None => "any number of".to_owned(),
+            Some(_) => limits.key_rate.to_string(),
+        };
+        let messages = match limits.key_daily_messages {
+            0 => "any number of messages".to_owned(),
+            most => format!("{most} messages"),
+        };
+        writeln!(out, "api keys      {requests} requests, {messages} a day")?;
         writeln!(
             out,
             "delivery      receipts awaited {} past validity, doubtful submissions rest {}",
@@ -85,6 +95,7 @@ impl Config {
             }
         )?;
         write_inbound(out, &self.policy.inbound)?;
+        write_portability(out, &self.policy.portability)?;
         for account in &self.smpp {
             writeln!(out)?;
             write_account(out, account)?;
@@ -300,6 +311,29 @@ fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {
         words(Wish::Stop),
         words(Wish::Start),
         duration::write(rules.parts_timeout)
+    )
+}
+
+fn write_portability(out: &mut String, portability: &Portability) -> std::fmt::Result {
+    let mut asked = Vec::new();
+    if let Some(table) = &portability.table {
+        asked.push(format!("a table of {} numbers and prefixes", table.len()));
+    }
+    if let Some(service) = &portability.service {
+        asked.push(format!(
+            "{} (awaited {}, believed {})",
+            service.host(),
+            duration::write(service.timeout),
+            duration::write(service.keep)
+        ));
+    }
+    if asked.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "portability   {}, then the prefix",
+        asked.join(", then ")
     )
 }
 

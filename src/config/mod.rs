@@ -25,6 +25,7 @@ mod http;
 mod inbound;
 mod modem;
 mod operators;
+mod portability;
 mod raw;
 mod sims;
 mod smpp;
@@ -271,12 +272,14 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .collect();
     let modems = modem::read_all(reader, sims);
     let operators = operators::read(reader, &mut root, &names, timezone);
+    let portability = reader.table(&mut root, "portability");
     reader.close(root);
 
     let (default, others) = operators?;
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
     policy.webhook_allow = webhook_allow;
+    policy.portability = portability::read(reader, portability, &policy);
     let of_modems = modems.iter().map(|modem| (&modem.name, &modem.tenant));
     inbound.tenants = smpp
         .iter()
@@ -475,6 +478,15 @@ fn limits<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Limits {
     });
     if let Some(most) = most {
         limits.max_live_messages = usize::try_from(most.value).unwrap_or(usize::MAX);
+    }
+    if let Some(rate) = reader.take(&mut section, "key_rate", |v| v.rate()) {
+        limits.key_rate = rate.value;
+    }
+    let most = reader.take(&mut section, "key_daily_messages", |v| {
+        v.integer(0..=1_000_000_000_u32)
+    });
+    if let Some(most) = most {
+        limits.key_daily_messages = most.value;
     }
     reader.close(section);
     limits

@@ -247,7 +247,7 @@ fn window(value: &Value<'_, '_>) -> Result<Window, String> {
 }
 
 /// `+33607`: digits of an international number's beginning.
-fn prefix(value: &Value<'_, '_>) -> Result<String, String> {
+pub(super) fn prefix(value: &Value<'_, '_>) -> Result<String, String> {
     let text = value.text()?;
     let digits = text.strip_prefix('+').unwrap_or("");
     let valid = (1..=15).contains(&digits.len())

@@ -10,6 +10,7 @@ mod http;
 mod inbound;
 mod include;
 mod modem;
+mod operators;
 
 const REFERENCE: &str = include_str!("../../config/relais.toml");
 const MINIMAL: &str = include_str!("../../config/examples/minimal.toml");
@@ -301,18 +302,6 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:6: operators.x.on_doubt: \"maybe\" is not one of \"resend\", \"fail\"",
         ),
         (
-            account("[operators.x]\nhours = [\"20:00-08:00\"]\n"),
-            "r.toml:6: operators.x.hours[0]: \"20:00-08:00\" are no hours; write them like \"mon-fri 08:00-20:00\", and hours over midnight as two: \"20:00-24:00\", \"00:00-08:00\"",
-        ),
-        (
-            account("[operators.x]\nterritory = \"Mars\"\n"),
-            "r.toml:6: operators.x.territory: \"Mars\" is no country code of two letters, like \"FR\"",
-        ),
-        (
-            account("[operators.x]\ntimezone = \"CEST\"\n"),
-            "r.toml:6: operators.x.timezone: \"CEST\" is no time zone of the tz database, like \"Europe/Paris\"",
-        ),
-        (
             format!("operators = 3\n{ACCOUNT}"),
             "r.toml:1: operators: a table [operators] is expected, not a whole number",
         ),
@@ -391,102 +380,12 @@ fn a_file_with_a_secret_that_others_can_read_is_warned_of() {
 }
 
 #[test]
-fn what_an_operator_does_not_say_is_as_the_default_one_says() {
-    let text = format!(
-        "timezone = \"America/Cayenne\"\n{ACCOUNT}[operators.default]\nvalidity = \"3h\"\n\
-         retry = [\"1m\"]\non_doubt = \"fail\"\nhours = [\"mon-fri 08:00-20:00\"]\nrate = 5\n\
-         timezone = \"Indian/Reunion\"\nterritory = \"re\"\n\
-         [operators.x]\nprefixes = [\"+336\"]\n[operators.y]\nvalidity = \"1h\"\nhours = []\nrate = \"6/min\"\n"
-    );
-    let policy = read_text(&text).unwrap().policy;
-    let [default, x, y] = &policy.operators[..] else {
-        unreachable!("three operators")
-    };
-    assert_eq!(default.rate, 5.into());
-    assert_eq!(default.timezone, chrono_tz::Indian::Reunion);
-    assert_eq!(default.territory.as_deref(), Some("RE"));
-    assert_eq!(
-        (x.validity, &x.retry, x.on_doubt, &x.hours, &x.route),
-        (
-            default.validity,
-            &default.retry,
-            OnDoubt::Fail,
-            &default.hours,
-            &default.route
-        )
-    );
-    assert_eq!(x.rate, crate::domain::rate::Rate::NONE, "of its own parts");
-    assert_eq!(
-        x.timezone,
-        chrono_tz::America::Cayenne,
-        "of its own numbers"
-    );
-    assert_eq!((&x.territory, x.prefixes.len()), (&None, 1));
-    assert_eq!(
-        (y.validity, y.hours.are_always()),
-        (Duration::from_hours(1), true)
-    );
-    assert_eq!(y.rate, crate::domain::rate::Rate::per_minute(6));
-    let shown = read_text(&text).unwrap().effective();
-    assert!(
-        shown.contains("  hours       mon-fri 08:00-20:00, America/Cayenne\n"),
-        "{shown}"
-    );
-    assert!(
-        shown.contains("  territory   RE, Indian/Reunion\n"),
-        "{shown}"
-    );
-}
-
-#[test]
 fn a_file_of_roots_may_be_read_by_its_group_and_nobody_elses_may() {
     use super::raw::is_too_open;
     let service = 998;
     assert!(!is_too_open(0o640, 0) && !is_too_open(0o440, 0) && !is_too_open(0o600, service));
     assert!(is_too_open(0o640, service), "who else is in that group?");
     assert!(is_too_open(0o644, 0) && is_too_open(0o660, 0) && is_too_open(0o604, service));
-}
-
-#[test]
-fn one_account_needs_no_operators_and_an_operator_without_a_route_follows_the_default() {
-    let config = read_text(&format!("{ACCOUNT}[operators.x]\nprefixes = [\"+336\"]\n")).unwrap();
-    let routes: Vec<_> = config
-        .policy
-        .operators
-        .iter()
-        .map(|operator| (operator.name.as_str(), operator.route[0][0].as_str()))
-        .collect();
-    assert_eq!(routes, [("default", "a"), ("x", "a")]);
-}
-
-#[test]
-fn a_route_has_steps_and_says_when_the_next_one_takes_over() {
-    let second = ACCOUNT.replace("smpp.a", "smpp.b");
-    let with = |rest: &str| {
-        read_text(&format!(
-            "{ACCOUNT}{second}[operators.default]\nroute = [\"a\", \"b\"]\n{rest}"
-        ))
-    };
-    let config = with("").unwrap();
-    assert_eq!(config.warnings, []);
-    let operator = &config.policy.operators[0];
-    assert_eq!(operator.route, [vec!["a".into()], vec!["b".into()]]);
-    assert_eq!(operator.failover_after, Duration::from_secs(30));
-    let shown = config.effective();
-    assert!(
-        shown.contains("  route       a → b\n  next step   once one is unusable for 30s\n"),
-        "{shown}"
-    );
-    for (text, after) in [("0s", 0), ("5m", 300)] {
-        let config = with(&format!("failover_after = \"{text}\"\n")).unwrap();
-        let wanted = Duration::from_secs(after);
-        assert_eq!(config.policy.operators[0].failover_after, wanted);
-    }
-    let twice = with("[operators.x]\nroute = [\"a\", \"b|a\"]\n").unwrap_err();
-    assert_eq!(
-        twice.to_string(),
-        "r.toml:12: operators.x.route[1]: a is in a step before this one already"
-    );
 }
 
 #[test]
@@ -514,7 +413,7 @@ fn the_reference_names_every_key() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if let Some(header) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
             let mut parts: Vec<_> = header.0.split('.').collect();
-            if let Some(name) = parts.get_mut(1) {
+            if let ["smpp" | "modem" | "operators", name, ..] = &mut parts[..] {
                 *name = "*";
             }
             table = format!("{}.", parts.join("."));
@@ -650,6 +549,7 @@ country       FR (national numbers are read as its own)
  retention     texts 30d, numbers 395d, messages 1095d after their final state
 log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
+api keys      1000/s requests, any number of messages a day
 delivery      receipts awaited 1h past validity, doubtful submissions rest 10s
 webhooks      public addresses over https
 inbound       out by STOP ARRET, in again by START, missing parts awaited 1h

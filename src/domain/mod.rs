@@ -36,6 +36,7 @@ pub mod message;
 pub mod msisdn;
 pub mod optout;
 pub mod policy;
+pub mod portability;
 pub mod privacy;
 pub mod rate;
 pub mod receipt;

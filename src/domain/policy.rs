@@ -10,6 +10,7 @@ use super::hours::SendingHours;
 use super::id::{Account, OperatorName};
 use super::inbound::InboundRules;
 use super::msisdn::Msisdn;
+use super::portability::Portability;
 use super::rate::Rate;
 use super::retry::RetrySchedule;
 use super::text::TextRules;
@@ -42,6 +43,8 @@ pub struct Policy {
     pub webhook_allow: Vec<ipnet::IpNet>,
     /// What is done with messages from handsets.
     pub inbound: InboundRules,
+    /// How the operator of a number is looked up before its prefix is asked.
+    pub portability: Portability,
 }
 
 /// How far the SIM of a modem may be used, and what its silence means.
@@ -76,6 +79,10 @@ pub struct Limits {
     pub max_recipients: usize,
     /// Most messages waiting or under way at once, over all tenants.
     pub max_live_messages: usize,
+    /// Requests that one API key may make.
+    pub key_rate: Rate,
+    /// Messages that one API key may send in a day of UTC; 0 is any number.
+    pub key_daily_messages: u32,
 }
 
 impl Default for Limits {
@@ -84,6 +91,8 @@ impl Default for Limits {
             max_parts: 10,
             max_recipients: 1000,
             max_live_messages: 5_000_000,
+            key_rate: Rate::per_second(1000),
+            key_daily_messages: 0,
         }
     }
 }
@@ -162,6 +171,7 @@ impl Policy {
             limits,
             webhook_allow: Vec::new(),
             inbound: InboundRules::default(),
+            portability: Portability::default(),
         }
     }
 
@@ -190,6 +200,16 @@ impl Policy {
             .iter()
             .find(|operator| operator.name == *name)
             .unwrap_or(&self.operators[0])
+    }
+
+    /// The operator that a look-up's answer means: a code of the configuration, or a name in any case.
+    #[must_use]
+    pub fn named(&self, answer: &str) -> Option<&Arc<Operator>> {
+        if let Some(name) = self.portability.codes.get(answer) {
+            return Some(self.operator(name));
+        }
+        let mut operators = self.operators.iter();
+        operators.find(|operator| operator.name.as_str().eq_ignore_ascii_case(answer))
     }
 
     /// True if an account is a GSM modem.

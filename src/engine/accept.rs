@@ -123,12 +123,34 @@ pub struct Submitted {
 }
 
 impl Engine {
-    /// Checks a draft without sending it: the same code as sending.
+    /// Checks a draft without sending it: the same code as sending. Where numbers are looked up, it waits
+    /// for the look-up, up to its time-out.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn check(&self, draft: Draft) -> Result<Checked, Vec<FieldError>> {
-        check(draft, &self.rules(), self.clock.now())
+    pub async fn check(&self, draft: Draft) -> Result<Checked, Vec<FieldError>> {
+        self.check_by(draft, None).await
+    }
+
+    /// Like [`check`](Self::check), for one of many that are checked together: past `until`, by the
+    /// clock's [`elapsed`](crate::clock::Clock::elapsed), no look-up is waited for.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub async fn check_by(
+        &self,
+        draft: Draft,
+        until: Option<Duration>,
+    ) -> Result<Checked, Vec<FieldError>> {
+        let rules = self.rules();
+        let looked_up = if rules.portability.is_on()
+            && let Ok(to) = msisdn::parse(&draft.to, &rules.default_country)
+        {
+            self.lookups.find(to, &rules, until).await
+        } else {
+            None
+        };
+        check(draft, &rules, looked_up.as_ref(), self.clock.now())
     }
 
     /// Stores checked drafts; they are durable when this returns.
@@ -142,13 +164,48 @@ impl Engine {
         as_batch: bool,
         idempotency: Option<Idempotency>,
     ) -> Result<Submitted, StoreError> {
+        let max_live = self.rules().limits.max_live_messages;
+        self.submit_within(max_live, tenant, checked, as_batch, idempotency)
+            .await
+    }
+
+    /// Answers the repetition of an earlier submission, and stores nothing; `None` if it is none.
+    ///
+    /// # Errors
+    /// The store's: `Conflict`, `Unavailable`.
+    pub async fn repeat(
+        &self,
+        tenant: &Tenant,
+        checked: Vec<Checked>,
+        as_batch: bool,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Option<Submitted>, StoreError> {
+        if idempotency.is_none() || checked.is_empty() {
+            return Ok(None);
+        }
+        // The store looks for the key first, and has no room for anything new.
+        let answer = self.submit_within(0, tenant, checked, as_batch, idempotency);
+        match answer.await {
+            Ok(submitted) => Ok(Some(submitted)),
+            Err(StoreError::Full) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn submit_within(
+        &self,
+        max_live: usize,
+        tenant: &Tenant,
+        checked: Vec<Checked>,
+        as_batch: bool,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Submitted, StoreError> {
         let now = self.clock.now();
         let batch = as_batch.then(|| BatchId::new(now, self.random.bytes()));
         let messages: Vec<Message> = checked
             .into_iter()
             .map(|checked| self.message(tenant, checked, batch, now))
             .collect();
-        let max_live = self.rules().limits.max_live_messages;
         let submission = Submission {
             tenant: tenant.clone(),
             idempotency,
@@ -265,8 +322,14 @@ const SEND_AT_MAX: Duration = Duration::from_hours(24 * 366);
 const VALIDITY_RANGE: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_hours(24 * 14));
 
-/// Every rule that a draft must keep. Pure but for the arguments.
-fn check(mut draft: Draft, policy: &Policy, now: Timestamp) -> Result<Checked, Vec<FieldError>> {
+/// Every rule that a draft must keep. Pure but for the arguments; `looked_up` is the operator that a
+/// look-up has named.
+fn check(
+    mut draft: Draft,
+    policy: &Policy,
+    looked_up: Option<&Arc<Operator>>,
+    now: Timestamp,
+) -> Result<Checked, Vec<FieldError>> {
     let mut errors = Vec::new();
     let to = msisdn::parse(&draft.to, &policy.default_country)
         .map_err(|error| errors.push(FieldError::new("/to", error.code(), error.to_string())))
@@ -277,7 +340,8 @@ fn check(mut draft: Draft, policy: &Policy, now: Timestamp) -> Result<Checked, V
             .ok()
     });
     // A number that cannot be read hides no error of the text.
-    let operator = to.map_or(&policy.operators[0], |to| policy.operator_for(to));
+    let by_prefix = || to.map_or(&policy.operators[0], |to| policy.operator_for(to));
+    let operator = looked_up.unwrap_or_else(by_prefix);
     let rules = policy.first_text_rules(operator);
     let prepared = check_text(&mut draft, policy, &rules, &mut errors);
     check_labels(&draft, &mut errors);

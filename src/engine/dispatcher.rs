@@ -144,6 +144,7 @@ impl Dispatcher {
         }
         let opening = policy.operator(&lane.operator).opening(now);
         if opening > now {
+            engine.lanes.shut(lane, opening);
             return Ok((0, opening));
         }
         let (shares, mut wake_at) = engine.shares(lane, policy, &pins, now);

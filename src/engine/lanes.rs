@@ -19,6 +19,8 @@ use crate::domain::time::Timestamp;
 #[derive(Debug)]
 pub(super) struct Lanes {
     paces: Mutex<HashMap<Lane, Pace>>,
+    /// When the hours of lanes that were seen shut opened, or will.
+    openings: Mutex<HashMap<Lane, Timestamp>>,
     clock: Clock,
 }
 
@@ -34,6 +36,7 @@ impl Lanes {
     pub(super) fn new(clock: &Clock) -> Self {
         Self {
             paces: Mutex::default(),
+            openings: Mutex::default(),
             clock: clock.clone(),
         }
     }
@@ -78,6 +81,22 @@ impl Lanes {
             pace.pacer.refund(unused);
             pace.pacer.charge(more);
         });
+    }
+
+    /// The lane's hours are shut until `opening`.
+    pub(super) fn shut(&self, lane: &Lane, opening: Timestamp) {
+        let openings = self.openings.lock();
+        let mut openings = openings.unwrap_or_else(PoisonError::into_inner);
+        if openings.get(lane) != Some(&opening) {
+            openings.insert(lane.clone(), opening);
+        }
+    }
+
+    /// When the lane's hours last opened, or will, if they were ever seen shut.
+    pub(super) fn opening(&self, lane: &Lane) -> Option<Timestamp> {
+        let openings = self.openings.lock();
+        let openings = openings.unwrap_or_else(PoisonError::into_inner);
+        openings.get(lane).copied()
     }
 
     /// True if the lane's pace is used up for now.

@@ -2,12 +2,14 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks. `accounts` knows what each account can do now, by `throttle` and
-//! `circuit`, and `budget` how far its SIM is used; `lanes` keeps each operator's hours and rate;
-//! `channels` lets connections come and go; `control` is what operators see of it and do to it. They
-//! meet in the [`Engine`], which the HTTP interface holds.
+//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
+//! each operator's hours and rate, and `portability` asks whose a number is; `channels` lets connections
+//! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
+//! the HTTP interface holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -20,6 +22,7 @@ pub use self::budget::{BudgetView, Used};
 pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::lanes::Lanes;
+use self::portability::Lookups;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
@@ -42,9 +45,12 @@ mod circuit;
 mod control;
 mod dispatcher;
 mod flights;
+pub mod journal;
 mod lanes;
+pub mod numbers;
 pub mod outbox;
 mod pace;
+mod portability;
 mod reaper;
 mod throttle;
 mod traffic;
@@ -76,6 +82,8 @@ pub struct Engine {
     accounts: Accounts,
     /// The pace of each operator.
     lanes: Lanes,
+    /// Asks whose numbers are.
+    lookups: Lookups,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
     /// The installation's own key, from which webhook secrets are derived.
@@ -129,6 +137,7 @@ impl Engine {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let accounts = Accounts::new(&channels, &store.pauses(), &clock);
         let lanes = Lanes::new(&clock);
+        let lookups = Lookups::new(&clock, &metrics);
         let budgets = Budgets::new(store.spendings());
         let (received, _) = broadcast::channel(RECEIVED_KEPT);
         Self {
@@ -144,6 +153,7 @@ impl Engine {
             flights: Flights::default(),
             accounts,
             lanes,
+            lookups,
             budgets,
             signing_key,
         }
@@ -235,6 +245,17 @@ impl Engine {
         self.holdup_by(lane, &rules, now, gates)
     }
 
+    /// How long a message that has been due for `due` could have left: shut hours do not count.
+    #[must_use]
+    pub fn could_have_left_for(&self, lane: &Lane, due: Duration) -> Duration {
+        let (rules, now) = (self.rules(), self.clock.now());
+        if rules.operator(&lane.operator).opening(now) > now {
+            return Duration::ZERO;
+        }
+        let opened = self.lanes.opening(lane).filter(|opened| *opened <= now);
+        opened.map_or(due, |opened| due.min(now.since(opened)))
+    }
+
     /// What keeps messages of a lane from going out over these accounts, by their gates.
     fn holdup_by<'a>(
         &self,
@@ -286,6 +307,7 @@ impl Engine {
     pub(crate) fn publish(&self, change: &Change) {
         if change.transition.status_changed() {
             self.metrics.message(&change.message);
+            journal::status(&change.message);
             self.bells.outbox.notify_one();
             // Nobody listening is no error.
             let _ = self.changes.send(change.clone());
@@ -297,6 +319,7 @@ impl Engine {
         let to = message.status();
         if to == Status::Pending {
             self.metrics.message(message);
+            journal::status(message);
             return;
         }
         let from = Status::Pending;
@@ -310,6 +333,7 @@ impl Engine {
     fn publish_received(&self, taken: TakenIn) {
         taken.failed.iter().for_each(|change| self.publish(change));
         for inbound in taken.received {
+            journal::inbound(&inbound);
             self.bells.outbox.notify_one();
             let _ = self.received.send(inbound);
         }

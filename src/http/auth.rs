@@ -20,9 +20,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::App;
 use super::places::network;
 use super::problem::Problem;
+use super::{App, quotas};
 use crate::clock::Random;
 use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
@@ -196,6 +196,8 @@ impl Needs for ToAdminister {
 pub(crate) struct Allowed<N> {
     /// Whose records it sees.
     pub(crate) tenant: Tenant,
+    /// Its key, unless it is the admin key.
+    pub(super) key: Option<Arc<ApiKey>>,
     scope: PhantomData<N>,
 }
 
@@ -229,6 +231,7 @@ impl<N: Needs> FromRequestParts<Arc<App>> for Allowed<N> {
             }
             return Err(Problem::unauthorized("the key is not known or is revoked"));
         };
+        quotas::admit(app, caller.key.as_ref())?;
         if !N::SCOPES.iter().any(|scope| caller.may(*scope)) {
             let scopes: Vec<_> = N::SCOPES
                 .iter()
@@ -246,6 +249,7 @@ impl<N: Needs> FromRequestParts<Arc<App>> for Allowed<N> {
         }
         Ok(Self {
             tenant: caller.tenant,
+            key: caller.key,
             scope: PhantomData,
         })
     }

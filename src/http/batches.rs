@@ -4,10 +4,12 @@
 //! call is refused as a whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,7 +21,7 @@ use super::draft::batch::{self, Batch, BatchError};
 use super::draft::{ERRORS_MAX, NewMessage};
 use super::messages::{REPLAYED, check};
 use super::problem::{InputError, Problem};
-use super::{App, json};
+use super::{App, json, quotas};
 use crate::domain::id::BatchId;
 use crate::domain::message::Message;
 use crate::domain::status::Status;
@@ -120,7 +122,10 @@ impl ItemResult {
 /// Takes several messages; those that are accepted are durable when the answer is 202.
 #[utoipa::path(
     post, path = "/v1/batches", tag = "batches", operation_id = "send_batch",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context; kept with the message, in its log lines and on its webhooks"),
+    ),
     request_body = NewBatch,
     responses(
         (status = 202, description = "At least one is accepted and durable", body = BatchResult),
@@ -128,7 +133,7 @@ impl ItemResult {
         (status = 409, description = "The idempotency key was used with another body", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "None is accepted, or there are too many", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many messages are waiting", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many messages are waiting, or the key has used up its rate or its quota; see Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Nothing can be stored now", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = []))
@@ -140,7 +145,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
     let limit = engine.rules().limits.max_recipients;
-    let batch = batch::read(&incoming.body, limit).map_err(|error| match error {
+    let mut batch = batch::read(&incoming.body, limit).map_err(|error| match error {
         BatchError::Json(error) => Problem::malformed_json(&error),
         BatchError::Input(errors) => Problem::invalid_fields(errors),
         BatchError::TooMany(count) => Problem::new(
@@ -150,7 +155,8 @@ async fn create(
             format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
         ),
     })?;
-    let items = judge(&app, batch);
+    batch.trace(incoming.trace);
+    let items = judge(&app, batch).await;
     if items.iter().all(Result::is_err) {
         return Err(all_refused(items));
     }
@@ -167,9 +173,7 @@ async fn create(
         }
     }
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/batches");
-    let submitted = engine
-        .submit(&caller.tenant, accepted, true, idempotency)
-        .await?;
+    let submitted = quotas::submit(&app, &caller, accepted, true, idempotency).await?;
     let rejected = results.len();
     for (index, message) in places.into_iter().zip(&submitted.messages) {
         results.push(ItemResult::stored(index, message));
@@ -194,26 +198,32 @@ async fn create(
 
 type Judged = Result<Checked, Vec<InputError>>;
 
+/// Items that are checked at once: each may wait for a look-up.
+const AT_ONCE: usize = 16;
+/// How long a batch waits for its look-ups together; past it the prefixes decide.
+const LOOKUPS_MAX: Duration = Duration::from_secs(5);
+
 /// Checks every item, with pointers into the whole body.
-fn judge(app: &App, batch: Batch) -> Vec<Judged> {
+async fn judge(app: &App, batch: Batch) -> Vec<Judged> {
     let engine = &app.engine;
+    let until = Some(engine.clock.elapsed() + LOOKUPS_MAX);
     match batch {
-        Batch::Messages(messages) => messages
-            .into_iter()
-            .enumerate()
-            .map(|(index, decoded)| {
-                let prefix = format!("/messages/{index}");
-                check(engine, decoded)
-                    .map_err(|errors| errors.into_iter().map(|e| e.under(&prefix)).collect())
-            })
-            .collect(),
-        Batch::Fanout { common, to } => to
-            .into_iter()
-            .enumerate()
-            .map(|(index, to)| {
+        Batch::Messages(messages) => {
+            let judged = messages
+                .into_iter()
+                .enumerate()
+                .map(async |(index, decoded)| {
+                    let prefix = format!("/messages/{index}");
+                    let checked = check(engine, decoded, until).await;
+                    checked.map_err(|errors| errors.into_iter().map(|e| e.under(&prefix)).collect())
+                });
+            stream::iter(judged).buffered(AT_ONCE).collect().await
+        }
+        Batch::Fanout { common, to } => {
+            let judged = to.into_iter().enumerate().map(async |(index, to)| {
                 let mut draft = common.draft.clone();
                 draft.to = to.map_err(|error| vec![error])?;
-                check(engine, draft.into()).map_err(|errors| {
+                check(engine, draft.into(), until).await.map_err(|errors| {
                     let place = |error: InputError| match error.pointer.as_deref() {
                         Some("/to") => InputError {
                             pointer: Some(format!("/to/{index}").into()),
@@ -223,8 +233,9 @@ fn judge(app: &App, batch: Batch) -> Vec<Judged> {
                     };
                     errors.into_iter().map(place).collect()
                 })
-            })
-            .collect(),
+            });
+            stream::iter(judged).buffered(AT_ONCE).collect().await
+        }
     }
 }
 

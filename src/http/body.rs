@@ -18,10 +18,13 @@ use super::App;
 use super::problem::{InputError, Problem};
 use crate::domain::id::Tenant;
 use crate::domain::status::Language;
+use crate::domain::trace::TraceParent;
 use crate::store::Idempotency;
 
 /// The header against repetition.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Where the caller's trace context stands.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Most that is read of a body that is too large, in octets, so that its sender can read the answer.
 const DRAIN_MAX: u64 = 32 * 1024 * 1024;
 
@@ -31,6 +34,8 @@ pub(super) struct Incoming<const BATCH: bool> {
     pub(super) body: Bytes,
     /// The language of labels.
     pub(super) language: Language,
+    /// The caller's trace context; one that cannot be read counts as none (W3C Trace Context §3.2).
+    pub(super) trace: Option<TraceParent>,
     key: Option<HeaderValue>,
 }
 
@@ -55,6 +60,7 @@ impl<const BATCH: bool> FromRequest<Arc<App>> for Incoming<BATCH> {
         Ok(Self {
             body,
             language: language(&parts.headers),
+            trace: trace(&parts.headers),
             key,
         })
     }
@@ -163,6 +169,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> 
         "The Idempotency-Key cannot be used",
         "send one Idempotency-Key of 1 to 255 visible ASCII characters",
     ))
+}
+
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let trace = values.next()?.to_str().ok()?.parse().ok();
+    trace.filter(|_| values.next().is_none())
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -1,6 +1,7 @@
 //! `/v1/messages`: one text for one recipient.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as QueryString, State};
@@ -13,7 +14,7 @@ use super::auth::{Allowed, ToRead, ToSend};
 use super::body::{Incoming, Named, Parameters, Reading};
 use super::draft::{self, Decoded, NewMessage};
 use super::problem::{InputError, Problem};
-use super::{App, List, json};
+use super::{App, List, json, quotas};
 use crate::domain::id::MessageId;
 use crate::domain::msisdn;
 use crate::domain::status::Status;
@@ -34,14 +35,20 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(read, cancel))
 }
 
-/// Every check of a decoded draft: the body's errors and the engine's, each field named once.
-pub(super) fn check(engine: &Engine, decoded: Decoded) -> Result<Checked, Vec<InputError>> {
+/// Every check of a decoded draft: the body's errors and the engine's, each field named once. Past
+/// `until` no look-up is waited for.
+pub(super) async fn check(
+    engine: &Engine,
+    decoded: Decoded,
+    until: Option<Duration>,
+) -> Result<Checked, Vec<InputError>> {
     if decoded.errors.is_empty() {
-        let checked = engine.check(decoded.draft);
+        let checked = engine.check_by(decoded.draft, until).await;
         return checked.map_err(|errors| errors.into_iter().map(InputError::from).collect());
     }
     let mut decoded = decoded;
-    if let Err(errors) = engine.check(std::mem::take(&mut decoded.draft)) {
+    let draft = std::mem::take(&mut decoded.draft);
+    if let Err(errors) = engine.check_by(draft, until).await {
         for error in errors {
             // A field that could not be read was checked as if it were empty.
             if !decoded.has_error(error.pointer) && !decoded.has_error("/template") {
@@ -55,7 +62,10 @@ pub(super) fn check(engine: &Engine, decoded: Decoded) -> Result<Checked, Vec<In
 /// Takes a message; it is durable when the answer is 202.
 #[utoipa::path(
     post, path = "/v1/messages", tag = "messages", operation_id = "send_message",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body give the first answer again"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context; kept with the message, in its log lines and on its webhooks"),
+    ),
     request_body = NewMessage,
     responses(
         (status = 202, description = "Accepted and durable", body = MessageView),
@@ -66,7 +76,7 @@ pub(super) fn check(engine: &Engine, decoded: Decoded) -> Result<Checked, Vec<In
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many messages are waiting", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many messages are waiting, or the key has used up its rate or its quota; see Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Nothing can be stored now", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = []))
@@ -77,13 +87,14 @@ async fn create(
     incoming: Incoming<false>,
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
-    let decoded =
+    let mut decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
-    let checked = check(engine, decoded).map_err(Problem::invalid_fields)?;
+    decoded.draft.trace = incoming.trace;
+    let checked = check(engine, decoded, None)
+        .await
+        .map_err(Problem::invalid_fields)?;
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/messages");
-    let submitted = engine
-        .submit(&caller.tenant, vec![checked], false, idempotency)
-        .await?;
+    let submitted = quotas::submit(&app, &caller, vec![checked], false, idempotency).await?;
     let Some(message) = submitted.messages.first() else {
         // A repetition of a submission whose message is past keeping.
         return Err(Problem::not_found());

@@ -131,7 +131,9 @@ async fn preview(
     let engine = &app.engine;
     let decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
-    let checked = check(engine, decoded).map_err(Problem::invalid_fields)?;
+    let checked = check(engine, decoded, None)
+        .await
+        .map_err(Problem::invalid_fields)?;
     Ok(json(StatusCode::OK, &Preview::of(engine, &checked)))
 }
 

@@ -8,7 +8,7 @@ use crate::client::send;
 use crate::{gateway, hello};
 
 /// Every endpoint; a new one is added here and found in the document.
-const ENDPOINTS: [(&str, &str); 28] = [
+const ENDPOINTS: [(&str, &str); 33] = [
     ("post", "/v1/messages"),
     ("get", "/v1/messages"),
     ("get", "/v1/messages/{id}"),
@@ -27,8 +27,12 @@ const ENDPOINTS: [(&str, &str); 28] = [
     ("delete", "/v1/webhooks/{id}"),
     ("get", "/v1/events"),
     ("post", "/v1/admin/keys"),
+    ("post", "/v1/admin/reload"),
     ("get", "/v1/admin/keys"),
     ("delete", "/v1/admin/keys/{prefix}"),
+    ("get", "/v1/admin/numbers/{number}"),
+    ("delete", "/v1/admin/numbers/{number}"),
+    ("get", "/v1/admin/backup"),
     ("post", "/v1/admin/channels/{name}/pause"),
     ("post", "/v1/admin/channels/{name}/resume"),
     ("post", "/v1/admin/channels/{name}/reset"),
@@ -36,6 +40,7 @@ const ENDPOINTS: [(&str, &str); 28] = [
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
+    ("get", "/v1/metrics"),
     ("get", "/v1/openapi.json"),
 ];
 

@@ -9,9 +9,11 @@ mod connections;
 mod document;
 mod input;
 mod messages;
+mod numbers;
 mod operations;
 mod optouts;
 mod preview;
+mod quotas;
 
 use std::sync::Arc;
 

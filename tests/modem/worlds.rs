@@ -385,7 +385,7 @@ async fn live(world: &World) -> Evidence {
             daemon = Daemon::start(world, life, &disk, &modems, &clock);
             continue;
         };
-        let checked = daemon.engine.check(draft.clone()).unwrap();
+        let checked = daemon.engine.check(draft.clone()).await.unwrap();
         let (whose, all) = (tenant(), vec![checked]);
         let submitted = daemon.engine.submit(&whose, all, false, None).await;
         ids.push(submitted.unwrap().messages[0].id);

@@ -35,7 +35,7 @@ async fn a_file_that_is_wrong_changes_nothing_and_says_where() {
     let (status, problem) = served.call(Method::POST, "/v1/admin/reload", None).await;
     assert_eq!((status, &problem["code"]), (422, &"config_invalid".into()));
     let errors: Vec<_> = problem["errors"].as_array().unwrap().iter().collect();
-    let path = served.path().display().to_string();
+    let path = stage.path().display().to_string();
     for (error, key) in errors
         .iter()
         .zip(["operators.default.route", "smpp.a.window"])

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod interface;
+mod signals;
 mod stage;
 mod stopping;
 mod traffic;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use relais::clock::{Clock, Random};
 use relais::config;
 use relais::daemon::{Daemon, Parts, Running};
-use relais::http::{NotReloaded, Reloaded};
+use relais::http::Reloaded;
 use relais::sim::modem::{self, ModemHandle, ModemScript};
 use relais::sim::smsc::{self, Ledger, SmscHandle, SmscScript};
 use reqwest::Method;
@@ -71,11 +71,25 @@ pub struct Stage {
     pub modems: BTreeMap<&'static str, ModemHandle>,
 }
 
-/// A daemon that runs.
+/// A daemon that runs in this process.
 pub struct Served {
     pub running: Running,
+    api: Api,
+}
+
+/// The interface of a daemon, wherever it runs.
+#[derive(Clone)]
+pub struct Api {
+    url: String,
     client: reqwest::Client,
-    path: PathBuf,
+}
+
+impl std::ops::Deref for Served {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
 }
 
 impl Stage {
@@ -153,7 +167,7 @@ impl Stage {
         file.with("operators.default", &[&format!("route = [{first:?}]")])
     }
 
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.folder.path().join("relais.toml")
     }
 
@@ -186,23 +200,14 @@ impl Stage {
         };
         let config = config::load(&self.path()).unwrap();
         let running = Daemon::start(config, parts).await.unwrap();
-        relais::engine::outbox::install_crypto();
-        Served {
-            running,
-            client: reqwest::Client::new(),
-            path: self.path(),
-        }
+        let api = Api::new(&running.http_addr.to_string());
+        Served { running, api }
     }
 
     /// Writes the file anew and has it read.
     pub async fn reload(&self, served: &Served, file: &File) -> Reloaded {
         self.write(file);
         soon("reload", served.running.reload()).await.unwrap()
-    }
-
-    pub async fn refused(&self, served: &Served, file: &File) -> NotReloaded {
-        self.write(file);
-        soon("reload", served.running.reload()).await.unwrap_err()
     }
 
     pub async fn end(self, served: Served) {
@@ -216,9 +221,21 @@ impl Stage {
     }
 }
 
-impl Served {
+impl Api {
+    pub fn new(address: &str) -> Self {
+        relais::engine::outbox::install_crypto();
+        Self {
+            url: format!("http://{address}"),
+            client: reqwest::Client::new(),
+        }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let url = format!("http://{}{path}", self.running.http_addr);
+        let url = format!("{}{path}", self.url);
         let mut request = self.client.request(method, url).bearer_auth(KEY);
         if let Some(body) = body {
             request = request.json(body);
@@ -252,7 +269,7 @@ impl Served {
     }
 
     pub async fn becomes(&self, id: &str, status: &str) {
-        until(&format!("{status}"), async || {
+        until(&status.to_string(), async || {
             self.message(id).await["status"] == status
         })
         .await;
@@ -295,6 +312,21 @@ impl Served {
         }
     }
 
+    /// Sends many messages at once, to a daemon that may stop meanwhile: true if it has said that it has
+    /// them, `None` if nobody can tell.
+    pub async fn try_to_send_all(&self, messages: &[Value]) -> Option<bool> {
+        let url = format!("{}/v1/batches", self.url);
+        let body = json!({ "messages": messages });
+        let request = self.client.post(url).bearer_auth(KEY).json(&body);
+        match soon("answer", request.send()).await {
+            Ok(answer) => Some(answer.status().is_success()),
+            Err(error) if error.is_connect() => Some(false),
+            Err(_) => None,
+        }
+    }
+}
+
+impl Served {
     /// Waits until every message is final.
     pub async fn all_final(&self) {
         let engine = self.running.engine.clone();
@@ -304,8 +336,14 @@ impl Served {
         .await;
     }
 
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
+    /// Waits until carriers have all of every message.
+    pub async fn all_sent(&self) {
+        let engine = self.running.engine.clone();
+        until("all messages sent", async || {
+            let waiting = engine.store.gauges(engine.clock.now()).waiting;
+            engine.under_way() == 0 && waiting.iter().all(|(.., count)| *count == 0)
+        })
+        .await;
     }
 }
 

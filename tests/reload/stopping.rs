@@ -3,7 +3,7 @@
 use relais::http::NotReloaded;
 use relais::sim::smsc::SmscScript;
 
-use crate::stage::{Stage, number, soon};
+use crate::stage::{Stage, number, soon, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_leaves_what_a_reload_has_not_begun() {
@@ -23,12 +23,11 @@ async fn a_stop_leaves_what_a_reload_has_not_begun() {
     // It waits for the window of `a` to land.
     let reloading = served.running.reload();
     let again = served.running.reload();
-    let mut reloading = tokio::spawn(reloading);
-    tokio::select! {
-        biased;
-        ended = &mut reloading => panic!("{ended:?}"),
-        () = stage.carriers["a"].wait_for(|it| it.unbinds == 1 || it.submitted_total == 1) => {}
-    }
+    let reloading = tokio::spawn(reloading);
+    until("draining", async || {
+        served.channels().await[0].1 == "draining"
+    })
+    .await;
     soon("stop", served.running.stop()).await;
     let refused = reloading.await.unwrap().unwrap_err();
     assert_eq!(refused, NotReloaded::Stopping);

@@ -60,18 +60,16 @@ async fn submit(shared: &Shared, post: &Post) -> Option<Submitted> {
             tokio::time::sleep(AGAIN).await;
             continue;
         };
-        let checked: Result<Vec<_>, _> = post
-            .drafts
-            .iter()
-            .map(|draft| engine.check(draft.clone()))
-            .collect();
-        let checked = match checked {
-            Ok(checked) => checked,
-            Err(errors) => {
-                shared.wrong(format!("call {} was refused: {errors:?}", post.first));
-                return None;
+        let mut checked = Vec::new();
+        for draft in &post.drafts {
+            match engine.check(draft.clone()).await {
+                Ok(draft) => checked.push(draft),
+                Err(errors) => {
+                    shared.wrong(format!("call {} was refused: {errors:?}", post.first));
+                    return None;
+                }
             }
-        };
+        }
         let idempotency = post.key.map(|key| Idempotency { key, body: key });
         let batch = checked.len() > 1;
         let tenant = tenant();

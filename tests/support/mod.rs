@@ -153,7 +153,7 @@ impl World {
     }
 
     pub async fn submit(&self, draft: Draft) -> MessageId {
-        let checked = self.engine.check(draft).unwrap();
+        let checked = self.engine.check(draft).await.unwrap();
         let submitted = self
             .engine
             .submit(&tenant(), vec![checked], false, None)

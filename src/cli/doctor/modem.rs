@@ -16,12 +16,10 @@ use crate::channel::modem::trial::{self, Heard, Sim, WITHIN};
 use crate::cli::client::{list, text};
 use crate::cli::modem::who;
 use crate::cli::texts::SimFinding;
+use crate::cli::watch::findings::WEAK_DBM;
 use crate::clock::Random;
 use crate::config::ModemAccount;
 use crate::daemon;
-
-/// Below this much signal, in dBm, messages get lost: 4 of the 31 steps of `+CSQ`.
-const WEAK_DBM: i64 = -105;
 
 impl Doctor {
     /// Opens a modem and asks it; the first thing that fails is the last that is said.

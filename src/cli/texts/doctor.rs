@@ -131,7 +131,7 @@ impl Lang {
     }
 
     /// What a refused bind means (SMPP 3.4 §5.1.3) and what to do.
-    fn bind_refusal(self, status: u32) -> String {
+    pub(in crate::cli) fn bind_refusal(self, status: u32) -> String {
         match status {
             0x0E => self.pick(
                 "mauvais mot de passe ; comparez password à celui de l'opérateur (8 caractères au \
@@ -188,16 +188,43 @@ impl Lang {
         }
     }
 
-    pub(in crate::cli) fn doctor_channel(self, name: &str, status: &str, error: &str) -> String {
-        let error = if error.is_empty() {
-            String::new()
-        } else {
-            format!(" ({error})")
-        };
+    pub(in crate::cli) fn doctor_channel(self, name: &str, status: &str) -> String {
         match self {
-            Fr => format!("{name} : {status}{error}"),
-            En => format!("{name}: {status}{error}"),
+            Fr => format!("{name} : {status}"),
+            En => format!("{name}: {status}"),
         }
+    }
+
+    /// Two sentences in one line.
+    pub(in crate::cli) fn and(self, one: &str, other: &str) -> String {
+        match self {
+            Fr => format!("{one} ; {other}"),
+            En => format!("{one}; {other}"),
+        }
+    }
+
+    pub(in crate::cli) fn doctor_place(self, place: &str, key: &str) -> String {
+        match self {
+            Fr => format!("{key} est en {place} ; après correction, « relais reload »"),
+            En => format!("{key} is at {place}; after correcting it, `relais reload`"),
+        }
+    }
+
+    pub(in crate::cli) fn doctor_nothing_waits(self) -> String {
+        self.pick("files : rien n'attend", "queues: nothing waits")
+    }
+
+    pub(in crate::cli) fn doctor_clock(self) -> String {
+        self.pick("horloge : synchronisée", "clock: synchronised")
+    }
+
+    pub(in crate::cli) fn doctor_clock_free(self) -> String {
+        self.pick(
+            "horloge : aucun serveur de temps ne la règle : heures d'envoi, validités et signatures des \
+             webhooks en dépendent ; activez systemd-timesyncd ou chrony",
+            "clock: no time server sets it: sending hours, validities and the signatures of webhooks \
+             depend on it; start systemd-timesyncd or chrony",
+        )
     }
 
     pub(in crate::cli) fn doctor_receipt_ids(self, account: &str, rule: &str) -> String {

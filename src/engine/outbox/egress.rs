@@ -15,6 +15,8 @@ use tokio::sync::watch;
 
 use crate::domain::policy::Policy;
 
+/// Most of an answer that is read.
+const ANSWER_MAX: usize = 64 * 1024;
 /// Longest URL.
 const URL_MAX: usize = 2000;
 
@@ -44,6 +46,12 @@ pub enum UrlRefused {
 /// # Errors
 /// Which rule it breaks.
 pub fn check_url(url: &str, allow: &[IpNet]) -> Result<(), UrlRefused> {
+    checked(url, allow).map(drop)
+}
+
+/// The URL as it was understood when it was checked: what is posted to is that, and not its text read
+/// again.
+fn checked(url: &str, allow: &[IpNet]) -> Result<reqwest::Url, UrlRefused> {
     if url.len() > URL_MAX {
         return Err(UrlRefused::NotAUrl);
     }
@@ -59,10 +67,10 @@ pub fn check_url(url: &str, allow: &[IpNet]) -> Result<(), UrlRefused> {
         .ok();
     match (parsed.scheme(), literal) {
         ("https", Some(address)) if !permitted(address, allow) => Err(UrlRefused::Address),
-        ("https", _) => Ok(()),
-        ("http", Some(address)) if listed(address, allow) => Ok(()),
+        ("https", _) => Ok(parsed),
+        ("http", Some(address)) if listed(address, allow) => Ok(parsed),
         // A name is judged by its addresses when the post is made.
-        ("http", None) if !allow.is_empty() => Ok(()),
+        ("http", None) if !allow.is_empty() => Ok(parsed),
         _ => Err(UrlRefused::Scheme),
     }
 }
@@ -72,14 +80,97 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// A client that connects to permitted addresses only.
+/// The way out for webhooks.
+#[derive(Clone)]
+pub(super) struct Egress {
+    policy: watch::Receiver<Arc<Policy>>,
+    /// For `https://`: to public and to listed addresses.
+    secure: reqwest::Client,
+    /// For `http://`: to listed addresses alone. What a name leads to is known only here.
+    clear: reqwest::Client,
+}
+
+impl Egress {
+    /// A way out that takes at most `timeout` for each post.
+    ///
+    /// # Errors
+    /// If the TLS set-up of the machine cannot be used.
+    pub(super) fn new(
+        policy: watch::Receiver<Arc<Policy>>,
+        timeout: Duration,
+    ) -> Result<Self, reqwest::Error> {
+        Self::over(Arc::new(SystemNames), policy, timeout)
+    }
+
+    /// The same with names resolved by `names`.
+    fn over(
+        names: Arc<dyn Resolve>,
+        policy: watch::Receiver<Arc<Policy>>,
+        timeout: Duration,
+    ) -> Result<Self, reqwest::Error> {
+        let client = |permits| {
+            let resolver = CheckedResolver {
+                names: names.clone(),
+                policy: policy.clone(),
+                permits,
+            };
+            client(resolver, timeout)
+        };
+        Ok(Self {
+            secure: client(permitted)?,
+            clear: client(listed)?,
+            policy,
+        })
+    }
+
+    /// A post to `url`, not yet sent.
+    ///
+    /// # Errors
+    /// Which rule the URL breaks now, whatever it was when it was saved.
+    pub(super) fn to(&self, url: &str) -> Result<reqwest::RequestBuilder, UrlRefused> {
+        let url = checked(url, &self.policy.borrow().webhook_allow)?;
+        let client = match url.scheme() {
+            "https" => &self.secure,
+            _ => &self.clear,
+        };
+        Ok(client.post(url))
+    }
+}
+
+/// Sends a post, and reads of its answer what is needed to use the connection again.
 ///
 /// # Errors
-/// If the TLS set-up of the machine cannot be used.
-pub(super) fn client(
-    policy: watch::Receiver<Arc<Policy>>,
-    timeout: Duration,
-) -> Result<reqwest::Client, reqwest::Error> {
+/// Words for the log, which hold no path, text or number.
+pub(super) async fn send(post: reqwest::RequestBuilder) -> Result<(), String> {
+    let sent = post.send().await;
+    let mut response = sent.map_err(|error| words(&error.without_url()))?;
+    let status = response.status();
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > ANSWER_MAX {
+            break;
+        }
+    }
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(format!("answered {}", status.as_u16()))
+    }
+}
+
+/// The innermost reason of a failed post.
+fn words(error: &reqwest::Error) -> String {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+/// No redirects: each would be a URL that nobody has checked. No proxy: it would resolve names
+/// itself.
+fn client(resolver: CheckedResolver, timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
     install_crypto();
     reqwest::Client::builder()
         .timeout(timeout)
@@ -89,29 +180,41 @@ pub(super) fn client(
         .tcp_nodelay(true)
         .pool_max_idle_per_host(64)
         .user_agent(concat!("relais/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Arc::new(CheckedResolver { policy }))
+        .dns_resolver(Arc::new(resolver))
         .build()
 }
 
+/// Resolves a name and judges every address; the connection goes to what it answers, without another
+/// look-up in between that could be answered otherwise.
 struct CheckedResolver {
+    names: Arc<dyn Resolve>,
     policy: watch::Receiver<Arc<Policy>>,
+    permits: fn(IpAddr, &[IpNet]) -> bool,
 }
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let (found, permits) = (self.names.resolve(name), self.permits);
         let policy = self.policy.borrow().clone();
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> = found.await?.collect();
             // One address inside spoils the name: a resolver that mixes them is not to be trusted.
-            if found
-                .iter()
-                .any(|address| !permitted(address.ip(), &policy.webhook_allow))
-            {
-                return Err(
-                    Box::new(UrlRefused::Address) as Box<dyn std::error::Error + Send + Sync>
-                );
+            let inside = |address: &SocketAddr| !permits(address.ip(), &policy.webhook_allow);
+            if found.iter().any(inside) {
+                return Err(UrlRefused::Address.into());
             }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Names as the machine resolves them.
+struct SystemNames;
+
+impl Resolve for SystemNames {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
@@ -146,6 +249,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || a >= 240
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
         || (a == 198 && (b == 18 || b == 19)))
 }
 
@@ -161,10 +265,11 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         [0, 0, 0, 0, 0, 0xFFFF | 0, high, low] => embedded(high, low),
         [0x64, 0xFF9B, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
-        // 2000::/3 is what is assigned to the public; within it Teredo and documentation are not.
+        // 2000::/3 is what is assigned to the public; within it the protocol assignments of 2001::/23
+        // (Teredo, benchmarks, ORCHID) and documentation are not.
         [first, second, ..] => {
             (first & 0xE000) == 0x2000
-                && !(first == 0x2001 && (second == 0 || second == 0xDB8))
+                && !(first == 0x2001 && (second < 0x200 || second == 0xDB8))
                 && first != 0x3FFF
         }
     }
@@ -174,6 +279,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    mod network;
 
     #[test]
     fn no_address_inside_is_accepted_in_any_writing() {
@@ -195,6 +302,20 @@ mod tests {
             "https://[fd00::1]/x",
             "https://[fe80::1]/x",
             "https://[ff02::1]/x",
+            "https://[::127.0.0.1]/x",
+            "https://[::]/x",
+            "https://[64:ff9b:1::1]/x",
+            "https://[2001:2::1]/x",
+            "https://[2001:20::1]/x",
+            "https://[2001:0:7f00:1::]/x",
+            "https://192.88.99.1/x",
+            "https://127.1/x",
+            "https://0177.0.0.1/x",
+            "https://%31%32%37.0.0.1/x",
+            "https://①②⑦.0.0.1/x",
+            "https://198.18.0.1/x",
+            "https://240.0.0.1/x",
+            "https://255.255.255.255/x",
         ] {
             assert_eq!(check_url(url, &[]), Err(UrlRefused::Address), "{url}");
         }

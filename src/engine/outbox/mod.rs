@@ -12,15 +12,18 @@ use serde::Serialize;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 
-use super::Engine;
 use super::view::{InboundView, MessageView, message_view};
+use super::{Engine, journal};
+use crate::domain::message::Message;
 use crate::domain::status::Language;
 use crate::domain::time::Timestamp;
 use crate::store::{Delivery, OutboxEvent, Settled};
 
 mod egress;
 
+use egress::Egress;
 pub use egress::{UrlRefused, check_url, install_crypto};
 
 /// Posts under way at once, over all receivers.
@@ -29,8 +32,6 @@ const POSTS: usize = 64;
 const POSTS_PER_ORIGIN: usize = 32;
 /// How long one post may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Most of an answer that is read, so that the connection can be used again.
-const ANSWER_MAX: usize = 64 * 1024;
 /// How long a delivery is tried.
 const KEPT: Duration = Duration::from_hours(72);
 /// Waits between tries; the last one repeats.
@@ -81,8 +82,8 @@ struct Outcome {
 /// Runs until `working` is cancelled; posts under way are then given up and made again after the
 /// next start.
 pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
-    let client = match egress::client(engine.policy.clone(), TIMEOUT) {
-        Ok(client) => client,
+    let egress = match Egress::new(engine.policy.clone(), TIMEOUT) {
+        Ok(egress) => egress,
         Err(error) => {
             tracing::error!(%error, "webhooks_off");
             return;
@@ -118,7 +119,7 @@ pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
                             .under_way += 1;
                         tokio::spawn(post(
                             engine.clone(),
-                            client.clone(),
+                            egress.clone(),
                             delivery,
                             ended.clone(),
                         ));
@@ -196,13 +197,16 @@ impl Engine {
                     .saturating_mul(1 << origin.failures.min(6).saturating_sub(1))
                     .min(PAUSE.1);
                 origin.paused_until = Some(now + pause);
+                let (message, tries) = (message(&delivery.event), delivery.tries);
+                let message_id = message.map(|message| display(message.id));
+                let trace = message.and_then(journal::trace);
                 if now.since(delivery.created_at) >= KEPT {
                     self.metrics.webhooks_dropped.increment(1);
-                    tracing::error!(origin = %delivery.origin, tries = delivery.tries, %problem, "webhook_dropped");
+                    tracing::error!(origin = %delivery.origin, message_id, trace, tries, %problem, "webhook_dropped");
                     Settled::GivenUp
                 } else {
                     self.metrics.webhooks_retried.increment(1);
-                    tracing::warn!(origin = %delivery.origin, tries = delivery.tries, %problem, "webhook_failed");
+                    tracing::warn!(origin = %delivery.origin, message_id, trace, tries, %problem, "webhook_failed");
                     let index = usize::try_from(delivery.tries)
                         .unwrap_or(usize::MAX)
                         .min(WAITS.len() - 1);
@@ -226,25 +230,30 @@ impl Engine {
     }
 }
 
+/// The message that an event is about.
+fn message(event: &OutboxEvent) -> Option<&Message> {
+    match event {
+        OutboxEvent::Message(message) => Some(message),
+        OutboxEvent::Inbound(_) => None,
+    }
+}
+
 async fn post(
     engine: Arc<Engine>,
-    client: reqwest::Client,
+    egress: Egress,
     delivery: Delivery,
     ended: mpsc::Sender<Outcome>,
 ) {
-    let taken = try_post(&engine, &client, &delivery).await;
+    let taken = try_post(&engine, &egress, &delivery).await;
     // The receiver is gone only when the daemon stops.
     let _ = ended.send(Outcome { delivery, taken }).await;
 }
 
 /// Posts once. An error is words for the log: they hold no path, text or number.
-async fn try_post(
-    engine: &Engine,
-    client: &reqwest::Client,
-    delivery: &Delivery,
-) -> Result<(), String> {
-    let allow = &engine.rules().webhook_allow;
-    check_url(&delivery.url, allow).map_err(|refused| refused.to_string())?;
+async fn try_post(engine: &Engine, egress: &Egress, delivery: &Delivery) -> Result<(), String> {
+    let post = egress
+        .to(&delivery.url)
+        .map_err(|refused| refused.to_string())?;
     let Some(secret) = engine.secret(delivery) else {
         // The subscription was deleted; what it was still owed goes with it.
         return Ok(());
@@ -252,39 +261,16 @@ async fn try_post(
     let (id, body) = body(delivery).map_err(|error| error.to_string())?;
     let timestamp = (engine.clock.now().millis() / 1000).to_string();
     let signature = sign(&secret, &id, &timestamp, &body);
-    let request = client
-        .post(&delivery.url)
+    let mut post = post
         .header("content-type", "application/json")
         .header("webhook-id", &id)
         .header("webhook-timestamp", &timestamp)
-        .header("webhook-signature", signature)
-        .body(body);
-    let mut response = request
-        .send()
-        .await
-        .map_err(|error| words(&error.without_url()))?;
-    let status = response.status();
-    let mut read = 0;
-    while let Ok(Some(chunk)) = response.chunk().await {
-        read += chunk.len();
-        if read > ANSWER_MAX {
-            break;
-        }
+        .header("webhook-signature", signature);
+    if let Some(trace) = message(&delivery.event).and_then(|message| message.trace) {
+        // The caller's context goes on as it came: nothing of ours stands in between.
+        post = post.header("traceparent", trace.to_string());
     }
-    if status.is_success() {
-        Ok(())
-    } else {
-        Err(format!("answered {}", status.as_u16()))
-    }
-}
-
-/// The innermost reason of a failed post.
-fn words(error: &reqwest::Error) -> String {
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
+    egress::send(post.body(body)).await
 }
 
 fn body(delivery: &Delivery) -> Result<(String, Vec<u8>), serde_json::Error> {

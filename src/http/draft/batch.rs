@@ -7,6 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Value;
 
 use super::{Decoded, FIELDS, MessageSeed, Name, no_object, not_an_object, text};
+use crate::domain::trace::TraceParent;
 use crate::http::problem::InputError;
 
 /// The recipients of a batch body.
@@ -21,6 +22,16 @@ pub(in crate::http) enum Batch {
         /// The recipients, or what is wrong with one.
         to: Vec<Result<String, InputError>>,
     },
+}
+
+impl Batch {
+    /// Gives each message the trace context of the request.
+    pub(in crate::http) fn trace(&mut self, trace: Option<TraceParent>) {
+        match self {
+            Self::Messages(messages) => messages.iter_mut().for_each(|m| m.draft.trace = trace),
+            Self::Fanout { common, .. } => common.draft.trace = trace,
+        }
+    }
 }
 
 /// Why a batch body was not read.
