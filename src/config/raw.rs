@@ -18,9 +18,11 @@ use super::diff::{Given, GivenKeys, written};
 use super::{ConfigError, ConfigErrors};
 
 mod include;
+mod spelling;
 mod value;
 
 pub(super) use include::Includes;
+use spelling::nearest;
 pub(super) use value::Value;
 use value::a_type;
 
