@@ -302,6 +302,18 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:6: operators.x.on_doubt: \"maybe\" is not one of \"resend\", \"fail\"",
         ),
         (
+            account("[operators.x]\nhours = [\"20:00-08:00\"]\n"),
+            "r.toml:6: operators.x.hours[0]: \"20:00-08:00\" are no hours; write them like \"mon-fri 08:00-20:00\", and hours over midnight as two: \"20:00-24:00\", \"00:00-08:00\"",
+        ),
+        (
+            account("[operators.x]\nterritory = \"Mars\"\n"),
+            "r.toml:6: operators.x.territory: \"Mars\" is no country code of two letters, like \"FR\"",
+        ),
+        (
+            account("[operators.x]\ntimezone = \"CEST\"\n"),
+            "r.toml:6: operators.x.timezone: \"CEST\" is no time zone of the tz database, like \"Europe/Paris\"",
+        ),
+        (
             format!("operators = 3\n{ACCOUNT}"),
             "r.toml:1: operators: a table [operators] is expected, not a whole number",
         ),
