@@ -13,7 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use relais::channel::smpp::tls::certificates;
 use relais::clock::{Clock, Random};
 use relais::config;
-use relais::daemon::{self, Daemon, Parts, Running};
+use relais::daemon::{Daemon, Parts, Running};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -171,49 +171,43 @@ async fn who_does_not_speak_tls_disturbs_nobody() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_shown_to_new_connections_and_breaks_no_old_one() {
+async fn a_renewed_certificate_is_shown_after_a_reload_and_breaks_no_connection() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path());
     let first = authority.issue("sms.example");
     let file = configuration(folder.path(), "");
-    let live = |file: &Path| Arc::new(daemon::live(&config::load(file).unwrap()).unwrap());
-    let (sender, watched) = tokio::sync::watch::channel(live(&file));
     let running = start(&file).await;
-    // A second listener over the same engine, whose settings are this test's to change.
-    let mut settings = relais::http::Settings::new(ADMIN.into());
-    settings.live = watched;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = listener.local_addr().unwrap();
-    let stop = tokio_util::sync::CancellationToken::new();
-    let served = relais::http::serve(listener, running.engine.clone(), settings, stop.clone());
-    let served = tokio::spawn(served);
-
+    let at = running.http_addr;
+    let client = || authority.client(rustls::ALL_VERSIONS);
     let shown = |stream: &TlsStream<TcpStream>| {
         let (_, session) = stream.get_ref();
         session.peer_certificates().unwrap()[0].clone().into_owned()
     };
-    let mut old = connect(at, authority.client(rustls::ALL_VERSIONS))
-        .await
-        .unwrap();
+    let mut old = connect(at, client()).await.unwrap();
     assert_eq!(shown(&old), first);
+
+    // Half a renewal, the new certificate with the old key, changes nothing.
+    let key = std::fs::read(folder.path().join("relais.key")).unwrap();
     let second = authority.issue("sms.example");
-    sender.send_replace(live(&file));
-    let mut new = connect(at, authority.client(rustls::ALL_VERSIONS))
-        .await
-        .unwrap();
-    // The listener may have accepted one connection before it saw the change.
+    let new_key = std::fs::read(folder.path().join("relais.key")).unwrap();
+    std::fs::write(folder.path().join("relais.key"), key).unwrap();
+    assert!(running.reload().await.is_err());
+    assert_eq!(shown(&connect(at, client()).await.unwrap()), first);
+
+    std::fs::write(folder.path().join("relais.key"), new_key).unwrap();
+    let reloaded = running.reload().await.unwrap();
+    let told: Vec<_> = reloaded.changes.iter().map(|change| &*change.key).collect();
+    assert_eq!(told, ["http.tls_cert_file"]);
+    // The first connection may have been accepted before the listener saw the change.
+    let mut new = connect(at, client()).await.unwrap();
     if shown(&new) == first {
-        new = connect(at, authority.client(rustls::ALL_VERSIONS))
-            .await
-            .unwrap();
+        new = connect(at, client()).await.unwrap();
     }
     assert_eq!(shown(&new), second);
     for stream in [&mut old, &mut new] {
         assert!(ask(stream).await.contains("200 OK"));
     }
-    stop.cancel();
     drop((old, new));
-    served.await.unwrap().unwrap();
     running.stop().await;
 }
 

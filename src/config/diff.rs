@@ -224,6 +224,7 @@ impl Diff {
             }
         }
         diff.changes = diff.keys(&old.given, &new.given);
+        diff.say_a_new_certificate(old, new);
         diff.say_every_restart();
         diff
     }
@@ -286,6 +287,19 @@ impl Diff {
             Effect::Restarted
         } else {
             Effect::InForce
+        }
+    }
+
+    /// A certificate that was renewed in the files that it had.
+    fn say_a_new_certificate(&mut self, old: &Config, new: &Config) {
+        let is_said = |change: &Change| change.key.starts_with("http.tls_");
+        if old.http.tls != new.http.tls && !self.changes.iter().any(is_said) {
+            self.changes.push(Change {
+                key: "http.tls_cert_file".to_owned(),
+                was: None,
+                is: None,
+                effect: Effect::InForce,
+            });
         }
     }
 

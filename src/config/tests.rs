@@ -555,10 +555,10 @@ fn the_effective_policy_shows_defaults_and_hides_secrets() {
 data          /srv/relais
 time zone     Europe/Paris
 country       FR (national numbers are read as its own)
- http          127.0.0.1:8775, in the clear, 1024 connections, 128 of one address
+http          127.0.0.1:8775, in the clear, 1024 connections, 128 of one address
               head 30s, body 1m, answer 1m
- store         sled, a 202 survives a power cut, cache 8 MiB
- retention     texts 30d, numbers 395d, messages 1095d after their final state
+store         sled, a 202 survives a power cut, cache 8 MiB
+retention     texts 30d, numbers 395d, messages 1095d after their final state
 log           info, text
 limits        10 parts a message, 1000 recipients a call, 5000000 live messages
 api keys      1000/s requests, any number of messages a day

@@ -193,6 +193,18 @@ async fn a_head_that_drips_ends_as_soon_as_one_that_does_not_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_nothing_more_is_closed() {
+    let gateway = gateway().await;
+    let mut stream = TcpStream::connect(gateway.admin.address).await.unwrap();
+    stream.write_all(HEALTH).await.unwrap();
+    read_until(&mut stream, "ok").await;
+    let started = Instant::now();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(started.elapsed() <= Duration::from_secs(31));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_drips_is_answered_when_its_time_is_over() {
     let gateway = gateway().await;
     let stream = TcpStream::connect(gateway.admin.address).await.unwrap();
