@@ -31,6 +31,8 @@ pub struct Metrics {
     receipt_delay: Mutex<HashMap<String, Histogram>>,
     /// What each channel has sent since its last receipt.
     awaited: Mutex<HashMap<String, Awaited>>,
+    /// Queues that were shown: one that is gone is zero, not what it last was.
+    queues: Mutex<Queues>,
     /// Submissions whose outcome nobody can tell, by channel.
     in_doubt: Mutex<HashMap<String, Counter>>,
     /// What callers of the HTTP interface were refused, by why.
@@ -57,6 +59,12 @@ struct Awaited {
     count: u32,
 }
 
+#[derive(Default)]
+struct Queues {
+    waiting: HashSet<(String, &'static str)>,
+    oldest: HashSet<String>,
+}
+
 const META: Metadata<'static> = Metadata::new("relais", Level::INFO, None);
 
 /// Upper bounds of the submit latency histogram, in seconds.
@@ -69,9 +77,11 @@ const RECEIPT_BUCKETS: [f64; 12] = [
 ];
 
 /// Gauges of one channel or account each, and the label that names it. A recorder forgets none.
-const BY_CHANNEL: [(&str, &str); 8] = [
+const BY_CHANNEL: [(&str, &str); 10] = [
     ("relais_channel_up", "channel"),
     ("relais_channel_window_used", "channel"),
+    ("relais_receipts_awaited", "channel"),
+    ("relais_receipts_awaited_since_timestamp_seconds", "channel"),
     ("relais_account_rate", "account"),
     ("relais_circuit_open", "account"),
     ("relais_modem_signal_dbm", "channel"),
@@ -112,6 +122,7 @@ impl Metrics {
             submit: Mutex::default(),
             receipt_delay: Mutex::default(),
             awaited: Mutex::default(),
+            queues: Mutex::default(),
             in_doubt: Mutex::default(),
             http_refused: Mutex::default(),
             there: Mutex::default(),
@@ -277,6 +288,30 @@ impl Metrics {
     pub fn gauge(&self, name: &'static str, pairs: &[(&'static str, &str)]) -> Gauge {
         self.recorder
             .register_gauge(&Key::from_parts(name, labels(pairs)), &META)
+    }
+
+    /// Sets what waits, by operator and why, and for how many seconds the oldest has, by operator. What
+    /// was set before and is not named any more is zero.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn queues(
+        &self,
+        waiting: HashMap<(String, &'static str), u64>,
+        oldest: HashMap<String, f64>,
+    ) {
+        let mut shown = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.waiting.extend(waiting.keys().cloned());
+        shown.oldest.extend(oldest.keys().cloned());
+        for queue in &shown.waiting {
+            let count = waiting.get(queue).copied().unwrap_or_default();
+            let labels = [("operator", queue.0.as_str()), ("why", queue.1)];
+            self.gauge("relais_queue_messages", &labels)
+                .set(count as f64);
+        }
+        for operator in &shown.oldest {
+            let seconds = oldest.get(operator).copied().unwrap_or_default();
+            self.gauge("relais_queue_oldest_seconds", &[("operator", operator)])
+                .set(seconds);
+        }
     }
 
     /// A counter of this name and labels that somebody else counts; it never goes back.

@@ -7,24 +7,23 @@
 //! reader remembers the names, so that a test can hold the annotated reference to them.
 
 use std::collections::BTreeSet;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use chrono_tz::Tz;
 use secrecy::SecretString;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diff::{Given, GivenKeys, written};
-use super::duration;
 use super::{ConfigError, ConfigErrors};
-use crate::domain::id::Tenant;
-use crate::domain::rate::Rate;
 
 mod include;
+mod value;
 
 pub(super) use include::Includes;
+use spelling::nearest;
+pub(super) use value::Value;
+use value::a_type;
 
 /// Where `${NAME}` is looked up: the environment, or a test's own.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -92,12 +91,6 @@ pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) path: String,
     pub(super) line: Line,
-}
-
-/// One value about to be understood.
-pub(super) struct Value<'v, 'i> {
-    value: &'v DeValue<'i>,
-    environment: Environment<'v>,
 }
 
 impl<'a> Reader<'a> {
@@ -295,6 +288,11 @@ impl<'a> Reader<'a> {
         if !matches!(value, DeValue::Table(_)) {
             self.given.insert(path, Given::Plain(written(value)));
         }
+    }
+
+    /// Says what a key gives that its value alone does not tell, or that is not to be shown.
+    pub(super) fn gives(&mut self, path: &str, given: Given) {
+        self.given.insert(path.to_owned(), given);
     }
 
     fn field(&mut self, section: &mut Section<'a>, key: &'static str) -> Option<Field<'a>> {
@@ -495,119 +493,6 @@ impl<T> Placed<T> {
     }
 }
 
-impl Value<'_, '_> {
-    /// A text; `"${NAME}"` is replaced by the environment variable.
-    pub(super) fn text(&self) -> Result<String, String> {
-        let DeValue::String(text) = self.value else {
-            return Err(format!("a text is expected, not {}", a_type(self.value)));
-        };
-        let name = text.strip_prefix("${").and_then(|t| t.strip_suffix('}'));
-        match name {
-            Some(name) => (self.environment)(name)
-                .ok_or_else(|| format!("the environment variable {name} is not set")),
-            None => Ok(text.clone().into_owned()),
-        }
-    }
-
-    /// A whole number within a range.
-    pub(super) fn integer<N: TryFrom<i64> + Copy + Into<i64>>(
-        &self,
-        range: RangeInclusive<N>,
-    ) -> Result<N, String> {
-        let DeValue::Integer(integer) = self.value else {
-            return Err(format!(
-                "a whole number is expected, not {}",
-                a_type(self.value)
-            ));
-        };
-        let (least, most) = ((*range.start()).into(), (*range.end()).into());
-        i64::from_str_radix(integer.as_str(), integer.radix())
-            .ok()
-            .filter(|number| (least..=most).contains(number))
-            .and_then(|number| N::try_from(number).ok())
-            .ok_or_else(|| format!("{} is outside {least} to {most}", integer.as_str()))
-    }
-
-    /// A pace: parts per second as a whole number, or a text such as `6/min`.
-    pub(super) fn rate(&self) -> Result<Rate, String> {
-        if matches!(self.value, DeValue::Integer(_)) {
-            return self.integer(0..=Rate::MOST).map(Rate::per_second);
-        }
-        let text = self.text()?;
-        Rate::parse(&text).ok_or_else(|| {
-            format!("{text:?} is no rate; write it like 100, \"100/s\", \"6/min\" or \"300/h\"")
-        })
-    }
-
-    /// True or false.
-    pub(super) fn boolean(&self) -> Result<bool, String> {
-        self.value
-            .as_bool()
-            .ok_or_else(|| format!("true or false is expected, not {}", a_type(self.value)))
-    }
-
-    /// A duration within a range.
-    pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Result<Duration, String> {
-        let text = self.duration_text()?;
-        let duration = duration::parse(&text).ok_or_else(|| {
-            format!("{text:?} is no duration; write it like \"48h\", \"1m30s\" or \"250ms\"")
-        })?;
-        in_range(duration, &range)
-    }
-
-    /// A duration, or two with `..` between them, the first not longer than the second.
-    pub(super) fn duration_range(
-        &self,
-        range: RangeInclusive<Duration>,
-    ) -> Result<(Duration, Duration), String> {
-        let text = self.duration_text()?;
-        let (least, most) = duration::parse_range(&text).ok_or_else(|| {
-            format!("{text:?} is no range of durations; write it like \"1s..30s\"")
-        })?;
-        if least > most {
-            return Err(format!("{text:?} begins with the longer one"));
-        }
-        Ok((in_range(least, &range)?, in_range(most, &range)?))
-    }
-
-    fn duration_text(&self) -> Result<String, String> {
-        if let DeValue::Integer(number) = self.value {
-            return Err(format!(
-                "{} has no unit; write it like \"{}s\"",
-                number.as_str(),
-                number.as_str()
-            ));
-        }
-        self.text()
-    }
-
-    /// A time zone by its name.
-    pub(super) fn timezone(&self) -> Result<Tz, String> {
-        let name = self.text()?;
-        name.parse().map_err(|_| {
-            format!("{name:?} is no time zone of the tz database, like \"Europe/Paris\"")
-        })
-    }
-
-    /// The name of a tenant.
-    pub(super) fn tenant(&self) -> Result<Tenant, String> {
-        let name = self.text()?;
-        Tenant::named(&name).ok_or_else(|| format!("{name:?} is no tenant: {}", Tenant::RULE))
-    }
-
-    /// One of a few words.
-    pub(super) fn word<T: Clone>(&self, words: &[(&str, T)]) -> Result<T, String> {
-        let text = self.text()?;
-        match words.iter().find(|(word, _)| *word == text) {
-            Some((_, meaning)) => Ok(meaning.clone()),
-            None => {
-                let known: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-                Err(format!("{text:?} is not one of {}", known.join(", ")))
-            }
-        }
-    }
-}
-
 /// A path that is written in a file: a relative one starts at the folder of that file.
 fn beside(file: &str, path: &str) -> PathBuf {
     match Path::new(file).parent() {
@@ -616,35 +501,11 @@ fn beside(file: &str, path: &str) -> PathBuf {
     }
 }
 
-fn in_range(duration: Duration, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
-    if range.contains(&duration) {
-        return Ok(duration);
-    }
-    Err(format!(
-        "{} is outside {} to {}",
-        duration::write(duration),
-        duration::write(*range.start()),
-        duration::write(*range.end())
-    ))
-}
-
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() {
         key.to_owned()
     } else {
         format!("{path}.{key}")
-    }
-}
-
-fn a_type(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
     }
 }
 

@@ -1,7 +1,7 @@
 //! What operators and their tools ask: channels, health, readiness, metrics.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -178,20 +178,19 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     if app.settings.metrics_apart {
         return Err(Problem::not_found());
     }
-    Ok(figures(&app.engine, &app.shown))
+    Ok(figures(&app.engine))
 }
 
 /// `/metrics` and nothing else.
 pub(super) fn metrics_alone(engine: Arc<Engine>) -> Router {
-    let shown = Arc::new(Shown::default());
-    let figures = move || async move { figures(&engine, &shown) };
+    let figures = move || async move { figures(&engine) };
     Router::new()
         .route("/metrics", get(figures))
         .fallback(|| async { Problem::not_found() })
 }
 
-fn figures(engine: &Engine, shown: &Shown) -> Response {
-    shown.refresh(engine);
+fn figures(engine: &Engine) -> Response {
+    refresh(engine);
     (
         [(
             header::CONTENT_TYPE,
@@ -209,95 +208,63 @@ fn figures(engine: &Engine, shown: &Shown) -> Response {
     security(("key" = []))
 )]
 async fn metrics_by_key(State(app): State<Arc<App>>, _caller: Allowed<ToRead>) -> Response {
-    figures(&app.engine, &app.shown)
+    figures(&app.engine)
 }
 
-/// Label sets of gauges that have been shown: one that is gone is zero, not what it last was.
-#[derive(Default)]
-pub(super) struct Shown(Mutex<Sets>);
-
-#[derive(Default)]
-struct Sets {
-    waiting: HashSet<(String, &'static str)>,
-    oldest: HashSet<String>,
-}
-
-impl Shown {
-    /// Sets the gauges that are read when somebody looks.
-    #[allow(clippy::cast_precision_loss)]
-    fn refresh(&self, engine: &Engine) {
-        let gauges = engine.store.gauges(engine.clock.now());
-        let metrics = &engine.metrics;
-        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (operator, why) in &sets.waiting {
-            let labels = [("operator", operator.as_str()), ("why", *why)];
-            metrics.gauge("relais_queue_messages", &labels).set(0.0);
-        }
-        let mut waiting: HashMap<(String, &'static str), u64> = HashMap::new();
-        for (operator, why, count) in gauges.waiting {
-            // What is due waits for whatever holds its lane up now, not for what its record says.
-            let why = if why == "queued" {
-                let lane = Lane {
-                    operator: operator.clone(),
-                };
-                engine.holdup(&lane).map_or(why, |(why, _)| why)
-            } else {
-                why
-            };
-            *waiting.entry((operator.to_string(), why)).or_default() += count;
-        }
-        for ((operator, why), count) in waiting {
-            let labels = [("operator", operator.as_str()), ("why", why)];
-            metrics
-                .gauge("relais_queue_messages", &labels)
-                .set(count as f64);
-            sets.waiting.insert((operator, why));
-        }
-        for operator in &sets.oldest {
-            let labels = [("operator", operator.as_str())];
-            metrics
-                .gauge("relais_queue_oldest_seconds", &labels)
-                .set(0.0);
-        }
-        for (operator, seconds) in gauges.oldest {
-            let labels = [("operator", operator.as_str())];
-            let due = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+/// Sets the gauges that are read when somebody looks.
+#[allow(clippy::cast_precision_loss)]
+fn refresh(engine: &Engine) {
+    let gauges = engine.store.gauges(engine.clock.now());
+    let metrics = &engine.metrics;
+    let mut waiting: HashMap<(String, &'static str), u64> = HashMap::new();
+    for (operator, why, count) in gauges.waiting {
+        // What is due waits for whatever holds its lane up now, not for what its record says.
+        let why = if why == "queued" {
             let lane = Lane {
                 operator: operator.clone(),
             };
-            metrics
-                .gauge("relais_queue_oldest_seconds", &labels)
-                .set(engine.could_have_left_for(&lane, due).as_secs_f64());
-            sets.oldest.insert(operator.to_string());
-        }
-        drop(sets);
-        for channel in engine.channel_views() {
-            metrics.channel(&channel.name);
-            let labels = [("channel", channel.name.as_str())];
-            let up = f64::from(u8::from(channel.status.is_up()));
-            metrics.gauge("relais_channel_up", &labels).set(up);
-            metrics
-                .gauge("relais_channel_window_used", &labels)
-                .set(channel.window_used as f64);
-            let labels = [("account", channel.account.as_str())];
-            let rate = channel.state.rate_now.unwrap_or(0.0);
-            metrics.gauge("relais_account_rate", &labels).set(rate);
-            let open = f64::from(u8::from(channel.state.circuit != "closed"));
-            metrics.gauge("relais_circuit_open", &labels).set(open);
-            show_modem(metrics, &channel);
-        }
-        for (name, value) in [
-            ("relais_webhook_pending", gauges.outbox),
-            ("relais_store_disk_bytes", gauges.disk_bytes),
-            ("relais_store_live_bytes", gauges.live_bytes),
-        ] {
-            metrics.gauge(name, &[]).set(value as f64);
-        }
-        if let Some(free) = gauges.free_bytes {
-            metrics
-                .gauge("relais_store_free_bytes", &[])
-                .set(free as f64);
-        }
+            engine.holdup(&lane).map_or(why, |(why, _)| why)
+        } else {
+            why
+        };
+        *waiting.entry((operator.to_string(), why)).or_default() += count;
+    }
+    let oldest = gauges.oldest.into_iter().map(|(operator, seconds)| {
+        let due = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let lane = Lane {
+            operator: operator.clone(),
+        };
+        // Nobody is called at night because what waits for the morning grows old.
+        let waited = engine.could_have_left_for(&lane, due);
+        (operator.to_string(), waited.as_secs_f64())
+    });
+    metrics.queues(waiting, oldest.collect());
+    for channel in engine.channel_views() {
+        metrics.channel(&channel.name);
+        let labels = [("channel", channel.name.as_str())];
+        let up = f64::from(u8::from(channel.status.is_up()));
+        metrics.gauge("relais_channel_up", &labels).set(up);
+        metrics
+            .gauge("relais_channel_window_used", &labels)
+            .set(channel.window_used as f64);
+        let labels = [("account", channel.account.as_str())];
+        let rate = channel.state.rate_now.unwrap_or(0.0);
+        metrics.gauge("relais_account_rate", &labels).set(rate);
+        let open = f64::from(u8::from(channel.state.circuit != "closed"));
+        metrics.gauge("relais_circuit_open", &labels).set(open);
+        show_modem(metrics, &channel);
+    }
+    for (name, value) in [
+        ("relais_webhook_pending", gauges.outbox),
+        ("relais_store_disk_bytes", gauges.disk_bytes),
+        ("relais_store_live_bytes", gauges.live_bytes),
+    ] {
+        metrics.gauge(name, &[]).set(value as f64);
+    }
+    if let Some(free) = gauges.free_bytes {
+        metrics
+            .gauge("relais_store_free_bytes", &[])
+            .set(free as f64);
     }
 }
 

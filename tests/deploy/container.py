@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import stat
 import subprocess
 
@@ -108,6 +109,11 @@ def image_is_small_runs_as_nobody_and_writes_its_volume_alone(binary: pathlib.Pa
         smsc.stop()
 
 
+def image_is_compiled_by_the_rust_that_the_crate_asks_for(_binary: pathlib.Path, _folder: pathlib.Path) -> None:
+    wanted = re.search(r'(?m)^rust-version = "(.*)"$', (REPOSITORY / "Cargo.toml").read_text())[1]
+    check(f"rust:{wanted}-" in (REPOSITORY / "deploy/container/Containerfile").read_text(), f"the Containerfile does not name rust {wanted}")
+
+
 def relais_of(process: int) -> int:
     """The gateway's process below this one."""
     below = [process]
@@ -127,4 +133,4 @@ def mounts(process: int) -> dict[str, list[str]]:
     return {row[4]: row[5].split(",") for row in rows}
 
 
-CASES = [image_is_small_runs_as_nobody_and_writes_its_volume_alone]
+CASES = [image_is_compiled_by_the_rust_that_the_crate_asks_for, image_is_small_runs_as_nobody_and_writes_its_volume_alone]
