@@ -22,6 +22,7 @@ mod spelling;
 mod value;
 
 pub(super) use include::Includes;
+use spelling::nearest;
 pub(super) use value::Value;
 use spelling::nearest;
 use value::a_type;

@@ -40,6 +40,8 @@ ln -s /proc/self/fd dev/fd
 : >etc/machine-id
 # Services may start here.
 rm -f usr/sbin/policy-rc.d
+# The index of manuals would take longer than all else that is installed.
+rm -f var/lib/man-db/auto-update
 ip link set lo up
 mkdir tmp/outside
 pivot_root . tmp/outside

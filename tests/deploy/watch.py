@@ -51,6 +51,7 @@ scrape_configs:
         subprocess.run(["promtool", "check", "config", settings], check=True, capture_output=True)
         self.process = spawn(["prometheus", f"--config.file={settings}", f"--storage.tsdb.path={folder / 'prometheus'}",
                               f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn"], self.log)
+        wait_for("Prometheus is ready", lambda: request(self.port, "GET", "/-/ready")[0] == 200, 60, self.alive)
         wait_for("Prometheus has scraped the gateway", lambda: self.query("up"), 60, self.alive)
 
     def alive(self) -> None:
@@ -62,9 +63,7 @@ scrape_configs:
         return answer["data"]
 
     def query(self, expression: str) -> list[dict]:
-        with contextlib.suppress(OSError):
-            return self.get("query", query=expression)["result"]
-        return []
+        return self.get("query", query=expression)["result"]
 
     def firing(self) -> set[tuple[str, str]]:
         """(alert, channel) of every alert that fires now."""
