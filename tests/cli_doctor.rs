@@ -10,7 +10,7 @@ use std::path::Path;
 #[path = "support/processes.rs"]
 mod processes;
 
-use processes::{configuration, err, free_address, out, serve, smsc, until, with};
+use processes::{configuration, err, free_address, out, serve, signal, smsc, until, with};
 
 const RIGHT: &str = "system_id = \"relais\"\npassword = \"right\"\n";
 
@@ -211,4 +211,32 @@ fn what_was_sent_and_has_no_receipt_is_counted_until_one_comes() {
         figures.contains("relais_receipts_awaited{channel=\"acme#1\"} 0"),
         "{figures}"
     );
+}
+
+#[test]
+fn a_reload_that_was_refused_is_named_until_one_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_smsc, address) = smsc(folder.path(), RIGHT);
+    let file = configuration(folder.path(), &free_address(), &address, "wrong", "");
+    let mut daemon = serve(&file);
+    until(&file, &["doctor"], "ESME_RINVPASWD");
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("data_dr = 1\n{good}")).unwrap();
+    signal(daemon.child.id(), "HUP");
+    daemon.until("not reloaded");
+    assert_eq!(
+        with(&file, &["doctor"]).status.code(),
+        Some(2),
+        "it is wrong"
+    );
+    std::fs::write(&file, good.replace("\"wrong\"", "\"right\"")).unwrap();
+    let said = out(&with(&file, &["doctor"]));
+    assert!(
+        said.contains("the last reload was refused; the old one rules"),
+        "{said}"
+    );
+    let taken = with(&file, &["reload"]);
+    assert_eq!(taken.status.code(), Some(0), "{}", err(&taken));
+    let said = until(&file, &["doctor"], "acme#1: up");
+    assert!(!said.contains("reload was refused"), "{said}");
 }

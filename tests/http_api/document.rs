@@ -8,7 +8,7 @@ use crate::client::send;
 use crate::{gateway, hello};
 
 /// Every endpoint; a new one is added here and found in the document.
-const ENDPOINTS: [(&str, &str); 33] = [
+const ENDPOINTS: &[(&str, &str)] = &[
     ("post", "/v1/messages"),
     ("get", "/v1/messages"),
     ("get", "/v1/messages/{id}"),
