@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::{engine, http};
 use channels::{CHANNEL_DEADLINE, Carriers};
-use folder::{make_data_dir, secret_in};
+use folder::secret_in;
 use listening::Listeners;
 use reload::Reloader;
 
@@ -47,7 +47,8 @@ mod live;
 mod reload;
 
 pub(crate) use channels::{modem_config, smpp_config};
-pub use folder::{Lock, admin_key_path, store_path};
+pub use folder::{Lock, admin_key_path, store_path, webhook_key_path};
+pub(crate) use folder::{make_data_dir, write_secret};
 pub use live::live;
 
 /// Events that channels may have handed up and the engine has not yet taken.
@@ -186,7 +187,7 @@ impl Daemon {
             None => secret_in(admin_key_path(&config.data_dir), &random)?,
         };
 
-        let webhook_key = secret_in(config.data_dir.join("webhook.key"), &random)?;
+        let webhook_key = secret_in(webhook_key_path(&config.data_dir), &random)?;
         let signing_key: [u8; 32] = Sha256::digest(webhook_key.expose_secret()).into();
 
         let (policy, rules) = watch::channel(Arc::new(config.policy.clone()));
@@ -222,6 +223,7 @@ impl Daemon {
             reload: Some(Arc::new(reloader.clone())),
             metrics_apart: metrics_addr.is_some(),
             live: listening,
+            webhook_key: Some(webhook_key),
             ..http::Settings::new(admin_key.clone())
         };
         let http = listeners.serve(&engine, settings, &stops.listening);

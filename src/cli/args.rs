@@ -128,6 +128,46 @@ Exit code 0: it works. 1: it does not, or does not answer.")]
 
 Exit code 0: sound. 1: problems, one a line.")]
     Fsck(StoreOf),
+    /// Copy everything into one file, while the daemon works
+    #[command(after_help = "Examples:
+  relais backup --to /backup/relais-$(date +%F).backup
+  relais backup --to relais.backup --config config/relais.toml
+
+Where a daemon runs on the configuration's data_dir, it is asked (scope admin); where none runs, the store
+is read as it is. The file is written aside, checked from end to end, and only then takes its name. It holds
+texts, numbers and secrets in the clear, and what was erased since is still in it: keep it safe, and not
+longer than you keep texts.")]
+    Backup(Backup),
+    /// Make the store of a backup, where there is none
+    #[command(after_help = "Examples:
+  relais restore relais.backup
+  relais restore relais.backup --config config/relais.toml --cancel-waiting
+
+What was waiting at the time of the backup may have been sent since: it is sent, marked as a possible
+duplicate, or fails as in_doubt where on_doubt is fail; with --cancel-waiting it is cancelled.
+Backups of another layout are refused; nothing is left behind by a restore that is interrupted.")]
+    Restore(Restore),
+    /// Write messages as CSV or JSON Lines, for spreadsheets and programs
+    #[command(after_help = "Examples:
+  relais export --since 2026-11-01T00:00:00Z --to november.csv
+  relais export --format jsonl --status failed
+  relais export --lang fr --excel --to novembre.csv
+  relais export --inbound --to recus.csv
+  relais export --number +33612345678 --to what-is-known.jsonl
+
+A client of a running daemon: it sees the messages of its key's tenant; with --number it needs the scope
+admin and sees every tenant's. Cells that a spreadsheet would take for a formula begin with an apostrophe;
+times are of the configuration's time zone.")]
+    Export(Export),
+    /// Erase what is known of a number: texts and the number itself
+    #[command(after_help = "Examples:
+  relais erase +33612345678
+  relais erase '06 12 34 56 78' --cancel
+
+A pseudonym takes the place of the number; that it has opted out stays. Texts are gone from the API at once
+and from the disk with the next relais compact; backups still hold them.
+Exit code 1: messages to it are waiting or under way.")]
+    Erase(Erase),
     /// Rewrite the store of a stopped daemon without its gaps
     #[command(after_help = "Examples:
   relais compact
@@ -389,6 +429,88 @@ Every key with its default: config/sim/modem.toml.")]
         #[arg(long, value_name = "FILE")]
         ledger: Option<PathBuf>,
     },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Backup {
+    /// Where to
+    #[arg(long, value_name = "FILE")]
+    pub(super) to: PathBuf,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Restore {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// The configuration whose data_dir gets the store
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    pub(super) config: PathBuf,
+    /// Cancel what was waiting, instead of sending what may have been sent
+    #[arg(long)]
+    pub(super) cancel_waiting: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Erase {
+    /// The number, in any usual writing
+    #[arg(value_name = "NUMBER")]
+    pub(super) number: String,
+    /// Cancel what waits for it, instead of refusing
+    #[arg(long)]
+    pub(super) cancel: bool,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+/// How an export is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// A header line, then a line a message.
+    Csv,
+    /// A JSON object a line, as the API shows messages.
+    Jsonl,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Export {
+    /// Where to, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) to: Option<PathBuf>,
+    /// How it is written; jsonl with --number
+    #[arg(long, value_enum)]
+    pub(super) format: Option<Format>,
+    /// CSV for spreadsheets of people: a byte order mark, and semicolons in French
+    #[arg(long)]
+    pub(super) excel: bool,
+    /// Everything that is known of this number, of every tenant, as JSON Lines
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["inbound", "since", "until", "status", "recipient", "reference", "kind"])]
+    pub(super) number: Option<String>,
+    /// What handsets sent, instead of messages
+    #[arg(long, conflicts_with_all = ["status", "recipient", "reference", "kind"])]
+    pub(super) inbound: bool,
+    /// Created at or after (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Created before (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<String>,
+    /// Only of this status: pending, sent, delivered, expired, failed, cancelled
+    #[arg(long)]
+    pub(super) status: Option<String>,
+    /// Only to this number
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) recipient: Option<String>,
+    /// Only with this reference
+    #[arg(long)]
+    pub(super) reference: Option<String>,
+    /// Only of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(super) kind: Option<String>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
 }
 
 #[derive(Args, Debug)]

@@ -1,4 +1,5 @@
-//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `health`, `key`.
+//! Commands that are clients of a running daemon's HTTP interface: `send`, `status`, `health`, `key`,
+//! `erase`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::args::{Health, Key, Reach, Send, Status};
+use super::args::{Erase, Health, Key, Reach, Send, Status};
 use super::texts::Lang;
 use super::trust::Trust;
 use super::{Failure, out};
@@ -80,6 +81,25 @@ pub(super) fn health(mut health: Health, lang: Lang) -> Result<(), Failure> {
             return print_json(&found);
         }
         Ok(out::line(text(&found, "status"))?)
+    })
+}
+
+/// `relais erase`.
+pub(super) fn erase(erase: &Erase, lang: Lang) -> Result<(), Failure> {
+    block_on(async {
+        let api = Api::reach(&erase.reach, lang)?;
+        let cancel = if erase.cancel { "?cancel=true" } else { "" };
+        let path = format!("/v1/admin/numbers/{}{cancel}", in_path(&erase.number));
+        let done = api.call(Method::DELETE, &path, None).await?;
+        if erase.reach.json {
+            return print_json(&done);
+        }
+        let count = |key: &str| done[key].as_u64().unwrap_or(0);
+        out::line(&lang.erased(count("erased"), count("cancelled")))?;
+        match count("under_way") {
+            0 => Ok(()),
+            left => Err(Failure::Failed(lang.erase_again(left))),
+        }
     })
 }
 
@@ -197,6 +217,21 @@ fn path_segment(id: &str) -> Result<&str, Failure> {
     } else {
         Err(Failure::Usage(format!("{id:?} is no id")))
     }
+}
+
+/// What stands for any text in a path or a query: only what means nothing there stays as it is
+/// (RFC 3986 §2.3).
+pub(super) fn in_path(text: &str) -> String {
+    let mut escaped = String::new();
+    for octet in text.bytes() {
+        match octet {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                escaped.push(char::from(octet));
+            }
+            _ => escaped.push_str(&format!("%{octet:02X}")),
+        }
+    }
+    escaped
 }
 
 pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
@@ -327,6 +362,12 @@ impl Api {
         Failure::Failed(self.lang.no_daemon(&self.url, &innermost(error)))
     }
 
+    /// Asks for something long, to be read piece by piece.
+    pub(super) async fn download(&self, path: &str) -> Result<Stream<'_>, Failure> {
+        let answer = self.stream(path).await?;
+        Ok(Stream { answer, api: self })
+    }
+
     fn refused(&self, status: StatusCode, problem: &Value) -> Failure {
         if text(problem, "code") == "config_invalid" {
             // Bare, as `relais check` prints them: editors and scripts read file:line.
@@ -348,6 +389,23 @@ impl Api {
             ));
         }
         Failure::Failed(words)
+    }
+}
+
+/// A long answer.
+pub(super) struct Stream<'a> {
+    answer: reqwest::Response,
+    api: &'a Api,
+}
+
+impl Stream<'_> {
+    /// The next octets; `None` at the end. There is no end to wait for but silence.
+    pub(super) async fn next(&mut self) -> Result<Option<bytes::Bytes>, Failure> {
+        let broken = |cause: &str| Failure::Failed(self.api.lang.broken_off(cause));
+        match tokio::time::timeout(PATIENCE, self.answer.chunk()).await {
+            Ok(piece) => piece.map_err(|error| broken(&innermost(&error))),
+            Err(silence) => Err(broken(&silence.to_string())),
+        }
     }
 }
 

@@ -12,9 +12,11 @@ use args::{Cli, Command, ConfigFile, Modem, Sim};
 use texts::Lang;
 
 mod args;
+mod backup;
 mod client;
 mod demo;
 mod doctor;
+mod export;
 mod log;
 mod maintain;
 mod manual;
@@ -97,6 +99,10 @@ fn run(command: Command, lang: Lang) -> Result<(), Failure> {
             script,
             ledger,
         }) => sim::modem(link, script.as_deref(), ledger.as_deref(), lang),
+        Command::Backup(to) => backup::take(&to, lang),
+        Command::Restore(from) => backup::restore(&from, lang),
+        Command::Export(what) => export::run(&what, lang),
+        Command::Erase(erase) => client::erase(&erase, lang),
         Command::Fsck(store) => maintain::fsck(&store, lang),
         Command::Compact(store) => maintain::compact(&store, lang),
         Command::Completions { shell } => manual::completions(shell),

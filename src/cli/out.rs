@@ -29,6 +29,41 @@ pub(super) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// Shows how far something long has come, on standard error, where somebody looks.
+pub(super) struct Progress {
+    seen: bool,
+    next: u64,
+}
+
+impl Progress {
+    /// Between two showings.
+    const STEP: u64 = 5000;
+
+    pub(super) fn new() -> Self {
+        Self {
+            seen: std::io::stderr().is_terminal(),
+            next: Self::STEP,
+        }
+    }
+
+    /// So far.
+    pub(super) fn at(&mut self, count: u64) {
+        if self.seen && count >= self.next {
+            self.next = count + Self::STEP;
+            let mut err = std::io::stderr().lock();
+            let _ = write!(err, "\r{count}").and_then(|()| err.flush());
+        }
+    }
+
+    /// Takes it away again.
+    pub(super) fn end(&mut self) {
+        if self.seen && self.next > Self::STEP {
+            let mut err = std::io::stderr().lock();
+            let _ = write!(err, "\r\u{1b}[K").and_then(|()| err.flush());
+        }
+    }
+}
+
 fn forgive(written: std::io::Result<()>) -> std::io::Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

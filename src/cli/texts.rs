@@ -17,6 +17,7 @@ use Lang::{En, Fr};
 
 mod doctor;
 mod findings;
+mod keeping;
 mod modem;
 mod reload;
 mod top;

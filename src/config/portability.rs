@@ -7,6 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
+use super::diff::Given;
 use super::operators::prefix;
 use super::raw::{Placed, Reader, Section};
 use crate::domain::id::OperatorName;
@@ -63,6 +66,11 @@ pub(super) fn read<'a>(
     };
     if let Some(csv) = csv {
         portability.table = table(reader, &csv, policy, &portability.codes).map(Arc::new);
+    }
+    if let Some(url) = &url {
+        // It may hold a key.
+        let secret = Given::Secret(SecretString::from(url.value.as_str()));
+        reader.gives(&url.path, secret);
     }
     portability.service = url.map(|url| {
         let prefixes = prefixes.map(|list| list.value).unwrap_or_default();
@@ -136,7 +144,13 @@ fn table(
         }
     };
     match PortedNumbers::new(operators, lines) {
-        Ok(table) => Some(table),
+        Ok(table) => {
+            // So that another table in the same file is a change.
+            let (file, count, sum) = (&place.value, table.len(), table.checksum());
+            let given = Given::Plain(format!("{file:?} ({count} entries, {sum:016x})"));
+            reader.gives(&place.path, given);
+            Some(table)
+        }
         Err(contradictions) => {
             let told = contradictions.into_iter().map(|it| {
                 let problem = format!("line {} says something else of this number", it.earlier);

@@ -18,10 +18,12 @@ use super::diff::{Given, GivenKeys, written};
 use super::{ConfigError, ConfigErrors};
 
 mod include;
+mod spelling;
 mod value;
 
 pub(super) use include::Includes;
 pub(super) use value::Value;
+use spelling::nearest;
 use value::a_type;
 
 /// Where `${NAME}` is looked up: the environment, or a test's own.
@@ -287,6 +289,11 @@ impl<'a> Reader<'a> {
         if !matches!(value, DeValue::Table(_)) {
             self.given.insert(path, Given::Plain(written(value)));
         }
+    }
+
+    /// Says what a key gives that its value alone does not tell, or that is not to be shown.
+    pub(super) fn gives(&mut self, path: &str, given: Given) {
+        self.given.insert(path.to_owned(), given);
     }
 
     fn field(&mut self, section: &mut Section<'a>, key: &'static str) -> Option<Field<'a>> {

@@ -22,6 +22,12 @@ pub fn admin_key_path(data_dir: &Path) -> PathBuf {
     data_dir.join("admin.key")
 }
 
+/// Where the installation's own key is in a data folder: webhook secrets and pseudonyms come of it.
+#[must_use]
+pub fn webhook_key_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("webhook.key")
+}
+
 /// The right to use a data folder, for one process at a time. Ends with its value or its process.
 #[derive(Debug)]
 pub struct Lock {
@@ -53,7 +59,7 @@ impl Lock {
     }
 }
 
-pub(super) fn make_data_dir(folder: &Path) -> Result<(), StartError> {
+pub(crate) fn make_data_dir(folder: &Path) -> Result<(), StartError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -96,7 +102,7 @@ pub(super) fn secret_in(file: PathBuf, random: &Random) -> Result<SecretString, 
 }
 
 /// Writes aside, syncs, renames, syncs the folder: the key is there whole or not at all.
-fn write_secret(file: &Path, secret: &str) -> io::Result<()> {
+pub(crate) fn write_secret(file: &Path, secret: &str) -> io::Result<()> {
     let aside = file.with_extension("key.new");
     let mut out = OpenOptions::new()
         .create(true)

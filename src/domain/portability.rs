@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,6 +182,14 @@ impl PortedNumbers {
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// The same for the same entries, and most likely another one for others.
+    #[must_use]
+    pub fn checksum(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.operators, &self.entries).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// What the entries take of the memory, in octets.

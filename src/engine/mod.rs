@@ -47,6 +47,7 @@ mod dispatcher;
 mod flights;
 pub mod journal;
 mod lanes;
+pub mod numbers;
 pub mod outbox;
 mod pace;
 mod portability;

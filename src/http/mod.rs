@@ -8,8 +8,8 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `events`,
-//!   `operations`, `reload` are the endpoints.
+//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `numbers`, `backup`,
+//!   `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -33,6 +33,7 @@ use crate::engine::Engine;
 use problem::Problem;
 
 pub mod auth;
+mod backup;
 mod batches;
 mod body;
 mod draft;
@@ -41,6 +42,7 @@ mod inbound;
 mod keys;
 mod live;
 mod messages;
+mod numbers;
 mod operations;
 mod optouts;
 mod places;
@@ -61,6 +63,8 @@ pub use server::{serve, serve_metrics};
 pub struct Settings {
     /// The key with every scope on tenant `default`.
     pub admin_key: SecretString,
+    /// The installation's own key, for backups; `None` where it has none.
+    pub webhook_key: Option<SecretString>,
     /// Largest body, in octets.
     pub body_limit: usize,
     /// Largest body of a batch, in octets.
@@ -83,6 +87,7 @@ impl Settings {
         let (_, live) = watch::channel(Arc::new(Live::default()));
         Self {
             admin_key,
+            webhook_key: None,
             body_limit: 256 * 1024,
             batch_body_limit: 1024 * 1024,
             max_listeners: 100,
@@ -183,6 +188,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
+        .merge(numbers::routes())
+        .merge(backup::routes())
         .merge(operations::routes())
         .merge(reload::routes())
         .routes(routes!(openapi))

@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 /// A number that receives nothing more from the tenant.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OptOut)]
-struct OptOutView<'a> {
+pub(super) struct OptOutView<'a> {
     /// E.164.
     #[schema(example = "+33612345678")]
     number: String,
@@ -65,7 +65,7 @@ impl<'a> From<&'a OptOut> for OptOutView<'a> {
 }
 
 /// The number in an address, in any usual writing.
-fn number(app: &App, text: &str) -> Result<Msisdn, Problem> {
+pub(super) fn number(app: &App, text: &str) -> Result<Msisdn, Problem> {
     msisdn::parse(text, &app.engine.rules().default_country).map_err(|error| {
         let error = InputError::of_parameter("number", error.code(), error.to_string());
         Problem::invalid_fields(vec![error])

@@ -13,8 +13,10 @@ use thiserror::Error;
 
 pub use self::claiming::{Claimant, Claimed, Reach};
 pub use self::embedded::RecoverError;
-pub use self::opening::{Options, check, memory, open};
-pub use self::records::{ApiKey, Batch, FINAL_EVENTS, Pause, Scope, Spending, Webhook};
+pub use self::opening::{Options, check, memory, open, read_closed};
+pub use self::records::{
+    ApiKey, Batch, FINAL_EVENTS, Known, KnownPage, Pause, Scope, Spending, Webhook,
+};
 pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
@@ -28,6 +30,7 @@ use crate::domain::receipt::{IdWriting, Receipt, Taken};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 
+pub mod backup;
 mod claiming;
 pub mod codec;
 #[cfg(test)]
@@ -48,6 +51,7 @@ mod outbox;
 mod part_sets;
 mod places;
 mod records;
+pub mod restoring;
 pub mod sled;
 mod writings;
 
@@ -169,6 +173,20 @@ pub trait Store: Send + Sync + 'static {
     /// Everything that SIMs have sent and that may still count. Reads it all: for a start.
     fn spendings(&self) -> Vec<Spending>;
 
+    /// Something of what is known of a number, whatever the tenant, and where to go on: a bounded look
+    /// each time. What has been pseudonymised is not known of it any more.
+    async fn known_of(
+        &self,
+        number: Msisdn,
+        from: Option<Vec<u8>>,
+    ) -> Result<KnownPage, StoreError>;
+    /// Takes texts and number out of those of these records that are final, out of what is still to be
+    /// told of them, and out of receipts; the others stay as they are. Answers how many it changed.
+    async fn erase(&self, known: Vec<Known>, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Begins a copy of everything, as it is when the copy ends; one at a time.
+    async fn copy(&self) -> Result<Box<dyn Copying>, StoreError>;
+
     /// One message of this tenant.
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError>;
     /// A page of messages, newest first.
@@ -200,6 +218,14 @@ pub trait Store: Send + Sync + 'static {
     async fn prune(&self, now: Timestamp) -> Result<bool, StoreError>;
     /// Finishes what is queued, makes it durable and closes; later calls answer `Unavailable`.
     async fn close(&self);
+}
+
+/// A copy of everything that is being taken. Whoever takes it may be slow: nobody waits.
+#[async_trait]
+pub trait Copying: Send {
+    /// The next records. What is said later of a key holds; `None` is the end, and then everything is
+    /// as it was when the last records were read, after whatever was answered before this was asked.
+    async fn next(&mut self) -> Result<Option<Vec<kv::Write>>, StoreError>;
 }
 
 /// Why the store did not do what was asked. A variant exists only where a caller acts on it.

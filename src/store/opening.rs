@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::embedded::{Embedded, RecoverError};
-use super::kv::Kv as _;
+use super::kv::{Kv as _, Write};
 use super::memory::MemoryKv;
 use super::sled::{Durability, OpenError, SledKv};
 use super::{Store, codec, fsck, generation, keys};
@@ -116,6 +116,35 @@ pub fn memory(
         Keeping::default(),
         now,
     )?))
+}
+
+/// Reads every record of a closed store, some at a time, for as long as `take` wants more.
+///
+/// # Errors
+/// As opening it.
+pub fn read_closed(
+    root: &Path,
+    cache_bytes: u64,
+    take: &mut dyn FnMut(&[Write]) -> bool,
+) -> Result<(), OpenError> {
+    const PIECE: usize = 256;
+    let (kv, folder) = open_current(root, Durability::Process, cache_bytes)?;
+    let mut piece = Vec::with_capacity(PIECE);
+    for pair in kv.scan((Vec::new(), vec![0xFF]), false) {
+        let (key, value) = pair.map_err(|error| OpenError::Damaged {
+            folder: folder.clone(),
+            problem: error.0,
+        })?;
+        piece.push((key, Some(value)));
+        if piece.len() == PIECE {
+            if !take(&piece) {
+                return Ok(());
+            }
+            piece.clear();
+        }
+    }
+    take(&piece);
+    Ok(())
 }
 
 /// Checks a closed store under `root`, and makes none.

@@ -4,7 +4,7 @@
 //! message to one target only the oldest is ever out, so that a receiver sees a message's changes
 //! in order.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -55,6 +55,13 @@ impl Outbox {
         } else {
             self.followers.entry(chain).or_default().push_back(seq);
         }
+    }
+
+    /// The deliveries that tell of these messages.
+    pub(super) fn of(&self, ids: &HashSet<[u8; 16]>) -> Vec<u64> {
+        let theirs = self.entries.iter();
+        let theirs = theirs.filter(|(_, entry)| ids.contains(&entry.chain.0));
+        theirs.map(|(seq, _)| *seq).collect()
     }
 
     /// Takes up to `limit` deliveries that are due, sharing it among origins that are not busy.

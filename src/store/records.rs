@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ReceiptReport;
 use crate::domain::id::{BatchId, MessageId, Tenant};
+use crate::domain::inbound::Inbound;
+use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::OptOut;
 use crate::domain::time::Timestamp;
 
 /// One submission of several messages.
@@ -115,4 +119,30 @@ pub struct Spending {
 impl Spending {
     /// How long it counts towards any limit.
     pub const KEPT: Duration = Duration::from_hours(24 * 30);
+}
+
+/// Something that is known of a number.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// A message to it.
+    Message(Box<Message>),
+    /// A message from it.
+    Inbound(Inbound),
+    /// A part of one, whose other parts are awaited.
+    Part(Inbound),
+    /// That it has opted out.
+    OptOut(OptOut),
+    /// A receipt that names it and that no message is known for.
+    Receipt(ReceiptReport),
+    /// That a SIM has sent to it.
+    Spending(Spending),
+}
+
+/// A part of what is known of a number.
+#[derive(Clone, Debug, Default)]
+pub struct KnownPage {
+    /// What it holds.
+    pub known: Vec<Known>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Vec<u8>>,
 }

@@ -147,16 +147,32 @@ pub(crate) async fn send(
     parse(&tokio::time::timeout(DEADLINE, exchange).await.unwrap())
 }
 
+/// A body that came in chunks, as one (RFC 9112 §7.1); what is cut off ends where it was cut.
+fn joined(mut octets: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = octets.windows(2).position(|w| w == b"\r\n") {
+        let length = std::str::from_utf8(&octets[..end]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        let chunk = &octets[end + 2..];
+        body.extend_from_slice(&chunk[..length.min(chunk.len())]);
+        octets = chunk.get(length + 2..).unwrap_or_default();
+    }
+    body
+}
+
 fn parse(octets: &[u8]) -> Answer {
     let end = octets.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
     let head = std::str::from_utf8(&octets[..end]).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap();
-    let headers = lines
+    let headers: HashMap<_, _> = lines
         .map(|line| line.split_once(": ").unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let body = octets[end + 4..].to_vec();
+    let mut body = octets[end + 4..].to_vec();
+    if headers.contains_key("transfer-encoding") {
+        body = joined(&body);
+    }
     Answer {
         status: status.parse().unwrap(),
         headers,

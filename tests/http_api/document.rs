@@ -8,7 +8,7 @@ use crate::client::send;
 use crate::{gateway, hello};
 
 /// Every endpoint; a new one is added here and found in the document.
-const ENDPOINTS: [(&str, &str); 30] = [
+const ENDPOINTS: [(&str, &str); 33] = [
     ("post", "/v1/messages"),
     ("get", "/v1/messages"),
     ("get", "/v1/messages/{id}"),
@@ -30,6 +30,9 @@ const ENDPOINTS: [(&str, &str); 30] = [
     ("post", "/v1/admin/reload"),
     ("get", "/v1/admin/keys"),
     ("delete", "/v1/admin/keys/{prefix}"),
+    ("get", "/v1/admin/numbers/{number}"),
+    ("delete", "/v1/admin/numbers/{number}"),
+    ("get", "/v1/admin/backup"),
     ("post", "/v1/admin/channels/{name}/pause"),
     ("post", "/v1/admin/channels/{name}/resume"),
     ("post", "/v1/admin/channels/{name}/reset"),

@@ -9,6 +9,7 @@ mod connections;
 mod document;
 mod input;
 mod messages;
+mod numbers;
 mod operations;
 mod optouts;
 mod preview;

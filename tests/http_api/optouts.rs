@@ -13,7 +13,7 @@ use crate::{Gateway, gateway, hello};
 const NUMBER: &str = "/v1/optouts/+33612345678";
 
 /// A handset writes, as the first, second, third one.
-async fn wrote(gateway: &Gateway, nth: u64, from: &str, text: &str) {
+pub(crate) async fn wrote(gateway: &Gateway, nth: u64, from: &str, text: &str) {
     let engine = &gateway.engine;
     // Ids of one millisecond are in no order.
     let now = engine.clock.now() + Duration::from_secs(nth);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use relais::config;
+use relais::config::diff::Diff;
 use relais::domain::policy::Policy;
 use relais::domain::status::Status;
 use serde_json::json;
@@ -254,6 +255,32 @@ fn what_is_wrong_with_a_table_is_told_with_its_line() {
         "r.toml:17: portability.csv: t.csv: there is more like this"
     );
     std::fs::remove_file(folder.path().join("t.csv")).unwrap();
+}
+
+#[test]
+fn another_table_in_the_same_file_is_a_change_and_the_address_of_a_service_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |table: &str, key: &str| {
+        std::fs::write(folder.path().join("t.csv"), table).unwrap();
+        let url = format!("https://mnp.example/{{number}}?key={key}");
+        let rest = format!("{OPERATORS}[portability]\ncsv = \"t.csv\"\nurl = \"{url}\"\n");
+        configured(&["a", "b"], &rest, folder.path())
+    };
+    let diff = Diff::between(
+        &with("33607,sfr\n", "hush"),
+        &with("33607,orange\n", "hushed"),
+    );
+    let changed: Vec<_> = diff
+        .changes
+        .iter()
+        .map(|change| change.key.as_str())
+        .collect();
+    assert_eq!(changed, ["portability.csv", "portability.url"]);
+    let told = format!("{:?}", diff.changes);
+    assert!(
+        told.contains("(1 entries, ") && !told.contains("hush"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::domain::privacy::{Erased, Keeping, Retention};
 use crate::domain::receipt::ReceiptState;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
-use crate::store::{Query, Receiving, Store};
+use crate::store::{Known, OutboxEvent, Query, Receiving, Spending, Store};
 
 on_every_engine! {
     texts_go_then_numbers_then_records_each_a_set_time_after_the_final_state,
@@ -26,6 +26,7 @@ on_every_engine! {
     a_late_receipt_corrects_an_erased_message_and_brings_nothing_back,
     a_sweep_does_not_look_again_at_what_it_has_done,
     a_life_costs_no_write_for_being_erased_later,
+    erasing_leaves_nothing_of_the_number_but_what_must_stay,
 }
 
 const HOUR: u64 = 3600;
@@ -335,5 +336,70 @@ async fn a_life_costs_no_write_for_being_erased_later(mut world: World) {
     // Record, recipient, mark of claims; record and reference; record moved.
     assert!(life <= 8, "{life}");
     drop(probe);
+    world.finish(store).await;
+}
+
+/// Everything that is known of a number, over all pages.
+async fn known(store: &dyn Store, number: Msisdn) -> Vec<Known> {
+    let (mut all, mut from) = (Vec::new(), None);
+    loop {
+        let page = store.known_of(number, from).await.unwrap();
+        all.extend(page.known);
+        from = page.next;
+        if from.is_none() {
+            return all;
+        }
+    }
+}
+
+async fn erasing_leaves_nothing_of_the_number_but_what_must_stay(world: World) {
+    let store = world.open(at(0));
+    let theirs = |n| Message {
+        to: number(9),
+        webhook_url: Some("https://a.example/hook".to_owned()),
+        ..told(n)
+    };
+    let id = delivers(&*store, theirs(1), at(1)).await;
+    delivers(&*store, message(2), at(1)).await;
+    store.takes(vec![theirs(3)]).await;
+    let mine = |n, from: &str| Inbound {
+        from: from.to_owned(),
+        ..heard(n, "shop")
+    };
+    store
+        .take_in(vec![mine(4, "+33600000009"), mine(5, "+33600000008")])
+        .await
+        .unwrap();
+    let mut orphan = receipt("nobody-knows", ReceiptState::Delivered);
+    orphan.handset = Some(number(9));
+    store.receives(orphan, at(5)).await;
+    let spending = Spending {
+        sim: "1".to_owned(),
+        message: id,
+        to: number(9),
+        at: at(6),
+    };
+    store.spend(vec![spending]).await.unwrap();
+    let what = known(&*store, number(9)).await;
+    assert_eq!(what.len(), 5);
+    assert_eq!(store.erase(what, at(7)).await.unwrap(), 3);
+    // What waits is left alone, and what its SIM has to account for.
+    let left = known(&*store, number(9)).await;
+    assert!(
+        matches!(&left[..], [Known::Message(_), Known::Spending(_)]),
+        "{left:?}"
+    );
+    assert_eq!(known(&*store, number(8)).await.len(), 1);
+    assert_eq!(store.gauges(at(8)).orphans, 0);
+    // What was still to be told of it is told without its number.
+    let due = store.outbox_due(at(8), 100, &[]).await.unwrap().deliveries;
+    let told: Vec<_> = due
+        .iter()
+        .filter_map(|delivery| match &delivery.event {
+            OutboxEvent::Message(message) => Some((message.id, message.to, message.text.len())),
+            OutboxEvent::Inbound(_) => None,
+        })
+        .collect();
+    assert_eq!(told, [(id, Msisdn::NOBODY, 0)]);
     world.finish(store).await;
 }

@@ -17,9 +17,9 @@ use super::outbox::Outbox;
 use super::part_sets::PartSets;
 use super::writings::Writings;
 use super::{
-    Accepted, ApiKey, Batch, Change, Claimant, Claimed, Delivery, Gauges, Inbound, OutboxDue, Page,
-    Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Spending, Store, StoreError,
-    Submission, TakenIn, Webhook, keys,
+    Accepted, ApiKey, Batch, Change, Claimant, Claimed, Copying, Gauges, Inbound, Known, KnownPage,
+    OutboxDue, Page, Pause, Query, Reach, ReceiptReport, Receiving, Report, Settled, Spending,
+    Store, StoreError, Submission, TakenIn, Webhook, keys,
 };
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::message::Message;
@@ -31,6 +31,9 @@ use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 
 mod claims;
+mod copying;
+mod deliveries;
+mod known;
 mod maintain;
 mod read;
 mod recover;
@@ -64,6 +67,8 @@ pub(super) struct Shared {
     pub(super) keeping: Keeping,
     /// How far the sweeps have come.
     pub(super) swept: Mutex<Swept>,
+    /// What has been written since a copy of everything began.
+    copying: Mutex<Option<copying::Notes>>,
     /// Where pruning goes on in the key spaces that do not sort by age.
     pub(super) prune_cursors: Mutex<HashMap<KeySpace, Vec<u8>>>,
     /// Octets of all records when they were last counted, and when that was.
@@ -343,50 +348,7 @@ impl<K: Kv> Store for Embedded<K> {
         busy: &[Arc<str>],
     ) -> Result<OutboxDue, StoreError> {
         self.check_open()?;
-        let (taken, next_due) = self.shared.outbox().take(now, limit, busy);
-        let mut deliveries = Vec::with_capacity(taken.len());
-        let mut taken = taken.into_iter();
-        while let Some((seq, origin)) = taken.next() {
-            let key = keys::outbox(seq);
-            let outgoing = self
-                .kv
-                .get(&key)
-                .map_err(StoreError::from)
-                .and_then(|octets| {
-                    decode::<super::codec::Outgoing>(&key, &octets.ok_or(StoreError::NotFound)?)
-                });
-            match outgoing {
-                Ok(outgoing) => deliveries.push(Delivery {
-                    seq,
-                    url: outgoing.url,
-                    origin,
-                    webhook: outgoing.webhook,
-                    tenant: outgoing.tenant,
-                    event: outgoing.event,
-                    created_at: outgoing.created_at,
-                    tries: outgoing.tries,
-                }),
-                Err(StoreError::Unavailable(problem)) => {
-                    // Nobody is handed any of them, so that none may count as handed out.
-                    let mut outbox = self.shared.outbox();
-                    let handed = deliveries.iter().map(|delivery| delivery.seq);
-                    let rest = taken.map(|(seq, _)| seq);
-                    for seq in handed.chain([seq]).chain(rest) {
-                        outbox.put_back(seq);
-                    }
-                    return Err(StoreError::Unavailable(problem));
-                }
-                Err(error) => {
-                    // It can never be made; keeping it would hold up its chain for ever.
-                    tracing::error!(seq, %error, "webhook_record_unreadable");
-                    self.shared.outbox().settle(seq, Settled::GivenUp);
-                }
-            }
-        }
-        Ok(OutboxDue {
-            deliveries,
-            next_due,
-        })
+        self.deliveries_due(now, limit, busy)
     }
 
     async fn outbox_settle(&self, settled: Vec<(u64, Settled)>) -> Result<(), StoreError> {
@@ -513,6 +475,25 @@ impl<K: Kv> Store for Embedded<K> {
 
     fn spendings(&self) -> Vec<Spending> {
         read::spendings(&*self.kv)
+    }
+
+    async fn known_of(
+        &self,
+        number: Msisdn,
+        from: Option<Vec<u8>>,
+    ) -> Result<KnownPage, StoreError> {
+        self.check_open()?;
+        let (kv, shared) = (self.kv.clone(), self.shared.clone());
+        self.blocking(move || known::page(&*kv, &shared, number, from))
+            .await
+    }
+
+    async fn erase(&self, known: Vec<Known>, now: Timestamp) -> Result<usize, StoreError> {
+        self.write(true, move |txn| txn.erase(&known, now)).await
+    }
+
+    async fn copy(&self) -> Result<Box<dyn Copying>, StoreError> {
+        Ok(Box::new(self.begin_copy()?))
     }
 
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Message, StoreError> {

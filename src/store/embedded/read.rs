@@ -43,7 +43,7 @@ impl<K: Kv> Embedded<K> {
 
 /// A message's record. It moves from the live ones to the history in one batch, so that looking
 /// there second, and once more among the live ones, always finds it.
-fn read_stored<K: Kv>(kv: &K, id: MessageId) -> Result<Message, StoreError> {
+pub(super) fn read_stored<K: Kv>(kv: &K, id: MessageId) -> Result<Message, StoreError> {
     for key in [keys::live(id), keys::history(id), keys::live(id)] {
         if let Some(octets) = kv.get(&key)? {
             return decode(&key, &octets);

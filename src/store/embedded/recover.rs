@@ -157,6 +157,7 @@ pub(super) fn recover<K: Kv>(
         part_sets: Mutex::new(part_sets),
         keeping,
         swept: Mutex::new(swept),
+        copying: Mutex::default(),
         prune_cursors: Mutex::default(),
         live_bytes: AtomicU64::new(0),
         measured_at: AtomicI64::new(0),

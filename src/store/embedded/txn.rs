@@ -47,7 +47,7 @@ struct Held {
 
 /// The unit of work of one group of jobs.
 pub(super) struct Txn<'a, K> {
-    kv: &'a K,
+    pub(super) kv: &'a K,
     pub(super) shared: &'a Shared,
     policy: Arc<Policy>,
     writes: Vec<Write>,

@@ -56,6 +56,7 @@ impl<K: Kv> Txn<'_, K> {
         }
         if !self.writes.is_empty() {
             self.kv.apply(&self.writes)?;
+            self.shared.note_applied(&self.writes);
             self.writes.clear();
             self.positions.clear();
         }

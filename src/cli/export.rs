@@ -1,0 +1,308 @@
+//! `relais export`: messages as CSV or JSON Lines, page by page from a running daemon.
+//!
+//! A CSV is opened by spreadsheets, which run what looks like a formula: a recipient who calls
+//! themselves `=HYPERLINK(…)` must not be believed. So a cell that begins as a formula does gets an
+//! apostrophe before it, numbers with their plus included.
+
+use std::borrow::Cow;
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::args::{Export, Format};
+use super::client::{Api, block_on, in_path, list, text};
+use super::texts::Lang;
+use super::{Failure, out};
+use crate::config;
+use crate::domain::time::Timestamp;
+
+/// Records a page.
+const PAGE: u32 = 1000;
+
+/// Fields of messages, in the order of the columns.
+const MESSAGE: [&str; 22] = [
+    "id",
+    "created_at",
+    "send_at",
+    "sent_at",
+    "delivered_at",
+    "updated_at",
+    "to",
+    "from",
+    "label",
+    "status",
+    "reason",
+    "type",
+    "reference",
+    "operator",
+    "channel",
+    "class",
+    "encoding",
+    "parts",
+    "attempts",
+    "maybe_duplicate",
+    "batch",
+    "text",
+];
+
+/// Fields of what handsets sent.
+const INBOUND: [&str; 7] = [
+    "id",
+    "received_at",
+    "from",
+    "to",
+    "channel",
+    "keyword",
+    "text",
+];
+
+/// Writes what is asked for.
+pub(super) fn run(export: &Export, lang: Lang) -> Result<(), Failure> {
+    block_on(async {
+        let api = Api::reach(&export.reach, lang)?;
+        let mut progress = out::Progress::new();
+        let count = match &export.number {
+            Some(_) if export.excel || export.format == Some(Format::Csv) => {
+                return Err(Failure::Usage(lang.number_is_jsonl()));
+            }
+            Some(number) => known(&api, export, number, lang).await?,
+            None => pages(&api, export, &mut progress, lang).await?,
+        };
+        progress.end();
+        out::complain(&lang.exported(count));
+        Ok(())
+    })
+}
+
+/// Every page of a list.
+async fn pages(
+    api: &Api,
+    export: &Export,
+    progress: &mut out::Progress,
+    lang: Lang,
+) -> Result<u64, Failure> {
+    let (since, until) = (time(export.since.as_ref())?, time(export.until.as_ref())?);
+    let first = first_page(export);
+    // Asked for before the file is begun: what is refused leaves none.
+    let mut page = api.call(Method::GET, &first, None).await?;
+    let mut output = Output::begin(export, lang)?;
+    let mut count = 0;
+    'pages: loop {
+        for record in list(&page, "data") {
+            // The list of what handsets sent knows no times, and goes back in time.
+            let at = Timestamp::parse_rfc3339(text(record, "received_at"));
+            if export.inbound && since.is_some_and(|since| at < Some(since)) {
+                break 'pages;
+            }
+            if export.inbound && until.is_some_and(|until| at >= Some(until)) {
+                continue;
+            }
+            output.record(record)?;
+            count += 1;
+        }
+        progress.at(count);
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
+        let next = format!("{first}&cursor={}", in_path(cursor));
+        page = api.call(Method::GET, &next, None).await?;
+    }
+    output.end()?;
+    Ok(count)
+}
+
+fn first_page(export: &Export) -> String {
+    if export.inbound {
+        return format!("/v1/inbound?limit={PAGE}");
+    }
+    let mut path = format!("/v1/messages?limit={PAGE}");
+    for (name, value) in [
+        ("since", &export.since),
+        ("until", &export.until),
+        ("status", &export.status),
+        ("to", &export.recipient),
+        ("reference", &export.reference),
+        ("type", &export.kind),
+    ] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", in_path(value)));
+        }
+    }
+    path
+}
+
+fn time(text: Option<&String>) -> Result<Option<Timestamp>, Failure> {
+    let wrong = |text: &str| Failure::Usage(format!("{text:?} is no time of RFC 3339"));
+    let read = |text: &String| Timestamp::parse_rfc3339(text).ok_or_else(|| wrong(text));
+    text.map(read).transpose()
+}
+
+/// Everything that is known of a number, as it comes; its last line says that it is whole.
+async fn known(api: &Api, export: &Export, number: &str, lang: Lang) -> Result<u64, Failure> {
+    let path = format!("/v1/admin/numbers/{}", in_path(number));
+    let mut stream = api.download(&path).await?;
+    let mut target = target(export)?;
+    let mut line = Vec::new();
+    let mut end = None;
+    while let Some(piece) = stream.next().await? {
+        for octet in piece {
+            line.push(octet);
+            if octet == b'\n' {
+                let value: Value = serde_json::from_slice(&line).unwrap_or_default();
+                if text(&value, "kind") == "end" {
+                    end = value["records"].as_u64();
+                } else {
+                    forgiven(target.write_all(&line))?;
+                }
+                line.clear();
+            }
+        }
+    }
+    forgiven(target.flush())?;
+    end.ok_or_else(|| Failure::Failed(lang.not_whole()))
+}
+
+/// Where it goes: a file that only its owner reads, or standard output.
+fn target(export: &Export) -> io::Result<BufWriter<Box<dyn Write>>> {
+    let target: Box<dyn Write> = match &export.to {
+        Some(file) => {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(file)?;
+            Box::new(file)
+        }
+        None => Box::new(io::stdout()),
+    };
+    Ok(BufWriter::new(target))
+}
+
+/// A reader that has seen enough is no failure of ours.
+fn forgiven(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// What is written.
+enum Output {
+    Csv {
+        sheet: Box<csv::Writer<BufWriter<Box<dyn Write>>>>,
+        fields: &'static [&'static str],
+        zone: chrono_tz::Tz,
+    },
+    Jsonl(BufWriter<Box<dyn Write>>),
+}
+
+impl Output {
+    fn begin(export: &Export, lang: Lang) -> Result<Self, Failure> {
+        let mut target = target(export)?;
+        if export.format == Some(Format::Jsonl) {
+            return Ok(Self::Jsonl(target));
+        }
+        let config = config::load(&export.reach.config);
+        let zone = config.map_or(chrono_tz::UTC, |config| config.timezone);
+        let fields = if export.inbound {
+            &INBOUND[..]
+        } else {
+            &MESSAGE
+        };
+        let mut writer = csv::WriterBuilder::new();
+        if export.excel {
+            forgiven(target.write_all("\u{feff}".as_bytes()))?;
+            writer.delimiter(lang.separator());
+        }
+        let mut sheet = Box::new(writer.from_writer(target));
+        let header = fields.iter().map(|field| lang.column(field));
+        forgiven(sheet.write_record(header).map_err(io::Error::from))?;
+        Ok(Self::Csv {
+            sheet,
+            fields,
+            zone,
+        })
+    }
+
+    fn record(&mut self, record: &Value) -> io::Result<()> {
+        match self {
+            Self::Csv {
+                sheet,
+                fields,
+                zone,
+            } => {
+                let cells: Vec<_> = fields
+                    .iter()
+                    .map(|field| match cell(&record[field], field, *zone) {
+                        Cow::Borrowed(text) => safe(text).into_owned(),
+                        Cow::Owned(text) => safe(&text).into_owned(),
+                    })
+                    .collect();
+                forgiven(sheet.write_record(cells).map_err(io::Error::from))
+            }
+            Self::Jsonl(target) => forgiven(writeln!(target, "{record}")),
+        }
+    }
+
+    fn end(self) -> io::Result<()> {
+        match self {
+            Self::Csv { mut sheet, .. } => forgiven(sheet.flush()),
+            Self::Jsonl(mut target) => forgiven(target.flush()),
+        }
+    }
+}
+
+/// A value as a cell: times in a zone, in ISO 8601 with their offset.
+fn cell<'a>(value: &'a Value, field: &str, zone: chrono_tz::Tz) -> Cow<'a, str> {
+    match value {
+        Value::Null => Cow::Borrowed(""),
+        Value::String(text) if field.ends_with("_at") => match Timestamp::parse_rfc3339(text) {
+            Some(at) => {
+                let local = at.to_utc().with_timezone(&zone);
+                Cow::Owned(local.to_rfc3339_opts(chrono::SecondsFormat::Secs, false))
+            }
+            None => Cow::Borrowed(text),
+        },
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+/// A cell that no spreadsheet takes for a formula.
+fn safe(text: &str) -> Cow<'_, str> {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_could_be_a_formula_begins_a_cell() {
+        for bad in ["=1+1", "+33612345678", "-2", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert_eq!(safe(bad), format!("'{bad}"));
+        }
+        for good in ["Bonjour = salut", "", "36111", "~00000000000000ab"] {
+            assert_eq!(safe(good), good);
+        }
+    }
+
+    #[test]
+    fn times_are_of_the_zone_through_the_change_to_winter_time() {
+        let paris = chrono_tz::Europe::Paris;
+        let at = |text: &str| cell(&Value::from(text), "sent_at", paris).into_owned();
+        assert_eq!(at("2026-10-25T00:30:00.000Z"), "2026-10-25T02:30:00+02:00");
+        assert_eq!(at("2026-10-25T01:30:00.000Z"), "2026-10-25T02:30:00+01:00");
+        assert_eq!(cell(&Value::Null, "sent_at", paris), "");
+        assert_eq!(cell(&Value::from(3), "parts", paris), "3");
+        assert_eq!(cell(&Value::from("12"), "text", paris), "12");
+    }
+}

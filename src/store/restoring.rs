@@ -1,0 +1,285 @@
+//! Makes a store of a backup.
+//!
+//! It is made aside and comes to its place by one rename, so that an interrupted restore leaves no
+//! store at all, never half of one.
+//!
+//! **What waited may have left since**: the gateway that the backup is of went on. So nothing that was
+//! due by now is sent as if nothing had happened: it is marked as a possible duplicate when it leaves,
+//! exactly as after a start that follows a crash; where it must not be sent twice, it fails as
+//! doubtful at the first start; or all that waits is cancelled, if the administrator says so.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::backup::{self, BackupError, Decoder, Entry};
+use super::codec::{Mark, Reached, decode, encode};
+use super::keys::{self, KeySpace};
+use super::kv::{Kv, KvError, Write};
+use super::sled::{Durability, OpenError, SledKv};
+use super::{Options, StoreError, frontier, generation};
+use crate::domain::event::Event;
+use crate::domain::id::{MessageId, Tenant};
+use crate::domain::message::{Lease, Message, State};
+use crate::domain::policy::{OnDoubt, Policy};
+use crate::domain::time::Timestamp;
+
+/// Records per engine batch.
+const PIECE: usize = 128;
+
+/// Why a backup was not restored. Nothing has changed then.
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    /// The file is none that can be restored.
+    #[error("{}: {source}", file.display())]
+    Backup {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: BackupError,
+    },
+    /// There is a store already.
+    #[error("there is a store in {}; a backup is restored only where there is none: move it away first", .0.display())]
+    NotEmpty(PathBuf),
+    /// The new store cannot be made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The new store cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl From<KvError> for RestoreError {
+    fn from(error: KvError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What was restored.
+#[derive(Debug)]
+pub struct Restored {
+    /// What the backup says of itself.
+    pub summary: backup::Summary,
+    /// Files of the data folder, by name: the caller puts them in their places, and then [`Restored::settle`]s.
+    pub files: Vec<(String, String)>,
+    /// Messages that may have left since, and are kept.
+    pub doubtful: u64,
+    /// Messages that were cancelled.
+    pub cancelled: u64,
+    aside: PathBuf,
+    root: PathBuf,
+}
+
+impl Restored {
+    /// Puts the store in its place: the last step.
+    ///
+    /// # Errors
+    /// The file system's; there is no store then.
+    pub fn settle(self) -> Result<(), RestoreError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| RestoreError::Io { path, source }
+        };
+        fs::rename(&self.aside, &self.root).map_err(at(&self.root))?;
+        let folder = self.root.parent().unwrap_or(&self.root);
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(at(folder))
+    }
+}
+
+/// Reads a backup and makes a store of it beside `root`, under the rules of `policy`. Blocks, and
+/// needs a tokio runtime around it if `cancel` is set.
+///
+/// # Errors
+/// Why not; there is no store then.
+pub async fn restore(
+    file: &Path,
+    root: &Path,
+    policy: Arc<Policy>,
+    cancel: bool,
+    now: Timestamp,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Restored, RestoreError> {
+    let of_backup = |source| RestoreError::Backup {
+        file: file.to_owned(),
+        source,
+    };
+    let io = |source| RestoreError::Io {
+        path: root.to_owned(),
+        source,
+    };
+    if root.exists() {
+        return Err(RestoreError::NotEmpty(root.to_owned()));
+    }
+    // All of it is read before anything is made of it.
+    let summary = backup::verify(file).map_err(of_backup)?;
+    let aside = root.with_extension("restoring");
+    match fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    let options = Options::default();
+    let kv = SledKv::open(
+        &generation::first(&aside),
+        Durability::Power,
+        options.cache_bytes,
+    )?;
+    let mut files = Vec::new();
+    let mut writes: Vec<Write> = Vec::with_capacity(PIECE);
+    let mut entries = 0;
+    let mut backup = Decoder::open(file).map_err(of_backup)?;
+    while let Some(entry) = backup.next().map_err(of_backup)? {
+        match entry {
+            Entry::File(name, contents) => files.push((name, contents)),
+            Entry::Record(write) => writes.push(write),
+        }
+        entries += 1;
+        if writes.len() >= PIECE {
+            kv.apply(&writes)?;
+            writes.clear();
+            progress(entries);
+        }
+    }
+    kv.apply(&writes)?;
+    let waiting = doubt(&kv, &policy, now)?;
+    kv.sync()?;
+    drop(kv);
+    generation::complete(&aside).map_err(io)?;
+    let mut cancelled = 0;
+    let doubtful = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
+    if cancel {
+        cancelled = withdraw(&aside, &options, policy, waiting, now).await?;
+    }
+    Ok(Restored {
+        summary,
+        files,
+        doubtful: doubtful.saturating_sub(cancelled),
+        cancelled,
+        aside,
+        root: root.to_owned(),
+    })
+}
+
+/// Marks all that waits and was due by now as what may have left, and names all that waits.
+fn doubt<K: Kv>(
+    kv: &K,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Vec<(Tenant, MessageId)>, RestoreError> {
+    let mut waiting = Vec::new();
+    let mut marks = BTreeMap::new();
+    let mut writes: Vec<Write> = Vec::new();
+    for pair in kv.scan(KeySpace::Live.range(), false) {
+        let (key, octets) = pair?;
+        // What cannot be read is left for fsck, as by any start.
+        let Ok(mut message) = decode::<Message>(&key, &octets) else {
+            continue;
+        };
+        let State::Waiting { due_at, .. } = message.state else {
+            continue;
+        };
+        waiting.push((message.tenant.clone(), message.id));
+        if due_at > now {
+            continue;
+        }
+        let mark = marks
+            .entry(frontier::rank(&message))
+            .or_insert((due_at, message.id));
+        *mark = (*mark).max((due_at, message.id));
+        // A claim of these is always on the disk, and a start finds none: so here is one, and the
+        // start finds it lost.
+        if message.doubt_rule(policy) == OnDoubt::Fail {
+            let lease = lease(&message, policy, due_at, now);
+            if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
+                writes.push((key, Some(encode(&message)?)));
+            }
+        }
+        if writes.len() >= PIECE {
+            kv.apply(&writes)?;
+            writes.clear();
+        }
+    }
+    let key = keys::frontier();
+    let before = kv.get(&key)?.map(|octets| decode::<Reached>(&key, &octets));
+    let mut reached = before.and_then(Result::ok).unwrap_or_default();
+    reached.claimed.extend(
+        marks
+            .into_iter()
+            .map(|((lane, priority), (due_at, id))| Mark {
+                lane,
+                priority,
+                due_at,
+                id,
+            }),
+    );
+    // One mark a rank: the farthest.
+    let mut farthest: BTreeMap<_, Mark> = BTreeMap::new();
+    for mark in reached.claimed.drain(..) {
+        let rank = (mark.lane.clone(), mark.priority);
+        let known = farthest.entry(rank).or_insert_with(|| mark.clone());
+        if (mark.due_at, mark.id) > (known.due_at, known.id) {
+            *known = mark;
+        }
+    }
+    reached.claimed = farthest.into_values().collect();
+    if reached != Reached::default() {
+        writes.push((key, Some(encode(&reached)?)));
+    }
+    kv.apply(&writes)?;
+    Ok(waiting)
+}
+
+/// The lease of whoever may have sent a message since: the account that has a part of it, or the first
+/// of its route.
+fn lease(message: &Message, policy: &Policy, due_at: Timestamp, now: Timestamp) -> Lease {
+    let route = &policy.operator(&message.lane.operator).route;
+    let mut accounts = message
+        .pinned_to()
+        .into_iter()
+        .chain(route.iter().flatten());
+    let account = accounts.next().cloned();
+    let account = account.unwrap_or_else(|| "unknown".into());
+    Lease {
+        channel: account.as_str().into(),
+        account,
+        until: now,
+        due_at,
+    }
+}
+
+/// Cancels what waits and has not left in part, by the store's own way, so that whoever wants to be
+/// told is told.
+async fn withdraw(
+    root: &Path,
+    options: &Options,
+    policy: Arc<Policy>,
+    waiting: Vec<(Tenant, MessageId)>,
+    now: Timestamp,
+) -> Result<u64, RestoreError> {
+    let rules = watch::Sender::new(policy);
+    let store = super::open(root, options, rules.subscribe(), now)?;
+    let mut cancelled = 0;
+    for (tenant, id) in waiting {
+        match store.cancel(&tenant, id, now).await {
+            Ok(_) => cancelled += 1,
+            // It had left in part, or failed as doubtful in this very start.
+            Err(StoreError::TooLate | StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    store.close().await;
+    Ok(cancelled)
+}
