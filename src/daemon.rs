@@ -147,6 +147,8 @@ pub struct Running {
     pub admin_key: SecretString,
     /// The engine, for those who live in the same process.
     pub engine: Arc<Engine>,
+    /// What the configuration says of the level of the log: to be heeded by whoever logs.
+    pub log_level: watch::Receiver<String>,
     reloader: Reloader,
     stops: Stops,
     http: JoinHandle<()>,
@@ -212,7 +214,9 @@ impl Daemon {
         let metrics = metrics_addr.map(tracing::field::display);
         tracing::info!(%http_addr, metrics_addr = metrics, data_dir = %config.data_dir.display(), "started");
         let stopping = stops.reloading.clone();
+        let (log_level, level) = watch::channel(config.log.level.clone());
         let running = reload::Running {
+            log_level,
             config,
             policy,
             live,
@@ -232,6 +236,7 @@ impl Daemon {
             metrics_addr,
             admin_key,
             engine,
+            log_level: level,
             reloader,
             stops,
             http,

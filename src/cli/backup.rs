@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -112,14 +112,16 @@ impl Aside {
         let mut name = place.file_name().unwrap_or_default().to_owned();
         name.push(".part");
         let path = place.with_file_name(name);
+        // One that an earlier try has left goes; what somebody else has put there is not written to.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .write(true)
             .mode(0o600)
             .open(&path)?;
-        // One left by an earlier try keeps its mode, whatever it was.
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
         Ok(Self {
             place: place.to_owned(),
             path,

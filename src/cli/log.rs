@@ -3,7 +3,7 @@
 
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt, registry};
+use tracing_subscriber::{EnvFilter, Registry, fmt, registry, reload};
 
 use crate::config::{Log, LogFormat};
 
@@ -18,6 +18,8 @@ const SILENCED: &str = "rusmpp=off,rlibphonenumber=off,sled=warn,hyper=warn,reqw
 /// runtime that it was made in.
 #[must_use]
 pub(super) struct Logging {
+    /// Changes the level; `None` where `RUST_LOG` has the last word.
+    level: Option<reload::Handle<EnvFilter, Registry>>,
     #[cfg(feature = "otel")]
     _traces: Option<otel::Traces>,
 }
@@ -25,12 +27,11 @@ pub(super) struct Logging {
 /// Starts logging. `RUST_LOG` replaces the configured level. A second call changes nothing. Traces need
 /// the runtime in whose context this is called.
 pub(super) fn init(log: &Log) -> Logging {
-    let level = std::env::var("RUST_LOG")
+    let ordered = std::env::var("RUST_LOG")
         .ok()
         .filter(|text| !text.is_empty());
-    let level = level.as_deref().unwrap_or(&log.level);
-    let filter = EnvFilter::try_new(format!("{SILENCED},{level}"))
-        .unwrap_or_else(|_| EnvFilter::new(format!("{SILENCED},info")));
+    let (filter, handle) = reload::Layer::new(filter(ordered.as_deref().unwrap_or(&log.level)));
+    let level = ordered.is_none().then_some(handle);
     let lines = fmt::layer()
         // Its complaint about a closed standard error would be a panic, and end the daemon.
         .log_internal_errors(false)
@@ -48,7 +49,24 @@ pub(super) fn init(log: &Log) -> Logging {
     let subscriber = subscriber.with(spans);
     let _ = subscriber.try_init();
     Logging {
+        level,
         #[cfg(feature = "otel")]
         _traces: traces,
     }
+}
+
+impl Logging {
+    /// Logs by another level from now on.
+    pub(super) fn set_level(&self, level: &str) {
+        if let Some(handle) = &self.level
+            && let Err(error) = handle.reload(filter(level))
+        {
+            tracing::error!(%error, "log.level");
+        }
+    }
+}
+
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::try_new(format!("{SILENCED},{level}"))
+        .unwrap_or_else(|_| EnvFilter::new(format!("{SILENCED},info")))
 }

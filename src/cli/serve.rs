@@ -14,7 +14,7 @@ pub(super) fn run(file: &Path) -> Result<(), Failure> {
     let config = config::load(file)?;
     let runtime = runtime()?;
     // Dropped before the runtime, which it needs to the last.
-    let _logging = {
+    let logging = {
         let _context = runtime.enter();
         log::init(&config.log)
     };
@@ -31,8 +31,16 @@ pub(super) fn run(file: &Path) -> Result<(), Failure> {
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let watch = supervisor::ready(&running.engine);
-        while signals.next().await == Told::ToReload {
-            if reload(&running, &mut signals).await == Told::ToStop {
+        let mut level = running.log_level.clone();
+        loop {
+            let told = tokio::select! {
+                told = signals.next() => told,
+                Ok(()) = level.changed() => {
+                    logging.set_level(&level.borrow_and_update());
+                    continue;
+                }
+            };
+            if told == Told::ToStop || reload(&running, &mut signals).await == Told::ToStop {
                 break;
             }
         }

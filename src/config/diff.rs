@@ -192,7 +192,7 @@ const AT_START: [&str; 6] = [
     "http.metrics_listen",
     "store.",
     "retention.",
-    "log.",
+    "log.format",
 ];
 
 /// True if a key is read when the process starts, and not again.

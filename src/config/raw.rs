@@ -18,12 +18,10 @@ use super::diff::{Given, GivenKeys, written};
 use super::{ConfigError, ConfigErrors};
 
 mod include;
-mod spelling;
 mod value;
 
 pub(super) use include::Includes;
 pub(super) use value::Value;
-use spelling::nearest;
 use value::a_type;
 
 /// Where `${NAME}` is looked up: the environment, or a test's own.

@@ -6,7 +6,7 @@
 //! leave half of a configuration behind. A stop does not wait for a reload: what it has not begun is left,
 //! and what it waits for is the stop's to wait for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,6 +29,8 @@ pub(super) struct Running {
     pub(super) policy: watch::Sender<Arc<Policy>>,
     /// What of the HTTP interface may change.
     pub(super) live: watch::Sender<Arc<http::Live>>,
+    /// What it says of the level of the log.
+    pub(super) log_level: watch::Sender<String>,
     /// Its drivers.
     pub(super) carriers: Carriers,
 }
@@ -114,8 +116,13 @@ impl Inner {
                 return Err(NotReloaded::Invalid(errors));
             }
         };
-        let listening = super::live(&new)
-            .map_err(|error| NotReloaded::Invalid(vec![format!("http.tls_cert_file: {error}")]))?;
+        let listening = super::live(&new).map_err(|error| {
+            failed.set(1.0);
+            tracing::error!(%error, "TLS is not possible; the old configuration stays in force");
+            let file = self.file.as_deref().unwrap_or(Path::new(""));
+            let error = format!("{}: http.tls_cert_file: {error}", file.display());
+            NotReloaded::Invalid(vec![error])
+        })?;
         let diff = Diff::between(&running.config, &new);
         tell(&diff, &new);
         self.take(running, &diff, &new, listening).await?;
@@ -138,6 +145,7 @@ impl Inner {
         let Running {
             policy,
             live,
+            log_level,
             carriers,
             ..
         } = running;
@@ -145,6 +153,11 @@ impl Inner {
         let publish = || {
             policy.send_replace(Arc::new(new.policy.clone()));
             live.send_replace(Arc::new(listening));
+            log_level.send_if_modified(|level| {
+                let other = *level != new.log.level;
+                level.clone_from(&new.log.level);
+                other
+            });
         };
         carriers
             .change(&self.engine, diff, &order, publish)

@@ -86,11 +86,14 @@ async fn send(
     let (mut encoder, first) = Encoder::new(&files, clock.now());
     let mut entries = 0;
     hand_over(sender, first).await?;
+    // What was answered before the last records were asked for is in them.
+    let mut asked_at = clock.now();
     loop {
+        let before = std::mem::replace(&mut asked_at, clock.now());
         let records = copy.next().await.map_err(|error| error.to_string())?;
         let Some(records) = records else {
             drop(copy);
-            hand_over(sender, encoder.end(clock.now())).await?;
+            hand_over(sender, encoder.end(before)).await?;
             return Ok(entries);
         };
         entries += u64::try_from(records.len()).unwrap_or(0);

@@ -199,7 +199,7 @@ impl<R: Read> Decoder<R> {
     ///
     /// # Errors
     /// It cannot be read, is cut off, or is not what was written.
-    pub fn next(&mut self) -> Result<Option<Entry>, BackupError> {
+    pub fn entry(&mut self) -> Result<Option<Entry>, BackupError> {
         if self.summary.is_some() {
             return Ok(None);
         }
@@ -277,7 +277,7 @@ fn cut_off(error: io::Error) -> BackupError {
 /// Why it cannot be restored.
 pub fn verify(file: &Path) -> Result<Summary, BackupError> {
     let mut backup = Decoder::open(file)?;
-    while backup.next()?.is_some() {}
+    while backup.entry()?.is_some() {}
     backup.summary.ok_or(BackupError::CutOff)
 }
 
@@ -297,7 +297,7 @@ mod tests {
     fn read(octets: &[u8]) -> Result<(Vec<Entry>, Summary), BackupError> {
         let mut decoder = Decoder::new(octets)?;
         let mut entries = Vec::new();
-        while let Some(entry) = decoder.next()? {
+        while let Some(entry) = decoder.entry()? {
             entries.push(entry);
         }
         Ok((entries, decoder.summary.unwrap()))

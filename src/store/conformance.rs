@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod by_sim;
+mod copies;
 mod handsets;
 mod outbox;
 mod probe;

@@ -444,6 +444,8 @@ pub struct Delivery {
 
 /// What a webhook tells: the record as it was when the event was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+// Handsets write seldom, beside what is told of messages.
+#[allow(clippy::large_enum_variant)]
 pub enum OutboxEvent {
     /// A message's status changed.
     Message(Arc<Message>),

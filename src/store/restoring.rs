@@ -88,7 +88,7 @@ impl Restored {
     ///
     /// # Errors
     /// The file system's; there is no store then.
-    pub fn settle(self) -> Result<(), RestoreError> {
+    pub fn settle(&self) -> Result<(), RestoreError> {
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| RestoreError::Io { path, source }
@@ -141,7 +141,7 @@ pub async fn restore(
     let mut writes: Vec<Write> = Vec::with_capacity(PIECE);
     let mut entries = 0;
     let mut backup = Decoder::open(file).map_err(of_backup)?;
-    while let Some(entry) = backup.next().map_err(of_backup)? {
+    while let Some(entry) = backup.entry().map_err(of_backup)? {
         match entry {
             Entry::File(name, contents) => files.push((name, contents)),
             Entry::Record(write) => writes.push(write),

@@ -269,10 +269,7 @@ impl Api {
     }
 
     pub async fn becomes(&self, id: &str, status: &str) {
-        until(&status.to_string(), async || {
-            self.message(id).await["status"] == status
-        })
-        .await;
+        until(status, async || self.message(id).await["status"] == status).await;
     }
 
     pub async fn message(&self, id: &str) -> Value {

@@ -5,8 +5,8 @@ use super::Lang::{self, En, Fr};
 impl Lang {
     pub(in crate::cli) fn reload_nothing(self) -> String {
         self.pick(
-            "Rien n'a changé : aucune connexion n'a été touchée.",
-            "Nothing has changed: no connection was touched.",
+            "Aucune clé n'a changé : aucune connexion n'a été touchée. Certificats et tables sont relus.",
+            "No key has changed: no connection was touched. Certificates and tables were read again.",
         )
     }
 
