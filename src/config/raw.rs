@@ -21,7 +21,6 @@ mod include;
 mod value;
 
 pub(super) use include::Includes;
-use spelling::nearest;
 pub(super) use value::Value;
 use value::a_type;
 
