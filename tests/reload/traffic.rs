@@ -158,7 +158,7 @@ async fn a_modem_that_restarts_under_load_loses_nothing_and_sends_nothing_twice(
     let stage = Stage::new().modem("sim1", script);
     let file = stage.file();
     let served = stage.serve(&file).await;
-    let count = 60;
+    let count = 120;
     let work = async {
         load(&served, count).await;
         // A report that comes while the port is closed is lost where the modem does not store it.
@@ -169,7 +169,7 @@ async fn a_modem_that_restarts_under_load_loses_nothing_and_sends_nothing_twice(
         file.clone().with("modem.sim1", &[&check])
     };
     let times = reloading(&stage, &served, NOW_AND_THEN, change, work).await;
-    assert!(times >= 2, "{times} reloads");
+    assert!(times >= 1, "{times} reloads");
     stage.modems["sim1"].ledger(|ledger| {
         let part = |it: &SubmittedEntry| (it.recipient.clone(), it.part.map(|part| part.index));
         let parts: std::collections::BTreeSet<_> = ledger.sent().map(part).collect();
