@@ -57,8 +57,8 @@ def again_as(deb: pathlib.Path, folder: pathlib.Path, version: str) -> pathlib.P
 
 def install(machine: Machine, deb: pathlib.Path) -> None:
     """As the README says it, with what apt asks for in a script."""
-    machine.take_in(deb, f"/var/cache/{deb.name}")
-    machine.run("apt-get", "install", "--yes", "--quiet", "-o", "Dpkg::Options::=--force-confold", f"/var/cache/{deb.name}")
+    machine.take_in(deb, "/var/cache/package.deb")
+    machine.run("apt-get", "install", "--yes", "--quiet", "-o", "Dpkg::Options::=--force-confold", "/var/cache/package.deb")
 
 
 def serving(machine: Machine) -> bool:
@@ -127,7 +127,7 @@ def package_installs_serves_upgrades_and_is_purged_without_a_trace(deb: pathlib.
 def left_overs(machine: Machine) -> list[str]:
     """Everything there whose path speaks of relais, outside the repository and the journal."""
     found = machine.run("find", "/etc", "/var", "/usr", "/run", "/opt", "/srv", "-xdev", "-iname", "*relais*",
-                        "-not", "-path", "/var/cache/relais_*", "-not", "-path", "/var/lib/dpkg/*", fails=True).stdout
+                        "-not", "-path", "/var/lib/dpkg/*", fails=True).stdout
     return sorted(found.splitlines())
 
 
