@@ -108,6 +108,19 @@ impl Client {
         send(self.address, method, path, &all, body).await
     }
 
+    /// Sends a request and is gone before its answer.
+    pub(crate) async fn post_and_leave(&self, path: &str, body: &Value) {
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.key,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+    }
+
     /// Sends a request and leaves the connection to its caller.
     pub(crate) async fn open(&self, path: &str, headers: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();

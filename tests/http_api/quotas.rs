@@ -88,3 +88,22 @@ async fn a_batch_counts_as_the_messages_that_it_has() {
         "a new day"
     );
 }
+
+#[tokio::test]
+async fn who_does_not_wait_for_the_answer_pays_for_the_message_all_the_same() {
+    let gateway = limited(|limits| limits.key_daily_messages = 3).await;
+    let client = gateway.client("t", &["send", "read"]).await;
+    for n in 1..=3 {
+        client.post_and_leave("/v1/messages", &hello()).await;
+        for _ in 0..10_000 {
+            let list = client.get("/v1/messages").await;
+            if list.json["data"].as_array().unwrap().len() == n {
+                break;
+            }
+        }
+    }
+    let list = client.get("/v1/messages").await;
+    assert_eq!(list.json["data"].as_array().unwrap().len(), 3);
+    let refused = client.post("/v1/messages", &hello()).await;
+    assert_eq!(refused.problem(429), "key_quota");
+}
