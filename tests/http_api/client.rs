@@ -67,6 +67,10 @@ impl Client {
         }
     }
 
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) fn with_key(&self, key: &str) -> Self {
         Self::new(self.address, key)
     }
@@ -106,19 +110,6 @@ impl Client {
         let mut all = vec![("Authorization", authorization.as_str())];
         all.extend_from_slice(headers);
         send(self.address, method, path, &all, body).await
-    }
-
-    /// Sends a request and is gone before its answer.
-    pub(crate) async fn post_and_leave(&self, path: &str, body: &Value) {
-        let body = body.to_string();
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.key,
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
     }
 
     /// Sends a request and leaves the connection to its caller.
