@@ -29,6 +29,7 @@ on_every_engine! {
     a_life_costs_no_write_for_being_erased_later,
     erasing_leaves_nothing_of_the_number_but_what_must_stay,
     what_cannot_be_read_holds_up_no_sweep,
+    what_handsets_sent_goes_in_time_after_the_clock_was_put_back,
 }
 
 const HOUR: u64 = 3600;
@@ -434,4 +435,28 @@ async fn what_cannot_be_read_holds_up_no_sweep(mut world: World) {
     drop(store);
     let left = world.with_kv(|kv| kv.scan(KeySpace::History.range(), false).count());
     assert_eq!(left, 0);
+}
+
+async fn what_handsets_sent_goes_in_time_after_the_clock_was_put_back(mut world: World) {
+    world.keeping = usual();
+    let store = world.open(at(0));
+    let from_ahead = heard(100 * DAY, "shop");
+    store.take_in(vec![from_ahead]).await.unwrap();
+    sweep(&*store, at(140 * DAY)).await;
+    // It is the 50th day in truth.
+    for tenant in ["shop", "town"] {
+        store.take_in(vec![heard(50 * DAY, tenant)]).await.unwrap();
+    }
+    let store = world.reopen(store, at(50 * DAY)).await;
+    let texts = async |store: &dyn Store, tenant: &str| {
+        let page = store.inbound(&tenant.into(), None, 10).await.unwrap();
+        let texts = page.items.iter().filter(|it| !it.text.is_empty());
+        texts.count()
+    };
+    sweep(&*store, at(79 * DAY)).await;
+    assert_eq!(texts(&*store, "shop").await, 1);
+    sweep(&*store, at(82 * DAY)).await;
+    assert_eq!(texts(&*store, "shop").await, 0);
+    assert_eq!(texts(&*store, "town").await, 0);
+    world.finish(store).await;
 }
