@@ -253,23 +253,23 @@ pub(super) struct Api {
 impl Api {
     /// The daemon at `url`, which the system's authorities vouch for if it is `https://`.
     pub(super) fn new(url: String, key: SecretString, lang: Lang) -> Result<Self, Failure> {
-        Self::trusting(&Trust::System, url, key, lang)
+        Self::trusting(Trust::System.client()?, url, key, lang)
     }
 
     /// The daemon of this configuration, on its own machine.
     pub(super) fn of(config: &Config, key: SecretString, lang: Lang) -> Result<Self, Failure> {
         let trust = Trust::in_own(&config.http);
-        Self::trusting(&trust, own_url(&config.http), key, lang)
+        let client = trust.client()?.no_proxy();
+        Self::trusting(client, own_url(&config.http), key, lang)
     }
 
     fn trusting(
-        trust: &Trust,
+        client: reqwest::ClientBuilder,
         url: String,
         key: SecretString,
         lang: Lang,
     ) -> Result<Self, Failure> {
-        let client = trust
-            .client()?
+        let client = client
             .build()
             .map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self {
@@ -300,7 +300,12 @@ impl Api {
             ),
         };
         let trust = reach.ca_file.clone().map_or(trust, Trust::File);
-        Self::trusting(&trust, url, key, lang)
+        let mut client = trust.client()?;
+        if reach.url.is_none() {
+            // A proxy of the environment is for the world outside, and the key is not for it.
+            client = client.no_proxy();
+        }
+        Self::trusting(client, url, key, lang)
     }
 
     /// Calls and answers the JSON of a success; an empty body is `null`.
