@@ -259,11 +259,31 @@ async fn the_command_line_trusts_whom_it_is_told_to() {
     let (good, said) = relais(own.clone()).await;
     assert!(good, "{said}");
     authority.issue("localhost");
-    let (good, said) = relais(own).await;
+    let (good, said) = relais(own.clone()).await;
     assert!(
         !good,
         "a certificate that is not the configuration's: {said}"
     );
+    // But a reload is what it takes to have it shown.
+    let reload = words(&format!("reload --config {}", file.display()));
+    let (good, said) = relais(reload.clone()).await;
+    assert!(good && said.contains("http.tls_cert_file"), "{said}");
+    let (good, said) = relais(own.clone()).await;
+    assert!(good, "{said}");
+    // The same where TLS comes or goes.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let clear = text
+        .replace("tls_cert_file", "# ")
+        .replace("tls_key_file", "# ");
+    for text in [clear, text] {
+        std::fs::write(&file, text).unwrap();
+        let (good, said) = relais(own.clone()).await;
+        assert!(!good, "{said}");
+        let (good, said) = relais(reload.clone()).await;
+        assert!(good && said.contains("http.tls_cert_file"), "{said}");
+        let (good, said) = relais(own.clone()).await;
+        assert!(good, "{said}");
+    }
 
     let metrics = running.metrics_addr.unwrap();
     let mut stream = TcpStream::connect(metrics).await.unwrap();

@@ -286,7 +286,8 @@ impl Api {
         Self { patience, ..self }
     }
 
-    /// The daemon that the arguments name, with the key that they or the configuration give.
+    /// The daemon that the arguments name, with the key that they or the configuration give. Of that, only
+    /// what says where the daemon is need be right.
     pub(super) fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
         let key = match &reach.key {
             Some(key) => key.clone(),
@@ -294,9 +295,9 @@ impl Api {
         };
         let (url, trust) = match &reach.url {
             Some(url) => (url.clone(), Trust::System),
-            None => config::load(&reach.config).map_or_else(
+            None => config::whereabouts(&reach.config).map_or_else(
                 |_| (url_of(config::DEFAULT_LISTEN), Trust::System),
-                |config| (own_url(&config.http), Trust::in_own(&config.http)),
+                |(_, http)| (own_url(&http), Trust::in_own(&http)),
             ),
         };
         let trust = reach.ca_file.clone().map_or(trust, Trust::File);
@@ -306,6 +307,24 @@ impl Api {
             client = client.no_proxy();
         }
         Self::trusting(client, url, key, lang)
+    }
+
+    /// The same daemon as it may have been before its file was changed: with another certificate, with one,
+    /// or with none. Only where the key does not leave this machine's loopback for that.
+    pub(super) fn before(&self) -> Vec<Self> {
+        let (_, at) = self.url.split_once("://").unwrap_or_default();
+        let is_local = |at: &SocketAddr| at.ip().is_loopback();
+        let Some(at) = at.parse().ok().filter(is_local) else {
+            return Vec::new();
+        };
+        let was = [("https", Trust::Any), ("http", Trust::System)].into_iter();
+        let was = was.map(|(scheme, trust)| (format!("{scheme}://{at}"), trust));
+        let was = was.filter(|(url, _)| *url != self.url || url.starts_with("https"));
+        let again = |(url, trust): (String, Trust)| {
+            let api = Self::trusting(&trust, url, self.key.clone(), self.lang).ok()?;
+            Some(api.patient(self.patience))
+        };
+        was.filter_map(again).collect()
     }
 
     /// Calls and answers the JSON of a success; an empty body is `null`.
@@ -440,11 +459,11 @@ fn admin_key(reach: &Reach, lang: Lang) -> Result<SecretString, Failure> {
     let unreadable = |file: &std::path::Path, cause: &str| {
         Failure::Usage(lang.no_key(&file.display().to_string(), cause))
     };
-    let config = config::load(&reach.config).map_err(|errors| {
+    let (data_dir, _) = config::whereabouts(&reach.config).map_err(|errors| {
         let cause = errors.0.first().map_or("", |error| &error.problem);
         unreadable(&reach.config, cause)
     })?;
-    let file = daemon::admin_key_path(&config.data_dir);
+    let file = daemon::admin_key_path(&data_dir);
     let key =
         std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error.to_string()))?;
     Ok(key.trim().to_owned().into())

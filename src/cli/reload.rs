@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::args::Reload;
+use super::args::{Reach, Reload};
 use super::client::{Api, block_on, list, print_json, text};
 use super::texts::Lang;
 use super::{Failure, out};
@@ -14,20 +14,51 @@ use crate::config;
 /// What is under way lands first, which over a modem takes as long as its network does.
 const PATIENCE: Duration = Duration::from_mins(15);
 
+/// A file that is wrong is the daemon's to refuse: it goes on saying so, in its metrics, until one is right.
 pub(super) fn run(reload: &Reload, lang: Lang) -> Result<(), Failure> {
     let reach = &reload.reach;
-    if reach.url.is_none() || reach.key.is_none() {
-        // Where the daemon is stands in the file: one that is wrong need not be asked about.
-        config::load(&reach.config)?;
-    }
+    let is_asked_for_own = reach.url.is_none() || reach.key.is_none();
+    let wrong = is_asked_for_own.then(|| config::load(&reach.config).err());
+    let wrong = wrong.flatten().map(|errors| errors.to_string());
     block_on(async {
-        let api = Api::reach(reach, lang)?.patient(PATIENCE);
-        let done = api.call(Method::POST, "/v1/admin/reload", None).await?;
+        let asked = match Api::reach(reach, lang) {
+            Ok(api) => ask(api.patient(PATIENCE), reach).await,
+            // What is missing follows from what is wrong.
+            Err(why) if wrong.is_some() => Err(Failure::Failed(why.into_words())),
+            Err(why) => Err(why),
+        };
+        let done = match (asked, &wrong) {
+            (Err(Failure::Failed(why)), Some(wrong)) => {
+                let why = lang.reload_nobody_asked(&why);
+                return Err(Failure::Usage(format!("{wrong}\n{why}")));
+            }
+            (asked, _) => asked?,
+        };
         if reach.json {
-            return print_json(&done);
+            print_json(&done)?;
+        } else {
+            show(&done, lang)?;
         }
-        show(&done, lang)
+        // The daemon's own file is another one, or has just become right.
+        wrong.map_or(Ok(()), |wrong| Err(Failure::Usage(wrong)))
     })
+}
+
+/// Has the daemon read its file. On its own machine the file says where it is: and may say so of the
+/// daemon that it is to become, not of the one that it is.
+async fn ask(api: Api, reach: &Reach) -> Result<Value, Failure> {
+    const PATH: &str = "/v1/admin/reload";
+    let asked = api.call(Method::POST, PATH, None).await;
+    if !matches!(asked, Err(Failure::Failed(_))) || reach.url.is_some() || reach.ca_file.is_some() {
+        return asked;
+    }
+    for api in api.before() {
+        match api.call(Method::POST, PATH, None).await {
+            Err(Failure::Failed(_)) => {}
+            answered => return answered,
+        }
+    }
+    asked
 }
 
 fn show(done: &Value, lang: Lang) -> Result<(), Failure> {

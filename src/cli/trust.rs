@@ -23,6 +23,9 @@ pub(super) enum Trust {
     /// This one alone, whatever its name and dates: it is the one that the configuration of this machine's
     /// own daemon names, and the daemon is reached by an address that no certificate bears.
     Own(CertificateDer<'static>),
+    /// Any: for the daemon of this machine, over its loopback alone, while it shows another certificate
+    /// than its file names.
+    Any,
 }
 
 impl Trust {
@@ -46,10 +49,13 @@ impl Trust {
                 client_config(&settings, Clock::system())
                     .map_err(|error| Failure::Usage(format!("--ca-file: {error}")))?
             }
-            Self::Own(certificate) => {
+            Self::Own(_) | Self::Any => {
                 let provider = Arc::new(crypto::ring::default_provider());
                 let only = Only {
-                    certificate: certificate.clone(),
+                    certificate: match self {
+                        Self::Own(certificate) => Some(certificate.clone()),
+                        _ => None,
+                    },
                     algorithms: provider.signature_verification_algorithms,
                 };
                 own(provider, only).map_err(|error| Failure::Failed(error.to_string()))?
@@ -67,10 +73,10 @@ fn own(provider: Arc<CryptoProvider>, only: Only) -> Result<ClientConfig, rustls
         .with_no_client_auth())
 }
 
-/// Takes one certificate. That its holder has the key is still proved by the handshake.
+/// Takes one certificate, or, where none is named, any. That its holder has the key is still proved by the handshake.
 #[derive(Debug)]
 struct Only {
-    certificate: CertificateDer<'static>,
+    certificate: Option<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -83,7 +89,8 @@ impl ServerCertVerifier for Only {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if *end_entity == self.certificate {
+        let certificate = self.certificate.as_ref();
+        if certificate.is_none_or(|only| end_entity == only) {
             return Ok(ServerCertVerified::assertion());
         }
         Err(CertificateError::ApplicationVerificationFailure.into())
