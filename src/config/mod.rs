@@ -42,6 +42,9 @@ pub const DEFAULT_PATH: &str = "/etc/relais/relais.toml";
 /// Where the daemon listens unless the configuration says otherwise.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8775);
 
+/// Where the store is unless the configuration says otherwise.
+const DEFAULT_DATA_DIR: &str = "/var/lib/relais";
+
 /// Everything that a configuration says, defaults filled in.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -189,6 +192,27 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     Ok(config)
 }
 
+/// The data folder that a file names, whatever else is wrong with it: the daemon that runs has not read the
+/// mistakes made since. `None` if the file cannot be read or the folder stands in the environment.
+pub fn data_dir_of(path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let mut top = text
+        .lines()
+        .map(str::trim)
+        .take_while(|it| !it.starts_with('['));
+    let given = top.find_map(|line| {
+        let value = line.strip_prefix("data_dir")?.trim_start();
+        let value = value.strip_prefix('=')?.trim_start();
+        let quote = value.chars().next().filter(|it| matches!(it, '"' | '\''))?;
+        value[1..].split(quote).next()
+    });
+    match given {
+        None => Some(PathBuf::from(DEFAULT_DATA_DIR)),
+        Some(given) if given.starts_with("${") => None,
+        Some(given) => Some(path.parent().unwrap_or(Path::new("")).join(given)),
+    }
+}
+
 /// Validates a text; `source` names it in errors, and relative paths in it start at `source`'s folder.
 ///
 /// # Errors
@@ -239,7 +263,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     reader.include(&mut root);
     let data_dir = reader.take(&mut root, "data_dir", |v| v.text());
     let data_dir = data_dir.map_or_else(
-        || PathBuf::from("/var/lib/relais"),
+        || PathBuf::from(DEFAULT_DATA_DIR),
         |path| reader.beside(&path.value),
     );
     let timezone = reader.take(&mut root, "timezone", |v| v.timezone());
