@@ -433,7 +433,7 @@ Every key with its default: config/sim/modem.toml.")]
 
 #[derive(Args, Debug)]
 pub(super) struct Backup {
-    /// Where to
+    /// File to write; it is replaced once the new one is whole
     #[arg(long, value_name = "FILE")]
     pub(super) to: PathBuf,
     #[command(flatten)]

@@ -2,6 +2,7 @@
 //! `erase`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -12,7 +13,8 @@ use super::args::{Erase, Health, Key, Reach, Send, Status};
 use super::texts::Lang;
 use super::trust::Trust;
 use super::{Failure, out};
-use crate::config::{Config, Http};
+use crate::config::{Config, ConfigErrors};
+use crate::daemon::Address;
 use crate::{config, daemon};
 
 /// How long a daemon may take to answer.
@@ -173,9 +175,9 @@ fn show(message: &Value, json: bool, lang: Lang) -> Result<(), Failure> {
     if json {
         return print_json(message);
     }
-    let why: Vec<_> = ["reason", "why", "eta"]
+    let waits = lang.why(text(message, "why"));
+    let why: Vec<_> = [text(message, "reason"), waits, text(message, "eta")]
         .into_iter()
-        .map(|key| text(message, key))
         .filter(|word| !word.is_empty())
         .collect();
     let why = if why.is_empty() {
@@ -258,8 +260,8 @@ impl Api {
 
     /// The daemon of this configuration, on its own machine.
     pub(super) fn of(config: &Config, key: SecretString, lang: Lang) -> Result<Self, Failure> {
-        let trust = Trust::in_own(&config.http);
-        Self::trusting(&trust, own_url(&config.http), key, lang)
+        let own = Own::of(config);
+        Self::trusting(&own.trust(), own.url(), key, lang)
     }
 
     fn trusting(
@@ -294,13 +296,21 @@ impl Api {
         };
         let (url, trust) = match &reach.url {
             Some(url) => (url.clone(), Trust::System),
-            None => config::load(&reach.config).map_or_else(
+            None => Own::by(&reach.config).map_or_else(
                 |_| (url_of(config::DEFAULT_LISTEN), Trust::System),
-                |config| (own_url(&config.http), Trust::in_own(&config.http)),
+                |own| (own.url(), own.trust()),
             ),
         };
         let trust = reach.ca_file.clone().map_or(trust, Trust::File);
         Self::trusting(&trust, url, key, lang)
+    }
+
+    /// True if a daemon is there, be it one that can store nothing.
+    pub(super) async fn is_there(&self) -> bool {
+        let asked = self.client.get(format!("{}/healthz", self.url));
+        let answer = asked.timeout(self.patience).send().await;
+        let fits = |status| matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE);
+        answer.is_ok_and(|it| fits(it.status()))
     }
 
     /// Calls and answers the JSON of a success; an empty body is `null`.
@@ -409,12 +419,46 @@ impl Stream<'_> {
     }
 }
 
-/// Where the daemon of this configuration is reached from its own machine.
-pub(super) fn own_url(http: &Http) -> String {
-    let url = url_of(http.listen);
-    match http.tls {
-        Some(_) => url.replacen("http:", "https:", 1),
-        None => url,
+/// The daemon of this machine: what it has told of itself, or else what its configuration says.
+struct Own {
+    data_dir: PathBuf,
+    address: Address,
+}
+
+impl Own {
+    /// The one that a file is about, even if it was spoilt since its daemon has read it.
+    fn by(file: &Path) -> Result<Self, ConfigErrors> {
+        config::load(file).map_or_else(
+            |errors| {
+                let told = config::data_dir_of(file)
+                    .and_then(|data_dir| Some((Address::read(&data_dir)?, data_dir)));
+                told.map_or(Err(errors), |(address, data_dir)| {
+                    Ok(Self { data_dir, address })
+                })
+            },
+            |config| Ok(Self::of(&config)),
+        )
+    }
+
+    fn of(config: &Config) -> Self {
+        let data_dir = config.data_dir.clone();
+        let configured = || Address::new(config.http.listen, config.http.tls.as_ref());
+        Self {
+            address: Address::read(&data_dir).unwrap_or_else(configured),
+            data_dir,
+        }
+    }
+
+    fn url(&self) -> String {
+        let url = url_of(self.address.listen);
+        match self.address.certificate {
+            Some(_) => url.replacen("http:", "https:", 1),
+            None => url,
+        }
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::in_own(&self.address)
     }
 }
 
@@ -432,16 +476,14 @@ pub(super) fn url_of(listen: SocketAddr) -> String {
 
 /// The admin key of the configuration, where this user can read both.
 fn admin_key(reach: &Reach, lang: Lang) -> Result<SecretString, Failure> {
-    let unreadable = |file: &std::path::Path, cause: &str| {
-        Failure::Usage(lang.no_key(&file.display().to_string(), cause))
-    };
-    let config = config::load(&reach.config).map_err(|errors| {
-        let cause = errors.0.first().map_or("", |error| &error.problem);
-        unreadable(&reach.config, cause)
+    let unreadable = |cause: &str| Failure::Usage(lang.no_key(cause));
+    let own = Own::by(&reach.config).map_err(|errors| {
+        let cause = errors.0.first().map(ToString::to_string);
+        unreadable(&cause.unwrap_or_default())
     })?;
-    let file = daemon::admin_key_path(&config.data_dir);
-    let key =
-        std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error.to_string()))?;
+    let file = daemon::admin_key_path(&own.data_dir);
+    let key = std::fs::read_to_string(&file)
+        .map_err(|error| unreadable(&format!("{}: {error}", file.display())))?;
     Ok(key.trim().to_owned().into())
 }
 
