@@ -390,13 +390,22 @@ impl Api {
             (title, "") => title.to_owned(),
             (title, detail) => format!("{title}: {detail}"),
         };
-        for error in list(problem, "errors") {
-            words.push_str(&format!(
-                "\n  {}: {} ({})",
-                text(error, "pointer"),
-                text(error, "detail"),
-                text(error, "code")
-            ));
+        match list(problem, "errors") {
+            // Its detail is the problem's, which stands there already.
+            [only] if text(only, "detail") == text(problem, "detail") => {
+                let at = [text(only, "pointer"), text(only, "code")];
+                words.push_str(&format!(" ({})", at.join(" ").trim_start()));
+            }
+            errors => {
+                for error in errors {
+                    words.push_str(&format!(
+                        "\n  {}: {} ({})",
+                        text(error, "pointer"),
+                        text(error, "detail"),
+                        text(error, "code")
+                    ));
+                }
+            }
         }
         Failure::Failed(words)
     }
