@@ -40,12 +40,14 @@ use folder::secret_in;
 use listening::Listeners;
 use reload::Reloader;
 
+mod address;
 mod channels;
 mod folder;
 mod listening;
 mod live;
 mod reload;
 
+pub(crate) use address::Address;
 pub(crate) use channels::{modem_config, smpp_config};
 pub use folder::{Lock, admin_key_path, store_path, webhook_key_path};
 pub(crate) use folder::{make_data_dir, write_secret};
@@ -154,6 +156,7 @@ pub struct Running {
     http: JoinHandle<()>,
     engine_tasks: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    data_dir: PathBuf,
     _lock: Lock,
 }
 
@@ -214,12 +217,15 @@ impl Daemon {
         let metrics = metrics_addr.map(tracing::field::display);
         tracing::info!(%http_addr, metrics_addr = metrics, data_dir = %config.data_dir.display(), "started");
         let stopping = stops.reloading.clone();
+        Address::new(http_addr, config.http.tls.as_ref()).tell(&config.data_dir);
+        let data_dir = config.data_dir.clone();
         let (log_level, level) = watch::channel(config.log.level.clone());
         let running = reload::Running {
             log_level,
             config,
             policy,
             live,
+            http_addr,
             carriers,
         };
         let reloader = Reloader::new(config_file, running, engine.clone(), stopping);
@@ -242,6 +248,7 @@ impl Daemon {
             http,
             engine_tasks,
             upkeep,
+            data_dir,
             _lock: lock,
         })
     }
@@ -266,6 +273,7 @@ impl Running {
         self.stops.reloading.cancel();
         self.stops.listening.cancel();
         ended("http", self.http, HTTP_DEADLINE).await;
+        Address::forget(&self.data_dir);
         self.stops.engine.claiming.cancel();
         self.stops.channels.cancel();
         match tokio::time::timeout(CHANNEL_DEADLINE, self.reloader.take()).await {

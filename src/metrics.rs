@@ -448,7 +448,7 @@ fn describe(recorder: &PrometheusRecorder) {
              restarted, reopened, power.",
         ),
     ];
-    const GAUGES: [(&str, &str); 18] = [
+    const GAUGES: [(&str, &str); 19] = [
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",
@@ -497,6 +497,10 @@ fn describe(recorder: &PrometheusRecorder) {
              recipients in 30 days (recipients_30d).",
         ),
         ("relais_webhook_pending", "Webhook deliveries not yet made."),
+        (
+            "relais_store_up",
+            "1 if the store takes messages; 0 after an error of the disk, until the process starts again.",
+        ),
         ("relais_store_disk_bytes", "Size of the store on the disk."),
         (
             "relais_store_free_bytes",

@@ -219,7 +219,7 @@ pub(super) struct ConfigFile {
 /// How a running daemon is reached.
 #[derive(Args, Debug)]
 pub(super) struct Reach {
-    /// Address of the daemon; by default where the configuration has it listen
+    /// Address of the daemon; by default that of the configuration's own daemon
     #[arg(long, env = "RELAIS_URL")]
     pub(super) url: Option<String>,
     /// API key; by default the admin key of the configuration's data_dir, where it can be read
@@ -434,7 +434,7 @@ Every key with its default: config/sim/modem.toml.")]
 
 #[derive(Args, Debug)]
 pub(super) struct Backup {
-    /// Where to
+    /// File to write; it is replaced once the new one is whole
     #[arg(long, value_name = "FILE")]
     pub(super) to: PathBuf,
     #[command(flatten)]

@@ -2,6 +2,7 @@
 //! `erase`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -12,7 +13,8 @@ use super::args::{Erase, Health, Key, Reach, Send, Status};
 use super::texts::Lang;
 use super::trust::Trust;
 use super::{Failure, out};
-use crate::config::{Config, Http};
+use crate::config::{Config, ConfigErrors, Http};
+use crate::daemon::Address;
 use crate::{config, daemon};
 
 /// How long a daemon may take to answer.
@@ -173,9 +175,9 @@ fn show(message: &Value, json: bool, lang: Lang) -> Result<(), Failure> {
     if json {
         return print_json(message);
     }
-    let why: Vec<_> = ["reason", "why", "eta"]
+    let waits = lang.why(text(message, "why"));
+    let why: Vec<_> = [text(message, "reason"), waits, text(message, "eta")]
         .into_iter()
-        .map(|key| text(message, key))
         .filter(|word| !word.is_empty())
         .collect();
     let why = if why.is_empty() {
@@ -258,9 +260,8 @@ impl Api {
 
     /// The daemon of this configuration, on its own machine.
     pub(super) fn of(config: &Config, key: SecretString, lang: Lang) -> Result<Self, Failure> {
-        let trust = Trust::in_own(&config.http);
-        let client = trust.client()?.no_proxy();
-        Self::trusting(client, own_url(&config.http), key, lang)
+        let own = Own::new(config.data_dir.clone(), &config.http);
+        Self::trusting(own.trust().client()?.no_proxy(), own.url(), key, lang)
     }
 
     fn trusting(
@@ -286,8 +287,7 @@ impl Api {
         Self { patience, ..self }
     }
 
-    /// The daemon that the arguments name, with the key that they or the configuration give. Of that, only
-    /// what says where the daemon is need be right.
+    /// The daemon that the arguments name, with the key that they or the configuration give.
     pub(super) fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
         let key = match &reach.key {
             Some(key) => key.clone(),
@@ -295,9 +295,9 @@ impl Api {
         };
         let (url, trust) = match &reach.url {
             Some(url) => (url.clone(), Trust::System),
-            None => config::whereabouts(&reach.config).map_or_else(
+            None => Own::by(&reach.config).map_or_else(
                 |_| (url_of(config::DEFAULT_LISTEN), Trust::System),
-                |(_, http)| (own_url(&http), Trust::in_own(&http)),
+                |own| (own.url(), own.trust()),
             ),
         };
         let trust = reach.ca_file.clone().map_or(trust, Trust::File);
@@ -309,22 +309,12 @@ impl Api {
         Self::trusting(client, url, key, lang)
     }
 
-    /// The same daemon as it may have been before its file was changed: with another certificate, with one,
-    /// or with none. Only where the key does not leave this machine's loopback for that.
-    pub(super) fn before(&self) -> Vec<Self> {
-        let (_, at) = self.url.split_once("://").unwrap_or_default();
-        let is_local = |at: &SocketAddr| at.ip().is_loopback();
-        let Some(at) = at.parse().ok().filter(is_local) else {
-            return Vec::new();
-        };
-        let was = [("https", Trust::Any), ("http", Trust::System)].into_iter();
-        let was = was.map(|(scheme, trust)| (format!("{scheme}://{at}"), trust));
-        let was = was.filter(|(url, _)| *url != self.url || url.starts_with("https"));
-        let again = |(url, trust): (String, Trust)| {
-            let api = Self::trusting(&trust, url, self.key.clone(), self.lang).ok()?;
-            Some(api.patient(self.patience))
-        };
-        was.filter_map(again).collect()
+    /// True if a daemon is there, be it one that can store nothing.
+    pub(super) async fn is_there(&self) -> bool {
+        let asked = self.client.get(format!("{}/healthz", self.url));
+        let answer = asked.timeout(self.patience).send().await;
+        let fits = |status| matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE);
+        answer.is_ok_and(|it| fits(it.status()))
     }
 
     /// Calls and answers the JSON of a success; an empty body is `null`.
@@ -404,13 +394,22 @@ impl Api {
             (title, "") => title.to_owned(),
             (title, detail) => format!("{title}: {detail}"),
         };
-        for error in list(problem, "errors") {
-            words.push_str(&format!(
-                "\n  {}: {} ({})",
-                text(error, "pointer"),
-                text(error, "detail"),
-                text(error, "code")
-            ));
+        match list(problem, "errors") {
+            // Its detail is the problem's, which stands there already.
+            [only] if text(only, "detail") == text(problem, "detail") => {
+                let at = [text(only, "pointer"), text(only, "code")];
+                words.push_str(&format!(" ({})", at.join(" ").trim_start()));
+            }
+            errors => {
+                for error in errors {
+                    words.push_str(&format!(
+                        "\n  {}: {} ({})",
+                        text(error, "pointer"),
+                        text(error, "detail"),
+                        text(error, "code")
+                    ));
+                }
+            }
         }
         Failure::Failed(words)
     }
@@ -433,12 +432,37 @@ impl Stream<'_> {
     }
 }
 
-/// Where the daemon of this configuration is reached from its own machine.
-pub(super) fn own_url(http: &Http) -> String {
-    let url = url_of(http.listen);
-    match http.tls {
-        Some(_) => url.replacen("http:", "https:", 1),
-        None => url,
+/// The daemon of this machine: what it has told of itself, or else what its configuration says.
+struct Own {
+    data_dir: PathBuf,
+    address: Address,
+}
+
+impl Own {
+    /// The one that a file is about, even if it was spoilt since its daemon has read it.
+    fn by(file: &Path) -> Result<Self, ConfigErrors> {
+        let (data_dir, http) = config::whereabouts(file)?;
+        Ok(Self::new(data_dir, &http))
+    }
+
+    fn new(data_dir: PathBuf, http: &Http) -> Self {
+        let told = Address::read(&data_dir);
+        Self {
+            address: told.unwrap_or_else(|| Address::new(http.listen, http.tls.as_ref())),
+            data_dir,
+        }
+    }
+
+    fn url(&self) -> String {
+        let url = url_of(self.address.listen);
+        match self.address.certificate {
+            Some(_) => url.replacen("http:", "https:", 1),
+            None => url,
+        }
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::in_own(&self.address)
     }
 }
 
@@ -456,16 +480,14 @@ pub(super) fn url_of(listen: SocketAddr) -> String {
 
 /// The admin key of the configuration, where this user can read both.
 fn admin_key(reach: &Reach, lang: Lang) -> Result<SecretString, Failure> {
-    let unreadable = |file: &std::path::Path, cause: &str| {
-        Failure::Usage(lang.no_key(&file.display().to_string(), cause))
-    };
-    let (data_dir, _) = config::whereabouts(&reach.config).map_err(|errors| {
-        let cause = errors.0.first().map_or("", |error| &error.problem);
-        unreadable(&reach.config, cause)
+    let unreadable = |cause: &str| Failure::Usage(lang.no_key(cause));
+    let own = Own::by(&reach.config).map_err(|errors| {
+        let cause = errors.0.first().map(ToString::to_string);
+        unreadable(&cause.unwrap_or_default())
     })?;
-    let file = daemon::admin_key_path(&data_dir);
-    let key =
-        std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error.to_string()))?;
+    let file = daemon::admin_key_path(&own.data_dir);
+    let key = std::fs::read_to_string(&file)
+        .map_err(|error| unreadable(&format!("{}: {error}", file.display())))?;
     Ok(key.trim().to_owned().into())
 }
 

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
 use tokio::net::TcpListener;
 
 use super::args::ConfigFile;
@@ -119,6 +118,10 @@ impl Doctor {
             self.ok(&self.lang.doctor_daemon_runs())?;
             return self.ask(self.reach(config), file).await;
         }
+        // Before its first start there is nothing to miss.
+        if daemon::store_path(&config.data_dir).exists() {
+            self.warning(&self.lang.doctor_daemon_stopped())?;
+        }
         for account in &config.smpp {
             self.account(account, &clock).await?;
         }
@@ -142,6 +145,8 @@ impl Doctor {
                 self.warning(&self.lang.doctor_fsync_slow(took))?;
             }
             Ok(Ok(took)) => self.ok(&self.lang.doctor_fsync(took))?,
+            // There is room, or there is not, which is said below.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::StorageFull => {}
             Ok(Err(error)) => self.error(&self.lang.doctor_fsync_fails(&error.to_string()))?,
             Err(error) => {
                 let shown = folder.display().to_string();
@@ -162,11 +167,11 @@ impl Doctor {
             Ok(_) if runs && at.port() != 0 => self.error(&lang.doctor_listen_deaf(at)),
             Ok(_) => self.ok(&lang.doctor_listen_free(at)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let health = match Api::of(config, String::new().into(), lang) {
-                    Ok(api) => api.call(Method::GET, "/healthz", None).await.is_ok(),
+                let there = match Api::of(config, String::new().into(), lang) {
+                    Ok(api) => api.is_there().await,
                     Err(_) => false,
                 };
-                if runs && health {
+                if runs && there {
                     self.ok(&lang.doctor_listen_ours(at))
                 } else {
                     self.error(&lang.doctor_listen_other(at))

@@ -172,14 +172,18 @@ async fn known(api: &Api, export: &Export, number: &str, lang: Lang) -> Result<u
 /// Where it goes: a file that only its owner reads, or standard output.
 fn target(export: &Export) -> io::Result<BufWriter<Box<dyn Write>>> {
     let target: Box<dyn Write> = match &export.to {
-        Some(file) => {
+        Some(path) => {
             let file = OpenOptions::new()
                 .create(true)
                 .truncate(true)
                 .write(true)
                 .mode(0o600)
-                .open(file)?;
-            Box::new(file)
+                .open(path);
+            let named = |error: io::Error| {
+                let problem = format!("{}: {error}", path.display());
+                io::Error::new(error.kind(), problem)
+            };
+            Box::new(file.map_err(named)?)
         }
         None => Box::new(io::stdout()),
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::args::{Reach, Reload};
+use super::args::Reload;
 use super::client::{Api, block_on, list, print_json, text};
 use super::texts::Lang;
 use super::{Failure, out};
@@ -22,7 +22,10 @@ pub(super) fn run(reload: &Reload, lang: Lang) -> Result<(), Failure> {
     let wrong = wrong.flatten().map(|errors| errors.to_string());
     block_on(async {
         let asked = match Api::reach(reach, lang) {
-            Ok(api) => ask(api.patient(PATIENCE), reach).await,
+            Ok(api) => {
+                let api = api.patient(PATIENCE);
+                api.call(Method::POST, "/v1/admin/reload", None).await
+            }
             // What is missing follows from what is wrong.
             Err(why) if wrong.is_some() => Err(Failure::Failed(why.into_words())),
             Err(why) => Err(why),
@@ -42,23 +45,6 @@ pub(super) fn run(reload: &Reload, lang: Lang) -> Result<(), Failure> {
         // The daemon's own file is another one, or has just become right.
         wrong.map_or(Ok(()), |wrong| Err(Failure::Usage(wrong)))
     })
-}
-
-/// Has the daemon read its file. On its own machine the file says where it is: and may say so of the
-/// daemon that it is to become, not of the one that it is.
-async fn ask(api: Api, reach: &Reach) -> Result<Value, Failure> {
-    const PATH: &str = "/v1/admin/reload";
-    let asked = api.call(Method::POST, PATH, None).await;
-    if !matches!(asked, Err(Failure::Failed(_))) || reach.url.is_some() || reach.ca_file.is_some() {
-        return asked;
-    }
-    for api in api.before() {
-        match api.call(Method::POST, PATH, None).await {
-            Err(Failure::Failed(_)) => {}
-            answered => return answered,
-        }
-    }
-    asked
 }
 
 fn show(done: &Value, lang: Lang) -> Result<(), Failure> {

@@ -81,20 +81,37 @@ impl Lang {
     }
 
     pub(super) fn no_daemon(self, url: &str, cause: &str) -> String {
+        let (fr, en) = if cause.contains("certificate") {
+            (
+                "son certificat n'est pas reconnu ; donnez-le, ou son autorité, par --ca-file",
+                "its certificate is not trusted; give it, or its authority, by --ca-file",
+            )
+        } else if cause.contains("invalid HTTP version") {
+            (
+                "il parle peut-être TLS ; essayez https://",
+                "it may speak TLS; try https://",
+            )
+        } else if cause.contains("InvalidContentType") {
+            (
+                "il ne parle pas TLS ; essayez http://",
+                "it does not speak TLS; try http://",
+            )
+        } else {
+            (
+                "lancez « relais serve » ou donnez --url",
+                "run `relais serve` or give --url",
+            )
+        };
         match self {
-            Fr => format!(
-                "aucun relais ne répond à {url} ({cause}) ; lancez « relais serve » ou donnez --url"
-            ),
-            En => format!("no relais answers at {url} ({cause}); run `relais serve` or give --url"),
+            Fr => format!("aucun relais ne répond à {url} ({cause}) ; {fr}"),
+            En => format!("no relais answers at {url} ({cause}); {en}"),
         }
     }
 
-    pub(super) fn no_key(self, file: &str, cause: &str) -> String {
+    pub(super) fn no_key(self, cause: &str) -> String {
         match self {
-            Fr => format!(
-                "pas de clé d'API : donnez --key ou RELAIS_KEY ({file} est illisible : {cause})"
-            ),
-            En => format!("no API key: give --key or RELAIS_KEY ({file} cannot be read: {cause})"),
+            Fr => format!("pas de clé d'API : donnez --key ou RELAIS_KEY ({cause})"),
+            En => format!("no API key: give --key or RELAIS_KEY ({cause})"),
         }
     }
 

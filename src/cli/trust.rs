@@ -7,11 +7,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use sha2::{Digest as _, Sha256};
 
 use super::Failure;
 use crate::channel::smpp::tls::{TlsSettings, client_config};
 use crate::clock::Clock;
-use crate::config::Http;
+use crate::daemon::Address;
 
 /// Whose certificate is good.
 #[derive(Debug)]
@@ -20,19 +21,15 @@ pub(super) enum Trust {
     System,
     /// One of the authorities' in this PEM file, or one that is in it, for the name in the URL.
     File(PathBuf),
-    /// This one alone, whatever its name and dates: it is the one that the configuration of this machine's
-    /// own daemon names, and the daemon is reached by an address that no certificate bears.
-    Own(CertificateDer<'static>),
-    /// Any: for the daemon of this machine, over its loopback alone, while it shows another certificate
-    /// than its file names.
-    Any,
+    /// The one with this SHA-256 alone, whatever its name and dates: it is that of this machine's own daemon,
+    /// which is reached by an address that no certificate bears.
+    Own([u8; 32]),
 }
 
 impl Trust {
-    /// That of a daemon with this configuration, on its own machine.
-    pub(super) fn in_own(http: &Http) -> Self {
-        let own = http.tls.as_ref().and_then(|tls| tls.identity.cert.first());
-        own.map_or(Self::System, |own| Self::Own(own.clone()))
+    /// In this machine's own daemon, there.
+    pub(super) fn in_own(address: &Address) -> Self {
+        address.certificate.map_or(Self::System, Self::Own)
     }
 
     /// The builder of a client that trusts so.
@@ -49,13 +46,10 @@ impl Trust {
                 client_config(&settings, Clock::system())
                     .map_err(|error| Failure::Usage(format!("--ca-file: {error}")))?
             }
-            Self::Own(_) | Self::Any => {
+            Self::Own(certificate) => {
                 let provider = Arc::new(crypto::ring::default_provider());
                 let only = Only {
-                    certificate: match self {
-                        Self::Own(certificate) => Some(certificate.clone()),
-                        _ => None,
-                    },
+                    certificate: *certificate,
                     algorithms: provider.signature_verification_algorithms,
                 };
                 own(provider, only).map_err(|error| Failure::Failed(error.to_string()))?
@@ -73,10 +67,10 @@ fn own(provider: Arc<CryptoProvider>, only: Only) -> Result<ClientConfig, rustls
         .with_no_client_auth())
 }
 
-/// Takes one certificate, or, where none is named, any. That its holder has the key is still proved by the handshake.
+/// Takes one certificate. That its holder has the key is still proved by the handshake.
 #[derive(Debug)]
 struct Only {
-    certificate: Option<CertificateDer<'static>>,
+    certificate: [u8; 32],
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -89,8 +83,7 @@ impl ServerCertVerifier for Only {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = self.certificate.as_ref();
-        if certificate.is_none_or(|only| end_entity == only) {
+        if Sha256::digest(end_entity)[..] == self.certificate {
             return Ok(ServerCertVerified::assertion());
         }
         Err(CertificateError::ApplicationVerificationFailure.into())

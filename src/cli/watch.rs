@@ -38,6 +38,8 @@ pub(super) struct Look {
     /// Octets free on the disk of the store; `None` if it uses none, or cannot tell.
     pub(super) free: Option<u64>,
     pub(super) reload_failed: bool,
+    /// True if it has turned itself off, and nothing is taken any more.
+    pub(super) store_failed: bool,
 }
 
 /// Messages that have reached a status since the daemon started.
@@ -238,6 +240,7 @@ impl Look {
             "relais_webhook_pending" => self.webhooks = count,
             "relais_webhook_dropped_total" => self.webhooks_dropped = count,
             "relais_store_disk_bytes" => self.store = Some(count),
+            "relais_store_up" => self.store_failed = count == 0,
             "relais_store_free_bytes" => self.free = Some(count),
             "relais_config_reload_failed" => self.reload_failed = count > 0,
             "relais_build_info" => self.version = sample.label("version").to_owned(),

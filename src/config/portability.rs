@@ -197,6 +197,7 @@ fn lines(
     let mut lines: Vec<PortedNumber> = Vec::new();
     let mut wrong = Vec::new();
     let mut octets = Vec::new();
+    let mut begun = false;
     for line in 1.. {
         octets.clear();
         let mut read = file.by_ref().take(LINE_MAX);
@@ -210,8 +211,9 @@ fn lines(
         }
         let (number, operator) = text.split_once([',', ';']).unwrap_or((text, ""));
         let [number, operator] = [number, operator].map(|it| it.trim().trim_matches('"').trim());
-        // A heading has no digit where the number should be.
-        if line == 1 && !number.bytes().any(|octet| octet.is_ascii_digit()) {
+        // A heading has no digit where the number should be, and comes first.
+        let first = !std::mem::replace(&mut begun, true);
+        if first && !number.bytes().any(|octet| octet.is_ascii_digit()) {
             continue;
         }
         match (digits(number), find(operator)) {

@@ -548,8 +548,10 @@ pub(super) fn too_open(path: &Path) -> Option<String> {
     let found = std::fs::metadata(path).ok()?;
     let mode = found.mode() & 0o777;
     is_too_open(mode, found.uid()).then(|| {
+        // Root's own is read by the service through its group.
+        let better = if found.uid() == 0 { "640" } else { "600" };
         format!(
-            "{} holds a secret and others can read it (mode {mode:04o}); chmod 600 it",
+            "{} holds a secret and others can read it (mode {mode:04o}); chmod {better} it",
             path.display()
         )
     })

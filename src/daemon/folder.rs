@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -29,9 +29,44 @@ pub fn webhook_key_path(data_dir: &Path) -> PathBuf {
 }
 
 /// The right to use a data folder, for one process at a time. Ends with its value or its process.
+///
+/// At its end what root has made in somebody else's folder becomes its owner's: `sudo relais compact` must
+/// not leave a store behind that the service cannot open.
 #[derive(Debug)]
 pub struct Lock {
+    data_dir: PathBuf,
     _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let Ok(owner) = fs::metadata(&self.data_dir) else {
+            return;
+        };
+        if owner.uid() != ROOT
+            && let Err(error) = give_back(&self.data_dir, owner.uid(), owner.gid())
+        {
+            let folder = self.data_dir.display();
+            tracing::warn!(%folder, %error, "what root has made stays root's; chown it to the folder's owner");
+        }
+    }
+}
+
+const ROOT: u32 = 0;
+
+/// Gives what is root's in a folder to somebody; what else bears a link is no file of ours.
+fn give_back(folder: &Path, owner: u32, group: u32) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let found = fs::symlink_metadata(&path)?;
+        if found.is_dir() {
+            give_back(&path, owner, group)?;
+        }
+        if found.uid() == ROOT && (found.is_dir() || found.is_file() && found.nlink() == 1) {
+            lchown(&path, Some(owner), Some(group))?;
+        }
+    }
+    Ok(())
 }
 
 impl Lock {
@@ -52,7 +87,10 @@ impl Lock {
             .open(data_dir.join("lock"))
             .map_err(wrong)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self {
+                data_dir: data_dir.to_owned(),
+                _file: file,
+            }),
             Err(fs::TryLockError::WouldBlock) => Err(StartError::Locked(data_dir.to_owned())),
             Err(fs::TryLockError::Error(source)) => Err(wrong(source)),
         }
@@ -125,6 +163,32 @@ pub(crate) fn write_secret(file: &Path, secret: &str) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_root_makes_in_a_folder_of_somebody_s_is_that_somebody_s_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let somebody = 65_534;
+        if lchown(folder.path(), Some(somebody), Some(somebody)).is_err() {
+            // Not root: nothing can be made that would be another's.
+            return;
+        }
+        let lock = Lock::take(folder.path()).unwrap();
+        let deep = folder.path().join("store/generation-2");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("db"), "records").unwrap();
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        fs::hard_link(elsewhere.path(), folder.path().join("linked")).unwrap();
+        drop(lock);
+        for path in [deep.join("db"), deep, folder.path().join("lock")] {
+            assert_eq!(fs::metadata(&path).unwrap().uid(), somebody, "{path:?}");
+        }
+        let linked = fs::metadata(elsewhere.path()).unwrap();
+        assert_eq!(
+            linked.uid(),
+            ROOT,
+            "a file that is elsewhere too is not ours to give"
+        );
+    }
 
     #[test]
     fn the_admin_key_is_made_once_and_only_its_owner_reads_it() {

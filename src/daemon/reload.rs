@@ -6,6 +6,7 @@
 //! leave half of a configuration behind. A stop does not wait for a reload: what it has not begun is left,
 //! and what it waits for is the stop's to wait for.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::address::Address;
 use super::channels::Carriers;
 use crate::config::diff::{Diff, Line, is_read_at_start};
 use crate::config::{self, Config, ConfigError, ConfigErrors};
@@ -29,6 +31,8 @@ pub(super) struct Running {
     pub(super) policy: watch::Sender<Arc<Policy>>,
     /// What of the HTTP interface may change.
     pub(super) live: watch::Sender<Arc<http::Live>>,
+    /// Where that listens.
+    pub(super) http_addr: SocketAddr,
     /// What it says of the level of the log.
     pub(super) log_level: watch::Sender<String>,
     /// Its drivers.
@@ -157,13 +161,16 @@ impl Inner {
             policy,
             live,
             log_level,
+            http_addr,
             carriers,
-            ..
+            config,
         } = running;
+        let address = Address::new(*http_addr, new.http.tls.as_ref());
         // What else takes a new configuration while it runs, takes it here.
         let publish = || {
             policy.send_replace(Arc::new(new.policy.clone()));
             live.send_replace(Arc::new(listening));
+            address.tell(&config.data_dir);
             log_level.send_if_modified(|level| {
                 let other = *level != new.log.level;
                 level.clone_from(&new.log.level);

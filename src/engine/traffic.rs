@@ -20,7 +20,7 @@ use crate::domain::message::{Doubt, Token, WaitReason};
 use crate::domain::msisdn;
 use crate::domain::privacy::Erased;
 use crate::domain::time::Timestamp;
-use crate::store::{Change, ReceiptReport, Receiving, Report, Spending, TakenIn};
+use crate::store::{Change, ReceiptReport, Receiving, Report, Spending, StoreError, TakenIn};
 
 /// Most events of one commit.
 const GROUP: usize = 128;
@@ -258,12 +258,12 @@ impl Engine {
         let (spent, reported, received, taken_in) =
             tokio::join!(biased; spent, reported, received, taken_in);
         if let Err(error) = spent {
-            tracing::error!(%error, "spendings_not_stored");
+            self.not_stored(&error, "spendings");
         }
         match reported {
             Ok(changes) => self.move_on(fates, changes, now).await,
             Err(error) => {
-                tracing::error!(%error, "reports_not_stored");
+                self.not_stored(&error, "reports");
                 fates.iter().for_each(|fate| self.flights.end(fate.token()));
             }
         }
@@ -286,7 +286,7 @@ impl Engine {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "receipts_not_stored");
+                self.not_stored(&error, "receipts");
                 receipt_acks.into_iter().for_each(|(.., ack)| ack.not_now());
             }
         }
@@ -296,7 +296,7 @@ impl Engine {
                 inbound_acks.into_iter().for_each(Ack::taken);
             }
             Err(error) => {
-                tracing::error!(%error, "inbound_not_stored");
+                self.not_stored(&error, "inbound");
                 inbound_acks.into_iter().for_each(Ack::not_now);
             }
         }
@@ -332,10 +332,19 @@ impl Engine {
                 .iter()
                 .flatten()
                 .for_each(|change| self.publish(change)),
-            Err(error) => tracing::error!(%error, "reports_not_stored"),
+            Err(error) => self.not_stored(&error, "reports"),
         }
         for token in stranded {
             self.flights.end(token);
+        }
+    }
+
+    /// A store that has turned itself off has said so once: carriers repeat their receipts for as long as it lasts.
+    fn not_stored(&self, error: &StoreError, what: &str) {
+        if self.store.unhealthy().is_some() {
+            tracing::debug!(%error, what, "not_stored");
+        } else {
+            tracing::error!(%error, what, "not_stored");
         }
     }
 }

@@ -261,6 +261,8 @@ fn refresh(engine: &Engine) {
     ] {
         metrics.gauge(name, &[]).set(value as f64);
     }
+    let up = f64::from(u8::from(engine.store.unhealthy().is_none()));
+    metrics.gauge("relais_store_up", &[]).set(up);
     if let Some(free) = gauges.free_bytes {
         metrics
             .gauge("relais_store_free_bytes", &[])

@@ -232,8 +232,13 @@ impl From<StoreError> for Problem {
                 "nothing was stored; try again when some have left",
             )
             .retry_after(10),
-            StoreError::Corrupt { .. } | StoreError::Unavailable(_) => {
+            StoreError::Corrupt { .. } => {
                 tracing::error!(%error, "store");
+                Self::unavailable()
+            }
+            // The store has said so once; there is no need to repeat it at each request.
+            StoreError::Unavailable(_) => {
+                tracing::debug!(%error, "store");
                 Self::unavailable()
             }
         }

@@ -185,7 +185,7 @@ fn counted(world: &World, result: &str) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn a_table_answers_before_the_prefix_and_its_longest_entry_counts() {
     let folder = tempfile::tempdir().unwrap();
-    let table = "number,operator\n# Ported.\n+33607000001,SFR\n33607000002 , 20810\n\"33610\",orange\n\n33610000009,sfr\n";
+    let table = "# From our carrier.\nnumber,operator\n# Ported.\n+33607000001,SFR\n33607000002 , 20810\n\"33610\",orange\n\n33610000009,sfr\n";
     std::fs::write(folder.path().join("ported.csv"), table).unwrap();
     let rest = format!(
         "{OPERATORS}[portability]\ncsv = \"ported.csv\"\n[portability.codes]\n\"20810\" = \"sfr\"\n"

@@ -135,7 +135,7 @@ impl Lang {
         match status {
             0x0E => self.pick(
                 "mauvais mot de passe ; comparez password à celui de l'opérateur (8 caractères au \
-                 plus, majuscules comprises)",
+                 plus, majuscules et minuscules distinguées)",
                 "wrong password; compare password with the carrier's (8 characters at most, case \
                  counts)",
             ),
@@ -178,6 +178,13 @@ impl Lang {
         self.pick(
             "démon : il tourne sur ce data_dir ; c'est lui qui est interrogé, sans second bind ni modem ouvert",
             "daemon: it runs on this data_dir, and is asked; nothing binds a second time, no modem is opened",
+        )
+    }
+
+    pub(in crate::cli) fn doctor_daemon_stopped(self) -> String {
+        self.pick(
+            "démon : il ne tourne pas, rien ne part ; lancez-le : systemctl start relais, ou « relais serve »",
+            "daemon: it does not run, nothing leaves; start it: systemctl start relais, or `relais serve`",
         )
     }
 
@@ -345,8 +352,12 @@ impl Lang {
 
     pub(in crate::cli) fn doctor_listen_deaf(self, at: SocketAddr) -> String {
         match self {
-            Fr => format!("HTTP : le démon tourne, mais rien ne répond sur {at}"),
-            En => format!("HTTP: the daemon runs, but nothing answers on {at}"),
+            Fr => format!(
+                "HTTP : le démon tourne, mais rien ne répond sur {at} ; si [http] listen a changé, redémarrez-le"
+            ),
+            En => format!(
+                "HTTP: the daemon runs, but nothing answers on {at}; if [http] listen was changed, restart it"
+            ),
         }
     }
 

@@ -72,7 +72,7 @@ impl Lang {
             "scheduled" => ("pour plus tard", "for later"),
             "window" => ("hors horaires d'envoi", "outside sending hours"),
             "rate" => ("débit réglé", "configured rate"),
-            "throttled" => ("freinés par l'opérateur", "throttled by the carrier"),
+            "throttled" => ("frein de l'opérateur", "throttled by the carrier"),
             "no_channel" => ("aucune liaison", "no channel"),
             "circuit_open" => ("opérateur au repos", "carrier left alone"),
             "paused" => ("en pause", "paused"),
@@ -203,6 +203,10 @@ impl Lang {
                 Fr => format!("disque : {free} Mio libres seulement"),
                 En => format!("disk: only {free} MiB free"),
             },
+            Finding::StoreFailed => self.pick(
+                "stockage : arrêté par une erreur du disque ; rien n'est plus accepté (503)",
+                "store: turned off by an error of the disk; nothing is accepted any more (503)",
+            ),
             Finding::ReloadFailed => self.pick(
                 "configuration : le dernier rechargement a été refusé ; l'ancienne est en vigueur",
                 "configuration: the last reload was refused; the old one rules",
@@ -282,6 +286,10 @@ impl Lang {
             Finding::LittleRoom(_) => self.pick(
                 "faites de la place, ou gardez les messages moins longtemps",
                 "make room, or keep messages for less long",
+            ),
+            Finding::StoreFailed => self.pick(
+                "faites de la place ou réparez le disque, puis redémarrez le démon (le journal : « store_failed »)",
+                "make room or mend the disk, then restart the daemon (the log: `store_failed`)",
             ),
             Finding::ReloadFailed => self.pick(
                 "« relais check » dit pourquoi ; corrigez, puis « relais reload »",

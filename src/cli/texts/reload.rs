@@ -37,7 +37,7 @@ impl Lang {
         let why = if why.is_empty() {
             String::new()
         } else {
-            format!(" ({why})")
+            format!(" ({})", self.why(why))
         };
         match (self, operator == under) {
             (Fr, true) => format!("{operator} : {messages} messages en attente{why}"),

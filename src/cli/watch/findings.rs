@@ -67,6 +67,8 @@ pub(in crate::cli) enum Finding<'a> {
     Webhooks { pending: u64, dropped: u64 },
     /// The disk of the store is nearly full: MiB that are free.
     LittleRoom(u64),
+    /// The store has turned itself off after an error of the disk: nothing is accepted, no receipt is taken.
+    StoreFailed,
     /// The configuration on the disk is not the one that rules.
     ReloadFailed,
 }
@@ -77,7 +79,7 @@ impl Finding<'_> {
             Self::Down(channel) if channel.status == "down" || channel.status == "connecting" => {
                 Weight::Error
             }
-            Self::CircuitOpen { .. } | Self::ReloadFailed => Weight::Error,
+            Self::StoreFailed | Self::CircuitOpen { .. } | Self::ReloadFailed => Weight::Error,
             Self::Waiting(queue) if queue.is_held() || queue.oldest < LONG => Weight::Ok,
             Self::Waiting(queue) if queue.oldest >= TOO_LONG => Weight::Error,
             Self::LittleRoom(free) if *free < NO_ROOM_MIB => Weight::Error,
@@ -99,6 +101,9 @@ impl Look {
     /// What is wrong, errors first.
     pub(in crate::cli) fn findings(&self) -> Vec<Finding<'_>> {
         let mut found = Vec::new();
+        if self.store_failed {
+            found.push(Finding::StoreFailed);
+        }
         if self.reload_failed {
             found.push(Finding::ReloadFailed);
         }
@@ -215,6 +220,13 @@ mod tests {
         };
         assert!(found.iter().any(spent));
         assert_eq!(found.len(), 9, "nothing else: {found:#?}");
+    }
+
+    #[test]
+    fn a_store_that_has_turned_itself_off_is_what_matters_most() {
+        let mut look = in_trouble();
+        look.store_failed = true;
+        assert_eq!(look.findings()[0], Finding::StoreFailed);
     }
 
     #[test]

@@ -106,10 +106,7 @@ fn what_is_accepted_and_deserves_a_word() {
             files("old.pem", "old.key"),
             Some("old.pem has expired; clients will refuse it"),
         ),
-        (
-            files("open.pem", "open.key"),
-            Some("(mode 0644); chmod 600 it"),
-        ),
+        (files("open.pem", "open.key"), Some("(mode 0644); chmod 6")),
     ] {
         let warnings = read(at, &http).unwrap().warnings;
         let said: Vec<_> = warnings.iter().map(ToString::to_string).collect();
