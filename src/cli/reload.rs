@@ -14,7 +14,7 @@ use crate::config;
 /// What is under way lands first, which over a modem takes as long as its network does.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// A file that is wrong is the daemon's to refuse: it goes on saying so, in its metrics, until one is right.
+/// A file that is wrong is for the daemon to refuse: it goes on saying so, in its metrics, until one is right.
 pub(super) fn run(reload: &Reload, lang: Lang) -> Result<(), Failure> {
     let reach = &reload.reach;
     let is_asked_for_own = reach.url.is_none() || reach.key.is_none();
@@ -42,8 +42,11 @@ pub(super) fn run(reload: &Reload, lang: Lang) -> Result<(), Failure> {
         } else {
             show(&done, lang)?;
         }
-        // The daemon's own file is another one, or has just become right.
-        wrong.map_or(Ok(()), |wrong| Err(Failure::Usage(wrong)))
+        // The daemon's word counts: it may read secrets, or variables, that this user cannot.
+        for wrong in wrong.iter().flat_map(|wrong| wrong.lines()) {
+            out::complain(&lang.warning(&lang.reload_wrong_here(wrong)));
+        }
+        Ok(())
     })
 }
 

@@ -405,6 +405,22 @@ async fn a_file_that_is_wrong_reaches_the_daemon_all_the_same() {
     stage.write(&file);
     assert_eq!(run().0, Some(0));
     assert!(failed("0").await);
+
+    // Wrong for this user alone, who has not the service's environment: the daemon's word counts.
+    let other = stage.folder.path().join("other.toml");
+    let text = std::fs::read_to_string(stage.path()).unwrap();
+    let text = text.replace("\"secret\"", "\"${RELAIS_TEST_UNSET}\"");
+    std::fs::write(&other, text).unwrap();
+    let mut command = relais();
+    command.args(["--lang", "en", "reload", "--config"]);
+    let output = command.arg(&other).output().unwrap();
+    let warned = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{warned}");
+    let warned_so = warned.contains("the daemon has taken its file");
+    assert!(
+        warned_so && warned.contains("RELAIS_TEST_UNSET"),
+        "{warned}"
+    );
     let text = std::fs::read_to_string(stage.path()).unwrap();
     std::fs::write(stage.path(), format!("{text}\n[smpp.b\n")).unwrap();
     let (code, said) = run();

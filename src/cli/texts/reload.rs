@@ -59,6 +59,14 @@ impl Lang {
         }
     }
 
+    /// The daemon takes the file for right, and we do not.
+    pub(in crate::cli) fn reload_wrong_here(self, wrong: &str) -> String {
+        match self {
+            Fr => format!("le démon a accepté son fichier, mais lu d'ici : {wrong}"),
+            En => format!("the daemon has taken its file, but read from here: {wrong}"),
+        }
+    }
+
     pub(in crate::cli) fn reload_needs_restart(self, keys: &str) -> String {
         match self {
             Fr => format!("lu au démarrage seulement, redémarrez pour l'appliquer : {keys}"),
