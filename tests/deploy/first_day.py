@@ -61,7 +61,7 @@ class Day:
 
     def prometheus(self, path: str, **fields: str) -> dict:
         url = f"http://127.0.0.1:9090/api/v1/{path}?{urllib.parse.urlencode(fields)}"
-        return json.loads(self.machine.run("curl", "--silent", url, fails=True).stdout or "{}").get("data") or {}
+        return json.loads(self.machine.run("curl", "--silent", "--fail", url, fails=True).stdout or "{}").get("data") or {}
 
     def firing(self) -> set[str]:
         return {a["labels"]["alertname"] for a in self.prometheus("alerts").get("alerts", []) if a["state"] == "firing"}

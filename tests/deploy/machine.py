@@ -11,12 +11,13 @@ import contextlib
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 import time
 
 from harness import Failure, check, spawn, tail, wait_for
 
-# The first process there: mounts, then becomes systemd. $1 is an empty folder.
+# The first process there: mounts, then becomes systemd. $1 is an empty folder, $2 the repository, $3 Python's.
 BOOT = """
 set -e
 mount --make-rprivate /
@@ -29,6 +30,8 @@ mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=755 run run
 mount -t tmpfs -o mode=1777 tmp tmp
+# Where our own programs may stand, which must not be hidden by what was just mounted.
+for ours in "$2" "$3"; do mkdir -p ".$ours"; mount --bind -o ro "$ours" ".$ours"; done
 # A /dev of its own: systemd puts sockets there.
 mount -t tmpfs -o mode=755 dev dev
 for device in null zero full random urandom tty; do : >dev/$device; mount --bind /dev/$device dev/$device; done
@@ -51,6 +54,8 @@ rmdir tmp/outside
 mount --make-rshared /
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=basic.target
 """
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 # What of it this machine may forbid.
 TRIAL = """
@@ -78,7 +83,7 @@ class Machine:
         self.process = spawn(
             ["setpriv", "--pdeathsig", "KILL", "sh", "-c", 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"', "sh", self.cgroup,
              "unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--net", "--cgroup",
-             "sh", "-c", BOOT, "boot", self.folder], log)
+             "sh", "-c", BOOT, "boot", self.folder, REPOSITORY, sys.prefix], log)
         try:
             self.first = wait_for("the machine's first process", self._first, alive=self._alive)
             wait_for("systemd is up", self._up, 60, self._alive)
