@@ -324,6 +324,15 @@ impl Metrics {
     /// These channels and accounts are there now; a gauge of another one that was is not shown any more.
     /// What has gone is no channel that is down.
     pub fn show_only(&self, names: HashSet<String>) {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.retain(|channel, gone| {
+            let stays = names.contains(channel);
+            if !stays {
+                gone.messages.set(0.0);
+                gone.since.set(0.0);
+            }
+            stays
+        });
         *self.there.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
     }
 
@@ -535,5 +544,40 @@ fn describe(recorder: &PrometheusRecorder) {
             Some(Unit::Seconds),
             SharedString::from(help),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::domain::event::Event;
+    use crate::domain::fixtures::{START, in_parts, lease, policy};
+
+    #[test]
+    fn a_channel_that_comes_back_awaits_no_receipt_of_its_earlier_life() {
+        let metrics = Metrics::new();
+        let mut message = in_parts(1, 1);
+        let claimed = Event::Claimed(lease("a", START, START));
+        let _ = message.apply(&claimed, &policy(), START).unwrap();
+        let accepted = Event::SegmentAccepted {
+            by: message.sending(),
+            segment: 0,
+            reference: "1".to_owned(),
+        };
+        let _ = message.apply(&accepted, &policy(), START).unwrap();
+        let channel = message.channel().unwrap().to_string();
+        let awaited = |count: u8| {
+            let line = format!("relais_receipts_awaited{{channel=\"{channel}\"}} {count}\n");
+            metrics.render().contains(&line)
+        };
+        metrics.message(&message);
+        assert!(awaited(1), "{}", metrics.render());
+        metrics.show_only(HashSet::new());
+        assert!(!metrics.render().contains("relais_receipts_awaited{"));
+        metrics.show_only([channel.clone()].into());
+        assert!(awaited(0), "{}", metrics.render());
+        metrics.message(&message);
+        assert!(awaited(1), "{}", metrics.render());
     }
 }

@@ -325,3 +325,25 @@ async fn a_late_refusal_for_now_is_tried_again_and_is_no_duplicate() {
     assert_eq!(world.carrier.ledger(|ledger| ledger.submitted_total), 2);
     world.stop().await;
 }
+
+/// In real time: what never rests would hold up any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_dies_is_no_way_and_what_would_take_it_takes_another() {
+    let lines = ["a", "b"].map(|name| Line::new(name, SmscScript::default()));
+    let route = vec![vec!["a".into()], vec!["b".into()]];
+    let operator = Operator {
+        failover_after: Duration::from_millis(100),
+        ..Operator::named("default", route)
+    };
+    let mut world = World::over(lines.into(), policy(operator)).await;
+    let first = world.send(NUMBER, "bonjour").await;
+    world.until(first, Status::Delivered).await;
+    assert_eq!(world.carriers[0].ledger(|it| it.submitted_total), 1);
+    world.lose_driver(0).await;
+    let second = world.send(NUMBER, "bonsoir").await;
+    let arrives = world.until(second, Status::Delivered);
+    let arrived = tokio::time::timeout(Duration::from_secs(20), arrives).await;
+    assert!(arrived.is_ok(), "{:?}", world.message(second).await.state);
+    assert_eq!(world.carriers[1].ledger(|it| it.submitted_total), 1);
+    world.kill().await;
+}

@@ -55,6 +55,16 @@ impl ChannelHandle {
         Arc::ptr_eq(&self.window, &other.window)
     }
 
+    /// What state it is in now: one whose driver has ended without a word is stopped.
+    #[must_use]
+    pub fn status_now(&self) -> ChannelStatus {
+        let said = self.status.borrow().clone();
+        if said.is_up() && self.requests.is_closed() {
+            return ChannelStatus::Stopped;
+        }
+        said
+    }
+
     /// Waits until its driver has ended, in whatever way.
     pub async fn ended(&self) {
         let mut status = self.status.clone();

@@ -144,7 +144,8 @@ longer than you keep texts.")]
   relais restore relais.backup --config config/relais.toml --cancel-waiting
 
 What was waiting at the time of the backup may have been sent since: it is sent, marked as a possible
-duplicate, or fails as in_doubt where on_doubt is fail; with --cancel-waiting it is cancelled.
+duplicate, or fails as in_doubt where on_doubt is fail; with --cancel-waiting it is cancelled, and what may
+have left in part fails as in_doubt: nothing is sent.
 Backups of another layout are refused; nothing is left behind by a restore that is interrupted.")]
     Restore(Restore),
     /// Write messages as CSV or JSON Lines, for spreadsheets and programs

@@ -13,7 +13,7 @@ use super::args::{Erase, Health, Key, Reach, Send, Status};
 use super::texts::Lang;
 use super::trust::Trust;
 use super::{Failure, out};
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, Http};
 use crate::daemon::Address;
 use crate::{config, daemon};
 
@@ -255,23 +255,23 @@ pub(super) struct Api {
 impl Api {
     /// The daemon at `url`, which the system's authorities vouch for if it is `https://`.
     pub(super) fn new(url: String, key: SecretString, lang: Lang) -> Result<Self, Failure> {
-        Self::trusting(&Trust::System, url, key, lang)
+        Self::trusting(Trust::System.client()?, url, key, lang)
     }
 
     /// The daemon of this configuration, on its own machine.
     pub(super) fn of(config: &Config, key: SecretString, lang: Lang) -> Result<Self, Failure> {
         let own = Own::of(config);
-        Self::trusting(&own.trust(), own.url(), key, lang)
+        let client = own.trust().client()?.no_proxy();
+        Self::trusting(client, own.url(), key, lang)
     }
 
     fn trusting(
-        trust: &Trust,
+        client: reqwest::ClientBuilder,
         url: String,
         key: SecretString,
         lang: Lang,
     ) -> Result<Self, Failure> {
-        let client = trust
-            .client()?
+        let client = client
             .build()
             .map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self {
@@ -288,7 +288,8 @@ impl Api {
         Self { patience, ..self }
     }
 
-    /// The daemon that the arguments name, with the key that they or the configuration give.
+    /// The daemon that the arguments name, with the key that they or the configuration give. Of that, only
+    /// what says where the daemon is need be right.
     pub(super) fn reach(reach: &Reach, lang: Lang) -> Result<Self, Failure> {
         let key = match &reach.key {
             Some(key) => key.clone(),
@@ -302,7 +303,12 @@ impl Api {
             ),
         };
         let trust = reach.ca_file.clone().map_or(trust, Trust::File);
-        Self::trusting(&trust, url, key, lang)
+        let mut client = trust.client()?;
+        if reach.url.is_none() {
+            // A proxy of the environment is for the world outside, and the key is not for it.
+            client = client.no_proxy();
+        }
+        Self::trusting(client, url, key, lang)
     }
 
     /// True if a daemon is there, be it one that can store nothing.
@@ -435,23 +441,19 @@ struct Own {
 }
 
 impl Own {
-    /// The one that a file is about, even if it was spoilt since its daemon has read it.
+    /// The one that a file is about, as far as the file can be read: one that was spoilt since its daemon
+    /// has read it is no reason not to find that daemon.
     fn by(file: &Path) -> Result<Self, ConfigErrors> {
-        config::load(file).map_or_else(
-            |errors| {
-                let told = config::data_dir_of(file)
-                    .and_then(|data_dir| Some((Address::read(&data_dir)?, data_dir)));
-                told.map_or(Err(errors), |(address, data_dir)| {
-                    Ok(Self { data_dir, address })
-                })
-            },
-            |config| Ok(Self::of(&config)),
-        )
+        let (data_dir, http) = config::whereabouts(file)?;
+        Ok(Self::at(data_dir, &http))
     }
 
     fn of(config: &Config) -> Self {
-        let data_dir = config.data_dir.clone();
-        let configured = || Address::new(config.http.listen, config.http.tls.as_ref());
+        Self::at(config.data_dir.clone(), &config.http)
+    }
+
+    fn at(data_dir: PathBuf, http: &Http) -> Self {
+        let configured = || Address::new(http.listen, http.tls.as_ref());
         Self {
             address: Address::read(&data_dir).unwrap_or_else(configured),
             data_dir,

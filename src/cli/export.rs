@@ -18,6 +18,7 @@ use super::texts::Lang;
 use super::{Failure, out};
 use crate::config;
 use crate::domain::time::Timestamp;
+use crate::store::keys;
 
 /// Records a page.
 const PAGE: u32 = 1000;
@@ -94,8 +95,11 @@ async fn pages(
         for record in list(&page, "data") {
             // The list of what handsets sent knows no times, and goes back in time.
             let at = Timestamp::parse_rfc3339(text(record, "received_at"));
-            if export.inbound && since.is_some_and(|since| at < Some(since)) {
+            if export.inbound && since.is_some_and(|since| ends_before(record, since)) {
                 break 'pages;
+            }
+            if export.inbound && since.is_some_and(|since| at < Some(since)) {
+                continue;
             }
             if export.inbound && until.is_some_and(|until| at >= Some(until)) {
                 continue;
@@ -276,9 +280,24 @@ fn cell<'a>(value: &'a Value, field: &str, zone: chrono_tz::Tz) -> Cow<'a, str> 
     }
 }
 
-/// A cell that no spreadsheet takes for a formula.
+/// True if nothing that the list of what handsets sent has behind this record came at `since` or later.
+/// The list goes by id, and so by when texts were told: one whose parts were awaited came before that.
+fn ends_before(record: &Value, since: Timestamp) -> bool {
+    let id = uuid::Uuid::parse_str(text(record, "id"));
+    id.is_ok_and(|id| keys::made_at(id.as_bytes()) < since)
+}
+
+/// A cell that no spreadsheet takes for a formula. Some of them pass by what cannot be seen before it,
+/// and read the wide forms of East Asia as the narrow ones.
 fn safe(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    let unseen = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+    };
+    let shown = text.trim_start_matches(unseen);
+    let begins = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+    if shown.starts_with(begins) || text.starts_with(['\t', '\r', '\n']) {
         Cow::Owned(format!("'{text}"))
     } else {
         Cow::Borrowed(text)
@@ -291,12 +310,52 @@ mod tests {
 
     #[test]
     fn nothing_that_could_be_a_formula_begins_a_cell() {
-        for bad in ["=1+1", "+33612345678", "-2", "@SUM(A1)", "\t=1", "\r=1"] {
-            assert_eq!(safe(bad), format!("'{bad}"));
+        for bad in [
+            "=1+1",
+            "+33612345678",
+            "-2",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "\n=1",
+            // Some spreadsheets take the wide forms for the narrow ones, and pass by what is blank.
+            "＝1+1",
+            "＋1",
+            "－1",
+            "＠SUM(A1)",
+            " =1",
+            "\u{a0}=1",
+            "\u{feff}=1",
+            "\u{200b}+1",
+            "\0=1",
+        ] {
+            assert_eq!(safe(bad), format!("'{bad}"), "{bad:?}");
         }
-        for good in ["Bonjour = salut", "", "36111", "~00000000000000ab"] {
+        for good in [
+            "Bonjour = salut",
+            "",
+            " ",
+            " a",
+            "36111",
+            "~00000000000000ab",
+        ] {
             assert_eq!(safe(good), good);
         }
+    }
+
+    #[test]
+    fn a_text_that_was_told_late_does_not_end_the_list_before_what_came_after_its_parts() {
+        let since = Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap_or(Timestamp(0));
+        let made = |minutes: u64| {
+            let at = since + std::time::Duration::from_secs(60 * minutes);
+            crate::domain::id::InboundId::new(at, [0; 10]).to_string()
+        };
+        // Given up at half past twelve; its last part came at twenty to.
+        let late = serde_json::json!({"id": made(30), "received_at": "2026-11-22T11:40:00Z"});
+        assert!(!ends_before(&late, since));
+        let earlier = since - std::time::Duration::from_secs(1);
+        let id = crate::domain::id::InboundId::new(earlier, [0; 10]).to_string();
+        assert!(ends_before(&serde_json::json!({ "id": id }), since));
     }
 
     #[test]

@@ -14,19 +14,36 @@ use crate::config;
 /// What is under way lands first, which over a modem takes as long as its network does.
 const PATIENCE: Duration = Duration::from_mins(15);
 
+/// A file that is wrong is the daemon's to refuse: it goes on saying so, in its metrics, until one is right.
 pub(super) fn run(reload: &Reload, lang: Lang) -> Result<(), Failure> {
     let reach = &reload.reach;
-    if reach.url.is_none() || reach.key.is_none() {
-        // Where the daemon is stands in the file: one that is wrong need not be asked about.
-        config::load(&reach.config)?;
-    }
+    let is_asked_for_own = reach.url.is_none() || reach.key.is_none();
+    let wrong = is_asked_for_own.then(|| config::load(&reach.config).err());
+    let wrong = wrong.flatten().map(|errors| errors.to_string());
     block_on(async {
-        let api = Api::reach(reach, lang)?.patient(PATIENCE);
-        let done = api.call(Method::POST, "/v1/admin/reload", None).await?;
+        let asked = match Api::reach(reach, lang) {
+            Ok(api) => {
+                let api = api.patient(PATIENCE);
+                api.call(Method::POST, "/v1/admin/reload", None).await
+            }
+            // What is missing follows from what is wrong.
+            Err(why) if wrong.is_some() => Err(Failure::Failed(why.into_words())),
+            Err(why) => Err(why),
+        };
+        let done = match (asked, &wrong) {
+            (Err(Failure::Failed(why)), Some(wrong)) => {
+                let why = lang.reload_nobody_asked(&why);
+                return Err(Failure::Usage(format!("{wrong}\n{why}")));
+            }
+            (asked, _) => asked?,
+        };
         if reach.json {
-            return print_json(&done);
+            print_json(&done)?;
+        } else {
+            show(&done, lang)?;
         }
-        show(&done, lang)
+        // The daemon's own file is another one, or has just become right.
+        wrong.map_or(Ok(()), |wrong| Err(Failure::Usage(wrong)))
     })
 }
 

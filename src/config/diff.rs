@@ -17,6 +17,7 @@ use super::{Config, ModemAccount, SmppAccount};
 use crate::domain::id::{Account, Tenant};
 use crate::domain::policy::ModemRules;
 use crate::domain::rate::Rate;
+use crate::domain::text::TextRules;
 
 /// The value of a key as the file writes it.
 #[derive(Clone, Debug)]
@@ -85,6 +86,11 @@ impl Line {
                 let told = SmppAccount {
                     rate: Rate::NONE,
                     tenant: Tenant::DEFAULT.into(),
+                    // Texts come to it as octets; what else makes them so is said in `wire`.
+                    text: TextRules {
+                        alphabet: account.text.alphabet,
+                        ..TextRules::default()
+                    },
                     ..account.clone()
                 };
                 format!("{told:?}")
@@ -349,9 +355,11 @@ fn account_of(key: &str) -> Option<&str> {
 
 /// True for the keys of an account that its driver is not told.
 fn is_for_the_rules_alone(key: &str) -> bool {
-    const RULES: [&str; 5] = [
+    const RULES: [&str; 7] = [
         "rate",
         "tenant",
+        "latin1",
+        "transliterate",
         "daily_limit",
         "recipients_30d",
         "in_doubt_grace",

@@ -169,14 +169,7 @@ impl fmt::Display for ConfigErrors {
 /// Every mistake in it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let source = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        ConfigErrors(vec![ConfigError {
-            source: source.clone(),
-            line: 0,
-            key: String::new(),
-            problem: format!("cannot be read: {error}"),
-        }])
-    })?;
+    let text = text_of(path)?;
     let mut config = parse(&text, &source)?;
     // Only a secret in place makes the file itself one.
     if let Some(line) = text.lines().position(holds_a_secret)
@@ -192,25 +185,38 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     Ok(config)
 }
 
-/// The data folder that a file names, whatever else is wrong with it: the daemon that runs has not read the
-/// mistakes made since. `None` if the file cannot be read or the folder stands in the environment.
-pub fn data_dir_of(path: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let mut top = text
-        .lines()
-        .map(str::trim)
-        .take_while(|it| !it.starts_with('['));
-    let given = top.find_map(|line| {
-        let value = line.strip_prefix("data_dir")?.trim_start();
-        let value = value.strip_prefix('=')?.trim_start();
-        let quote = value.chars().next().filter(|it| matches!(it, '"' | '\''))?;
-        value[1..].split(quote).next()
-    });
-    match given {
-        None => Some(PathBuf::from(DEFAULT_DATA_DIR)),
-        Some(given) if given.starts_with("${") => None,
-        Some(given) => Some(path.parent().unwrap_or(Path::new("")).join(given)),
-    }
+/// Where a daemon with this file keeps its data, and its interface, as far as they can be read: what else
+/// is wrong does not matter, and what is wrong with these is as if it were not there.
+///
+/// # Errors
+/// Why the file cannot be read.
+pub fn whereabouts(path: &Path) -> Result<(PathBuf, Http), ConfigErrors> {
+    let (source, text) = (path.display().to_string(), text_of(path)?);
+    let environment = |name: &str| std::env::var(name).ok();
+    let includes = Includes::default();
+    let mut reader = Reader::new(&source, &text, &includes, &environment);
+    let mut root = reader.root();
+    let data_dir = data_dir(&mut reader, &mut root);
+    Ok((data_dir, http::read(&mut reader, &mut root)))
+}
+
+fn text_of(path: &Path) -> Result<String, ConfigErrors> {
+    std::fs::read_to_string(path).map_err(|error| {
+        ConfigErrors(vec![ConfigError {
+            source: path.display().to_string(),
+            line: 0,
+            key: String::new(),
+            problem: format!("cannot be read: {error}"),
+        }])
+    })
+}
+
+fn data_dir<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> PathBuf {
+    let path = reader.take(root, "data_dir", |v| v.text());
+    path.map_or_else(
+        || PathBuf::from(DEFAULT_DATA_DIR),
+        |path| reader.beside(&path.value),
+    )
 }
 
 /// Validates a text; `source` names it in errors, and relative paths in it start at `source`'s folder.
@@ -261,11 +267,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         return None;
     }
     reader.include(&mut root);
-    let data_dir = reader.take(&mut root, "data_dir", |v| v.text());
-    let data_dir = data_dir.map_or_else(
-        || PathBuf::from(DEFAULT_DATA_DIR),
-        |path| reader.beside(&path.value),
-    );
+    let data_dir = data_dir(reader, &mut root);
     let timezone = reader.take(&mut root, "timezone", |v| v.timezone());
     let timezone = timezone.map_or(chrono_tz::Europe::Paris, |zone| zone.value);
     let default_country = reader.take(&mut root, "default_country", |v| country(&v.text()?));

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::address::Address;
 use super::channels::Carriers;
 use crate::config::diff::{Diff, Line, is_read_at_start};
-use crate::config::{self, Config, ConfigErrors};
+use crate::config::{self, Config, ConfigError, ConfigErrors};
 use crate::domain::id::{Account, Lane};
 use crate::domain::policy::Policy;
 use crate::engine::Engine;
@@ -109,7 +109,7 @@ impl Inner {
             .engine
             .metrics
             .gauge("relais_config_reload_failed", &[]);
-        let new = match reading.unwrap_or_else(|_| Err(ConfigErrors(Vec::new()))) {
+        let new = match reading.unwrap_or_else(|_| Err(self.not_read())) {
             Ok(new) => new,
             Err(ConfigErrors(errors)) => {
                 failed.set(1.0);
@@ -135,6 +135,17 @@ impl Inner {
         running.config = as_started(new, &running.config);
         tracing::info!(changes = diff.changes.len(), "configuration_reloaded");
         Ok(reloaded)
+    }
+
+    /// What is said of a file whose reading has panicked: a mistake of ours, but one that is told.
+    fn not_read(&self) -> ConfigErrors {
+        let file = self.file.as_deref().unwrap_or(Path::new(""));
+        ConfigErrors(vec![ConfigError {
+            source: file.display().to_string(),
+            line: 0,
+            key: String::new(),
+            problem: "reading it ended badly; the log of the daemon has more".to_owned(),
+        }])
     }
 
     /// Puts a configuration in force.

@@ -133,7 +133,7 @@ impl Bind {
     fn new(handle: &ChannelHandle, now: Timestamp) -> Self {
         Self {
             handle: handle.clone(),
-            up: handle.status.borrow().is_up(),
+            up: handle.status_now().is_up(),
             since: now,
             paused_at: None,
             draining: false,
@@ -231,7 +231,7 @@ impl Accounts {
             line.bind(channel)
                 .is_some_and(|bind| !bind.draining && bind.paused_at.is_none())
         });
-        takes.unwrap_or_default() && channel.status.borrow().is_up()
+        takes.unwrap_or_default() && channel.status_now().is_up()
     }
 
     /// True if the account has channels at all.

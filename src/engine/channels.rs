@@ -79,7 +79,7 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
         tokio::select! {
             biased;
             () = claiming.cancelled() => return,
-            changed = status.changed() => if changed.is_err() { return },
+            changed = status.changed() => if changed.is_err() { break },
         }
         let now = status.borrow_and_update().clone();
         // Each try of a bind that is down passes through `Connecting`: no news.
@@ -91,6 +91,12 @@ async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: Ca
             engine.metrics.bind_refused(handle.id.as_str());
         }
         engine.accounts.status(&handle, &now);
+        engine.bells.dispatcher.notify_one();
+    }
+    if status.borrow().is_up() {
+        // It has said nothing of its end, so that somebody must.
+        tracing::error!(channel = %handle.id, "driver ended badly");
+        engine.accounts.status(&handle, &ChannelStatus::Stopped);
         engine.bells.dispatcher.notify_one();
     }
 }

@@ -126,7 +126,7 @@ impl Engine {
             name: handle.id.to_string(),
             account: handle.account.to_string(),
             kind: handle.peer.kind(),
-            status: handle.status.borrow().clone(),
+            status: handle.status_now(),
             since,
             paused_at: state.paused_at.or(paused_at),
             window_used: handle

@@ -43,7 +43,7 @@ pub(super) async fn run(engine: Arc<Engine>, claiming: CancellationToken) {
     let mut dispatcher = Dispatcher { engine, turn: 0 };
     let mut policy = dispatcher.engine.policy.clone();
     loop {
-        let wake_at = dispatcher.fill().await;
+        let wake_at = dispatcher.fill(&claiming).await;
         let sleep = dispatcher.engine.clock.sleep_until(wake_at);
         tokio::select! {
             biased;
@@ -92,11 +92,15 @@ struct Share {
 }
 
 impl Dispatcher {
-    /// Hands out everything that can leave now; answers when to look again.
-    async fn fill(&mut self) -> Timestamp {
-        let policy = self.engine.rules();
+    /// Hands out everything that can leave now, unless `claiming` is cancelled; answers when to look again.
+    async fn fill(&mut self, claiming: &CancellationToken) -> Timestamp {
         let mut wake_at = Timestamp::NEVER;
         loop {
+            if claiming.is_cancelled() {
+                return Timestamp::NEVER;
+            }
+            // Anew for each turn: under load there may be more to send at the end of every one, for hours.
+            let policy = self.engine.rules();
             let mut lanes = self.engine.store.lanes();
             lanes.sort();
             self.turn = self.turn.wrapping_add(1);

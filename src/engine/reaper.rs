@@ -22,15 +22,14 @@ const PRUNE_REST: Duration = Duration::from_millis(20);
 /// It needs no wake-up for new deadlines: none is less than a minute ahead when it is made, and no
 /// sleep is longer than a minute.
 pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
-    let mut prune_at = engine.clock.now();
+    // By the time that no clock that is put back can move: else nothing went until it is that late again.
+    let mut prune_at = engine.clock.elapsed();
     loop {
-        let wake_at = engine
-            .store
-            .next_deadline()
-            .unwrap_or(Timestamp::NEVER)
-            .min(engine.store.next_parts_deadline().unwrap_or(prune_at))
-            .min(prune_at);
-        let sleep = engine.clock.sleep_until(wake_at);
+        let store = &engine.store;
+        let wake_at = store.next_deadline().unwrap_or(Timestamp::NEVER);
+        let parts_at = store.next_parts_deadline().unwrap_or(Timestamp::NEVER);
+        let sleep = engine.clock.sleep_until(wake_at.min(parts_at));
+        let sleep = sleep.min(prune_at.saturating_sub(engine.clock.elapsed()));
         tokio::select! {
             biased;
             () = working.cancelled() => return,
@@ -38,9 +37,9 @@ pub(super) async fn run(engine: Arc<Engine>, working: CancellationToken) {
         }
         engine.act_on_deadlines().await;
         engine.give_up_parts().await;
-        if engine.clock.now() >= prune_at {
+        if engine.clock.elapsed() >= prune_at {
             let more = engine.prune().await;
-            prune_at = engine.clock.now() + if more { PRUNE_REST } else { PRUNE_EVERY };
+            prune_at = engine.clock.elapsed() + if more { PRUNE_REST } else { PRUNE_EVERY };
         }
     }
 }

@@ -58,8 +58,10 @@ async fn backup(
             None => "the gateway stops".to_owned(),
         };
         tracing::warn!(problem, "backup_broken_off");
-        // The client must not take what it has for the whole: its connection breaks.
-        let _ = sender.try_send(Err(io::Error::other(problem)));
+        // The client must not take what it has for the whole: its connection breaks, once it has read
+        // what was sent before.
+        let broken = sender.send(Err(io::Error::other(problem)));
+        let _ = tokio::time::timeout(PATIENCE, broken).await;
     });
     let body = Body::from_stream(ReceiverStream::new(pieces));
     let headers = [

@@ -269,7 +269,7 @@ fn warnings(engine: &Engine, checked: &Checked) -> Vec<Warning> {
     }
     let route = || operator.route.iter().flatten();
     let up = engine.channels().iter().any(|channel| {
-        route().any(|account| *account == channel.account) && channel.status.borrow().is_up()
+        route().any(|account| *account == channel.account) && channel.status_now().is_up()
     });
     if !up {
         warn(

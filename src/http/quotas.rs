@@ -12,11 +12,13 @@ use axum::http::StatusCode;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use tracing::Instrument as _;
 
 use super::App;
 use super::auth::{Allowed, ToSend};
 use super::problem::Problem;
 use crate::clock::Clock;
+use crate::domain::id::Tenant;
 use crate::domain::rate::Rate;
 use crate::domain::time::Timestamp;
 use crate::engine::accept::{Checked, Submitted};
@@ -98,20 +100,6 @@ impl Quotas {
     }
 }
 
-/// What was paid for messages; given back unless they are stored.
-struct Paid<'a> {
-    app: &'a App,
-    key: &'a str,
-    count: usize,
-    at: Timestamp,
-}
-
-impl Drop for Paid<'_> {
-    fn drop(&mut self) {
-        self.app.quotas.give_back(self.key, self.count, self.at);
-    }
-}
-
 /// Lets a request of this key in, by its rate.
 pub(super) fn admit(app: &App, key: Option<&Arc<ApiKey>>) -> Result<(), Problem> {
     let Some(key) = key else {
@@ -134,15 +122,35 @@ pub(super) fn admit(app: &App, key: Option<&Arc<ApiKey>>) -> Result<(), Problem>
 
 /// Stores what a key asks for, within its quota. The repetition of an earlier submission costs nothing,
 /// and is answered when the quota is used up too.
+///
+/// It is finished also if its caller goes: the store keeps what it was given, so that has to be paid for,
+/// and whoever sends it has to be told.
 pub(super) async fn submit(
-    app: &App,
+    app: &Arc<App>,
     caller: &Allowed<ToSend>,
     checked: Vec<Checked>,
     as_batch: bool,
     idempotency: Option<Idempotency>,
 ) -> Result<Submitted, Problem> {
-    let (engine, tenant) = (&app.engine, &caller.tenant);
-    let Some(key) = &caller.key else {
+    let (app, tenant, key) = (app.clone(), caller.tenant.clone(), caller.key.clone());
+    let stored = async move {
+        let key = key.as_deref();
+        pay_and_store(&app, &tenant, key, checked, as_batch, idempotency).await
+    };
+    let stored = tokio::spawn(stored.in_current_span()).await;
+    stored.unwrap_or_else(|_| Err(Problem::unavailable()))
+}
+
+async fn pay_and_store(
+    app: &App,
+    tenant: &Tenant,
+    key: Option<&ApiKey>,
+    checked: Vec<Checked>,
+    as_batch: bool,
+    idempotency: Option<Idempotency>,
+) -> Result<Submitted, Problem> {
+    let engine = &app.engine;
+    let Some(key) = key else {
         return Ok(engine
             .submit(tenant, checked, as_batch, idempotency)
             .await?);
@@ -164,19 +172,11 @@ pub(super) async fn submit(
             .retry_after(seconds(wait))
         });
     }
-    let mut paid = Paid {
-        app,
-        key: &key.prefix,
-        count,
-        at,
-    };
-    let submitted = engine
-        .submit(tenant, checked, as_batch, idempotency)
-        .await?;
-    if !submitted.repeated {
-        paid.count = 0;
+    let submitted = engine.submit(tenant, checked, as_batch, idempotency).await;
+    if submitted.as_ref().map_or(true, |it| it.repeated) {
+        app.quotas.give_back(&key.prefix, count, at);
     }
-    Ok(submitted)
+    Ok(submitted?)
 }
 
 /// Whole seconds, at least one.

@@ -6,14 +6,17 @@
 //! **What waited may have left since**: the gateway that the backup is of went on. So nothing that was
 //! due by now is sent as if nothing had happened: it is marked as a possible duplicate when it leaves,
 //! exactly as after a start that follows a crash; where it must not be sent twice, it fails as
-//! doubtful at the first start; or all that waits is cancelled, if the administrator says so.
+//! doubtful at the first start; or all that waits is cancelled, if the administrator says so, and what
+//! cannot be, because it may have left in part, fails as doubtful.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -31,6 +34,11 @@ use crate::domain::time::Timestamp;
 
 /// Records per engine batch.
 const PIECE: usize = 128;
+/// How often the store that was just written is opened anew, and the rest between.
+const OPENS: u32 = 500;
+const OPEN_REST: Duration = Duration::from_millis(20);
+/// Messages that are cancelled at once.
+const CANCELS: usize = 256;
 
 /// Why a backup was not restored. Nothing has changed then.
 #[derive(Debug, Error)]
@@ -79,8 +87,19 @@ pub struct Restored {
     pub doubtful: u64,
     /// Messages that were cancelled.
     pub cancelled: u64,
-    aside: PathBuf,
+    aside: Aside,
     root: PathBuf,
+}
+
+/// Where the store is made. It holds what people wrote: unless it has come to its place, it goes.
+#[derive(Debug)]
+struct Aside(PathBuf);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Gone already where it is in its place.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Restored {
@@ -93,7 +112,7 @@ impl Restored {
             let path = path.to_owned();
             move |source| RestoreError::Io { path, source }
         };
-        fs::rename(&self.aside, &self.root).map_err(at(&self.root))?;
+        fs::rename(&self.aside.0, &self.root).map_err(at(&self.root))?;
         let folder = self.root.parent().unwrap_or(&self.root);
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(at(folder))
@@ -126,14 +145,14 @@ pub async fn restore(
     }
     // All of it is read before anything is made of it.
     let summary = backup::verify(file).map_err(of_backup)?;
-    let aside = root.with_extension("restoring");
-    match fs::remove_dir_all(&aside) {
+    let aside = Aside(root.with_extension("restoring"));
+    match fs::remove_dir_all(&aside.0) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
         _ => {}
     }
     let options = Options::default();
     let kv = SledKv::open(
-        &generation::first(&aside),
+        &generation::first(&aside.0),
         Durability::Power,
         options.cache_bytes,
     )?;
@@ -154,14 +173,14 @@ pub async fn restore(
         }
     }
     kv.apply(&writes)?;
-    let waiting = doubt(&kv, &policy, now)?;
+    let waiting = doubt(&kv, &policy, cancel, now)?;
     kv.sync()?;
     drop(kv);
-    generation::complete(&aside).map_err(io)?;
+    generation::complete(&aside.0).map_err(io)?;
     let mut cancelled = 0;
     let doubtful = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
     if cancel {
-        cancelled = withdraw(&aside, &options, policy, waiting, now).await?;
+        cancelled = withdraw(&aside.0, &options, policy, waiting, now).await?;
     }
     Ok(Restored {
         summary,
@@ -173,10 +192,12 @@ pub async fn restore(
     })
 }
 
-/// Marks all that waits and was due by now as what may have left, and names all that waits.
+/// Marks all that waits and was due by now as what may have left, and names all that waits or was
+/// leaving. If that is to be cancelled, what cannot be is made to fail as doubtful.
 fn doubt<K: Kv>(
     kv: &K,
     policy: &Policy,
+    cancel: bool,
     now: Timestamp,
 ) -> Result<Vec<(Tenant, MessageId)>, RestoreError> {
     let mut waiting = Vec::new();
@@ -188,24 +209,36 @@ fn doubt<K: Kv>(
         let Ok(mut message) = decode::<Message>(&key, &octets) else {
             continue;
         };
-        let State::Waiting { due_at, .. } = message.state else {
-            continue;
+        // When it was due; `None`: it was leaving, and the start finds its lease lost.
+        let due_at = match message.state {
+            State::Waiting { due_at, .. } => Some(due_at),
+            State::Leased(_) => None,
+            _ => continue,
         };
         waiting.push((message.tenant.clone(), message.id));
-        if due_at > now {
-            continue;
+        // What may have left in part cannot be cancelled; nor may it be sent where nothing is to be.
+        let ends = cancel && (due_at.is_none() || message.has_left());
+        if ends {
+            message.on_doubt = Some(OnDoubt::Fail);
         }
-        let mark = marks
-            .entry(frontier::rank(&message))
-            .or_insert((due_at, message.id));
-        *mark = (*mark).max((due_at, message.id));
+        let is_due = due_at.is_some_and(|due_at| due_at <= now);
+        if let Some(due_at) = due_at.filter(|_| is_due) {
+            let mark = marks
+                .entry(frontier::rank(&message))
+                .or_insert((due_at, message.id));
+            *mark = (*mark).max((due_at, message.id));
+        }
         // A claim of these is always on the disk, and a start finds none: so here is one, and the
         // start finds it lost.
-        if message.doubt_rule(policy) == OnDoubt::Fail {
+        let mut changed = ends;
+        if let Some(due_at) = due_at
+            && (ends || is_due && message.doubt_rule(policy) == OnDoubt::Fail)
+        {
             let lease = lease(&message, policy, due_at, now);
-            if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
-                writes.push((key, Some(encode(&message)?)));
-            }
+            changed |= message.apply(&Event::Claimed(lease), policy, now).is_ok();
+        }
+        if changed {
+            writes.push((key, Some(encode(&message)?)));
         }
         if writes.len() >= PIECE {
             kv.apply(&writes)?;
@@ -270,16 +303,32 @@ async fn withdraw(
     now: Timestamp,
 ) -> Result<u64, RestoreError> {
     let rules = watch::Sender::new(policy);
-    let store = super::open(root, options, rules.subscribe(), now)?;
+    let mut tries = 0;
+    let store = loop {
+        match super::open(root, options, rules.subscribe(), now) {
+            // The engine's threads hold its lock for a moment after it has been closed.
+            Err(OpenError::InUse(_)) if tries < OPENS => tries += 1,
+            other => break other?,
+        }
+        tokio::time::sleep(OPEN_REST).await;
+    };
     let mut cancelled = 0;
-    for (tenant, id) in waiting {
-        match store.cancel(&tenant, id, now).await {
+    // Many at once share a sync of the disk.
+    let mut cancels = stream::iter(waiting)
+        .map(|(tenant, id)| {
+            let store = &store;
+            async move { store.cancel(&tenant, id, now).await }
+        })
+        .buffer_unordered(CANCELS);
+    while let Some(outcome) = cancels.next().await {
+        match outcome {
             Ok(_) => cancelled += 1,
             // It had left in part, or failed as doubtful in this very start.
             Err(StoreError::TooLate | StoreError::NotFound) => {}
             Err(error) => return Err(error.into()),
         }
     }
+    drop(cancels);
     store.close().await;
     Ok(cancelled)
 }

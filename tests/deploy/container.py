@@ -22,6 +22,14 @@ MOST_BYTES = 40_000_000
 PASSWORD = "hush5Ctr"
 
 
+def refused() -> str:
+    """What keeps an image from being laid out and run here; empty if nothing does."""
+    if os.geteuid() != 0:
+        return "an image with owners of its own can only be laid out by root"
+    tried = subprocess.run(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, text=True)
+    return tried.stderr.strip() if tried.returncode else ""
+
+
 class Builder:
     """buildah with a storage of its own."""
 

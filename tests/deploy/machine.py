@@ -52,6 +52,18 @@ mount --make-rshared /
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=basic.target
 """
 
+# What of it this machine may forbid.
+TRIAL = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs trial "$1"
+mkdir "$1/changed" "$1/work" "$1/root"
+mount -t overlay overlay -o lowerdir=/,upperdir="$1/changed",workdir="$1/work" "$1/root"
+mount -t proc proc "$1/root/proc"
+mount -t sysfs sysfs "$1/root/sys"
+mount -t cgroup2 cgroup2 "$1/root/sys/fs/cgroup"
+"""
+
 
 class Machine:
     """A running one; ends with `stop`, or with this process."""
@@ -73,6 +85,23 @@ class Machine:
         except Failure:
             self.stop()
             raise
+
+    @classmethod
+    def refused(cls) -> str:
+        """What keeps anybody from making one here; empty if nothing does."""
+        if os.geteuid() != 0:
+            return "only root can make a machine to throw away"
+        try:
+            trial = cls._cgroups() / f"relais-trial-{os.getpid()}"
+            trial.mkdir()
+            trial.rmdir()
+        except (Failure, OSError) as error:
+            return str(error)
+        with tempfile.TemporaryDirectory(prefix="relais-trial-") as folder:
+            made = subprocess.run(
+                ["unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "--net", "--cgroup", "sh", "-c", TRIAL, "trial", folder],
+                capture_output=True, text=True)
+        return made.stderr.strip() if made.returncode else ""
 
     @staticmethod
     def _cgroups() -> pathlib.Path:

@@ -67,6 +67,10 @@ impl Client {
         }
     }
 
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) fn with_key(&self, key: &str) -> Self {
         Self::new(self.address, key)
     }

@@ -1,8 +1,13 @@
 //! Limits of keys: requests by a rate, messages by the day; each key has its own.
 
+use axum::body::Body;
+use axum::http::Request;
+use futures_util::FutureExt as _;
 use relais::domain::policy::{Limits, Policy};
 use relais::domain::rate::Rate;
+use relais::http::Settings;
 use serde_json::json;
+use tower::Service as _;
 
 use crate::{Gateway, gateway, hello};
 
@@ -87,4 +92,26 @@ async fn a_batch_counts_as_the_messages_that_it_has() {
         202,
         "a new day"
     );
+}
+
+#[tokio::test]
+async fn who_does_not_wait_for_the_answer_pays_for_the_message_all_the_same() {
+    let gateway = limited(|limits| limits.key_daily_messages = 1).await;
+    let client = gateway.client("t", &["send", "read"]).await;
+    let mut router = relais::http::router(gateway.engine.clone(), Settings::new("admin".into()));
+    let mut post = || {
+        let request = Request::post("/v1/messages")
+            .header("authorization", format!("Bearer {}", client.key()))
+            .header("content-type", "application/json")
+            .body(Body::from(hello().to_string()));
+        router.call(request.unwrap())
+    };
+    // As far as it comes at once, and then its connection is gone: the store has the message by then.
+    assert!(post().now_or_never().is_none());
+    let mut stored = 0;
+    while stored == 0 {
+        let list = client.get("/v1/messages").await;
+        stored = list.json["data"].as_array().unwrap().len();
+    }
+    assert_eq!(post().await.unwrap().status(), 429);
 }

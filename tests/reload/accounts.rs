@@ -114,6 +114,7 @@ async fn rates_routes_limits_and_owners_change_without_a_bind_noticing() {
 
     let changed = file
         .with("smpp.a", &["rate = \"7/s\"", "tenant = \"mairie\""])
+        .with("smpp.a", &["transliterate = true", "latin1 = true"])
         .with(
             "operators.default",
             &["route = [\"b\", \"a\"]", "validity = \"12h\""],
@@ -123,7 +124,7 @@ async fn rates_routes_limits_and_owners_change_without_a_bind_noticing() {
         .with("inbound", &["stop = [\"HALTE\"]"]);
     let reloaded = stage.reload(&served, &changed).await;
     assert!(reloaded.changes.iter().all(|it| it.effect == "in_force"));
-    assert_eq!(reloaded.changes.len(), 7, "{reloaded:#?}");
+    assert_eq!(reloaded.changes.len(), 9, "{reloaded:#?}");
     let channels = served.get("/v1/channels").await;
     assert_eq!(channels["data"][0]["account_state"]["rate"], 7.0);
     let id = served.send(&number(2), "bonjour").await;

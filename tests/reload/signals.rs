@@ -371,3 +371,51 @@ async fn the_command_says_what_has_changed_in_both_languages() {
     let (code, ..) = run("en", &url);
     assert_eq!(code, Some(1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_wrong_reaches_the_daemon_all_the_same() {
+    let stage = Stage::new().carrier("a", SmscScript::default()).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("listen = {:?}", free.local_addr().unwrap().to_string());
+    drop(free);
+    let file = stage.file().with("http", &[&listen]);
+    stage.write(&file);
+    let run = || {
+        let mut command = relais();
+        command.args(["--lang", "en", "reload", "--config"]);
+        let output = command.arg(stage.path()).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    let process = Process::start(&stage.path(), None);
+    std::fs::write(stage.folder.path().join("data/admin.key"), KEY).unwrap();
+    let failed = async |value: &str| {
+        let wanted = format!("relais_config_reload_failed {value}\n");
+        process.api.metrics().await.contains(&wanted)
+    };
+    let (code, said) = run();
+    assert_eq!(code, Some(0), "{said}");
+
+    // A value that is wrong, and a text that is not even TOML.
+    stage.write(&file.clone().with("smpp.a", &["window = 0"]));
+    let (code, said) = run();
+    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(said.matches(": smpp.a.window: ").count(), 1, "{said}");
+    assert!(failed("1").await, "the daemon was not asked: {said}");
+    stage.write(&file);
+    assert_eq!(run().0, Some(0));
+    assert!(failed("0").await);
+    let text = std::fs::read_to_string(stage.path()).unwrap();
+    std::fs::write(stage.path(), format!("{text}\n[smpp.b\n")).unwrap();
+    let (code, said) = run();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("not TOML"), "{said}");
+    assert!(failed("1").await, "the daemon was not asked: {said}");
+
+    process.signal("TERM");
+    process.ended().await;
+    let (code, said) = run();
+    assert_eq!(code, Some(2), "{said}");
+    let said_so = said.contains("not TOML") && said.contains("no daemon has read it");
+    assert!(said_so, "{said}");
+}

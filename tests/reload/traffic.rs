@@ -150,6 +150,54 @@ async fn accounts_that_come_and_go_under_load_lose_nothing_and_send_nothing_twic
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_route_counts_in_the_middle_of_a_backlog() {
+    let stage = Stage::new().carrier("a", SmscScript::default()).await;
+    let stage = stage.carrier("b", SmscScript::default()).await;
+    let mut file = stage.file().without("smpp.a");
+    let names: Vec<_> = (0..16).map(|n| format!("a{n}")).collect();
+    for name in &names {
+        let table = format!("smpp.{name}");
+        file.tables.insert(table.clone(), stage.account("a"));
+        // Of so many there is always one that may send, whenever the dispatcher looks.
+        file = file.with(&table, &["window = 100", "rate = \"200/s\""]);
+    }
+    let old = format!("route = [{:?}]", names.join("|"));
+    let file = file.with("operators.default", &[&old]);
+    let served = stage.serve(&file).await;
+    let engine = &served.running.engine;
+    for name in &names {
+        engine.pause(name).await.unwrap();
+    }
+    load(&served, MESSAGES).await;
+    for name in &names {
+        engine.resume(name).await.unwrap();
+    }
+    stage
+        .until("a", "some of it left", |it| it.submitted_total > 100)
+        .await;
+    let other = file.with("operators.default", &["route = [\"b\"]"]);
+    stage.reload(&served, &other).await;
+    let then = stage.ledger("a", |it| it.submitted_total);
+    // Receipts come by any of the binds that one system_id has: they are not looked at.
+    served.all_sent().await;
+    let more = stage.ledger("a", |it| it.submitted_total) - then;
+    let left = stage.ledger("b", |it| it.submitted_total);
+    assert!(
+        left > 0,
+        "the backlog was gone too soon: {then} and {more} left by a"
+    );
+    // What was claimed at the change, and the parts of it.
+    assert!(
+        more <= 300,
+        "{more} more by the old route, {left} by the new"
+    );
+    stage.carriers["a"].ledger(|a| {
+        stage.carriers["b"].ledger(|b| judge([a, b], MESSAGES));
+    });
+    stage.end(served).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_modem_that_restarts_under_load_loses_nothing_and_sends_nothing_twice() {
     let script = ModemScript {
         send_ms: Some(20),

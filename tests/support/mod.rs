@@ -210,6 +210,13 @@ impl World {
         self.carriers
     }
 
+    /// The driver of this channel ends as if it had panicked.
+    pub async fn lose_driver(&mut self, index: usize) {
+        let driver = self.drivers.remove(index);
+        driver.abort();
+        let _ = driver.await;
+    }
+
     /// Stops as the daemon does: no new claims, what is under way lands, then everything ends.
     pub async fn stop(mut self) {
         self.stop.claiming.cancel();

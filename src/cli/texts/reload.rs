@@ -51,6 +51,14 @@ impl Lang {
         }
     }
 
+    /// The file is wrong, and the daemon does not know of it.
+    pub(in crate::cli) fn reload_nobody_asked(self, why: &str) -> String {
+        match self {
+            Fr => format!("et aucun démon ne l'a lu : {why}"),
+            En => format!("and no daemon has read it: {why}"),
+        }
+    }
+
     pub(in crate::cli) fn reload_needs_restart(self, keys: &str) -> String {
         match self {
             Fr => format!("lu au démarrage seulement, redémarrez pour l'appliquer : {keys}"),

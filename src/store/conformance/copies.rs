@@ -6,20 +6,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::on_every_engine;
-use super::world::{World, claimant, opened, shop, submission};
+use super::world::{World, claimant, opened, shop, submission, token};
 use crate::domain::fixtures::{at, batch_id, lane, message, message_id, policy};
-use crate::domain::message::{Message, State, WaitReason};
+use crate::domain::message::{Doubt, Message, State, WaitReason};
 use crate::domain::status::Status;
 use crate::store::backup::{BackupError, Encoder};
 use crate::store::kv::Write;
 use crate::store::restoring::{RestoreError, Restored, restore};
-use crate::store::{Durability, Options, Store, StoreError, fsck, generation, open};
+use crate::store::{Durability, Options, Report, Store, StoreError, fsck, generation, open};
 
 on_every_engine! {
     a_copy_is_the_store_as_it_was_at_its_end,
     one_copy_is_taken_at_a_time_and_none_holds_up_the_end,
     what_waited_is_restored_as_what_may_have_left,
     what_waited_is_cancelled_where_that_is_wanted,
+    what_was_leaving_is_not_sent_where_all_that_waited_is_cancelled,
 }
 
 fn apply(copied: &mut BTreeMap<Vec<u8>, Vec<u8>>, writes: Vec<Write>) {
@@ -152,6 +153,10 @@ async fn another_day(world: World, cancel: bool) -> (tempfile::TempDir, Restored
     // The first try is interrupted before its last step.
     drop(restored(&file, &root, cancel).await.unwrap());
     assert!(!root.exists());
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 1, "nothing of it is left but the backup");
+    // Nor is it in the way where a kill has left it.
+    std::fs::create_dir_all(root.with_extension("restoring").join("generation-1/blobs")).unwrap();
     let again = restored(&file, &root, cancel).await.unwrap();
     assert_eq!(
         again.files,
@@ -165,18 +170,23 @@ async fn another_day(world: World, cancel: bool) -> (tempfile::TempDir, Restored
     let findings = fsck::check(&kv).unwrap();
     assert!(findings.is_clean(), "{findings}");
     drop(kv);
+    let store = started(&world, &root);
+    (folder, again, store)
+}
+
+/// The first start of a restored store.
+fn started(world: &World, root: &Path) -> Arc<dyn Store> {
     let options = Options {
         durability: Durability::Process,
         ..Options::default()
     };
     let rules = world.policy.subscribe();
-    let store = loop {
-        match open(&root, &options, rules.clone(), at(LATER)) {
+    loop {
+        match open(root, &options, rules.clone(), at(LATER)) {
             Err(crate::store::OpenError::InUse(_)) => std::thread::yield_now(),
             other => break other.unwrap(),
         }
-    };
-    (folder, again, store)
+    }
 }
 
 async fn status(store: &dyn Store, n: u64) -> Message {
@@ -231,5 +241,38 @@ async fn what_waited_is_cancelled_where_that_is_wanted(world: World) {
     let lane = lane("orange");
     let claimed = store.claim(&lane, claimant("a", at(2 * LATER)), 10, at(2 * LATER));
     assert!(claimed.await.unwrap().messages.is_empty());
+    store.close().await;
+}
+
+async fn what_was_leaving_is_not_sent_where_all_that_waited_is_cancelled(world: World) {
+    let store = world.open(at(0));
+    // Its carrier has not answered, so it waits to be sent again.
+    store.takes(vec![message(1)]).await;
+    let taken = store.claims(1, at(1)).await.remove(0);
+    let doubted = Report::Unknown {
+        token: token(&taken),
+        segment: 0,
+        doubt: Doubt::Timeout,
+    };
+    store.reports(doubted, at(1)).await;
+    // A modem's claim is on the disk, and the modem has not answered yet.
+    store.takes(vec![message(2)]).await;
+    let by_modem = claimant("m", at(2));
+    let claimed = store.claim(&lane("orange"), by_modem, 1, at(2)).await;
+    assert_eq!(claimed.unwrap().messages[0].id, message_id(2));
+    store.takes(vec![message(3)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, root) = (folder.path().join("backup"), folder.path().join("store"));
+    back_up(&*store, &file).await;
+    store.close().await;
+    let restored = restored(&file, &root, true).await.unwrap();
+    assert_eq!((restored.doubtful, restored.cancelled), (2, 1));
+    restored.settle().unwrap();
+    let store = started(&world, &root);
+    for n in [1, 2] {
+        let message = status(&*store, n).await;
+        assert_eq!(message.reason().map(|cause| cause.code()), Some("in_doubt"));
+    }
+    assert_eq!(status(&*store, 3).await.status(), Status::Cancelled);
     store.close().await;
 }

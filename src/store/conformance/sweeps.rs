@@ -6,15 +6,16 @@ use std::time::Duration;
 use super::on_every_engine;
 use super::probe::Call;
 use super::world::{World, accepted, all, receipt, shop};
-use crate::domain::fixtures::{at, message, message_id, number, random};
+use crate::domain::fixtures::{at, batch_id, message, message_id, number, random};
 use crate::domain::id::{InboundId, MessageId};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, State, WaitReason};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::privacy::{Erased, Keeping, Retention};
-use crate::domain::receipt::ReceiptState;
+use crate::domain::receipt::{ReceiptState, canonical_reference};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
+use crate::store::keys::{self, KeySpace};
 use crate::store::{Known, OutboxEvent, Query, Receiving, Spending, Store};
 
 on_every_engine! {
@@ -27,6 +28,8 @@ on_every_engine! {
     a_sweep_does_not_look_again_at_what_it_has_done,
     a_life_costs_no_write_for_being_erased_later,
     erasing_leaves_nothing_of_the_number_but_what_must_stay,
+    what_cannot_be_read_holds_up_no_sweep,
+    what_handsets_sent_goes_in_time_after_the_clock_was_put_back,
 }
 
 const HOUR: u64 = 3600;
@@ -401,5 +404,59 @@ async fn erasing_leaves_nothing_of_the_number_but_what_must_stay(world: World) {
         })
         .collect();
     assert_eq!(told, [(id, Msisdn::NOBODY, 0)]);
+    world.finish(store).await;
+}
+
+async fn what_cannot_be_read_holds_up_no_sweep(mut world: World) {
+    world.keeping = usual();
+    let store = world.open(at(0));
+    let mut batch = told(1);
+    batch.batch = Some(batch_id(1));
+    let first = delivers(&*store, batch, at(1)).await;
+    let second = delivers(&*store, told(2), at(1)).await;
+    store.close().await;
+    drop(store);
+    // The seal of a batch, and what a carrier's id leads to.
+    let reference = keys::reference(&"a".into(), &canonical_reference(&first.to_string()));
+    world.with_kv(|kv| {
+        for damaged in [keys::batch(batch_id(1)), reference] {
+            assert!(kv.get(&damaged).unwrap().is_some());
+            kv.apply(&[(damaged, Some(vec![1, 0xFF, 0xFF]))]).unwrap();
+        }
+        kv.sync().unwrap();
+    });
+    let store = world.open(at(2));
+    sweep(&*store, at(396 * DAY)).await;
+    for id in [first, second] {
+        assert!(erased(&*store, id).await.number.is_some());
+    }
+    sweep(&*store, at(1097 * DAY)).await;
+    store.close().await;
+    drop(store);
+    let left = world.with_kv(|kv| kv.scan(KeySpace::History.range(), false).count());
+    assert_eq!(left, 0);
+}
+
+async fn what_handsets_sent_goes_in_time_after_the_clock_was_put_back(mut world: World) {
+    world.keeping = usual();
+    let store = world.open(at(0));
+    let from_ahead = heard(100 * DAY, "shop");
+    store.take_in(vec![from_ahead]).await.unwrap();
+    sweep(&*store, at(140 * DAY)).await;
+    // It is the 50th day in truth.
+    for tenant in ["shop", "town"] {
+        store.take_in(vec![heard(50 * DAY, tenant)]).await.unwrap();
+    }
+    let store = world.reopen(store, at(50 * DAY)).await;
+    let texts = async |store: &dyn Store, tenant: &str| {
+        let page = store.inbound(&tenant.into(), None, 10).await.unwrap();
+        let texts = page.items.iter().filter(|it| !it.text.is_empty());
+        texts.count()
+    };
+    sweep(&*store, at(79 * DAY)).await;
+    assert_eq!(texts(&*store, "shop").await, 1);
+    sweep(&*store, at(82 * DAY)).await;
+    assert_eq!(texts(&*store, "shop").await, 0);
+    assert_eq!(texts(&*store, "town").await, 0);
     world.finish(store).await;
 }

@@ -103,7 +103,14 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
             break;
         }
         // It is the seal of its messages: without it a start would take them as never promised.
-        let batch: Batch = decode(&key, &octets)?;
+        let batch: Batch = match decode(&key, &octets) {
+            Ok(batch) => batch,
+            Err(error) => {
+                // Left for fsck; the others must go all the same.
+                tracing::error!(%error, "prune_of_unreadable_record");
+                continue;
+            }
+        };
         let mut live = false;
         for id in batch.messages {
             live = live || kv.get(&keys::live(id))?.is_some();

@@ -9,6 +9,7 @@
 //! walk has passed is thus erased or noted: `fsck` holds the store to that.
 //!
 //! What handsets sent is final when it comes, and walked for each tenant, whose messages it sorts by.
+//! What comes behind a mark, because the clock has been put back, takes the mark back.
 //!
 //! Each turn does a bounded part, and moves its marks in the commit that does it: a crash repeats
 //! nothing and skips nothing.
@@ -64,6 +65,8 @@ pub(super) struct Found {
     /// Notes that have been acted on.
     acted_on: Vec<Vec<u8>>,
     inbound: Vec<(Stage, Vec<u8>)>,
+    /// Where the walks were at the look.
+    before: Swept,
     /// Where the walks are then, if elsewhere than now.
     swept: Option<Swept>,
     /// True if there may be more to do.
@@ -95,6 +98,7 @@ pub(super) fn find<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Fou
     }
     let mut found = look.found;
     found.swept = (look.swept != before).then_some(look.swept);
+    found.before = before;
     Ok(found)
 }
 
@@ -227,6 +231,10 @@ impl<K: Kv> Look<'_, K> {
 impl<K: Kv> Txn<'_, K> {
     /// Does what a turn has found.
     pub(super) fn sweep(&mut self, found: Found, now: Timestamp) -> Result<(), StoreError> {
+        if *self.shared.swept() != found.before {
+            // A mark was taken back since: the next turn looks anew.
+            return Ok(());
+        }
         // Before anything is noted anew: it may be under the same key.
         for key in found.acted_on {
             self.write(key, None);
@@ -247,6 +255,23 @@ impl<K: Kv> Txn<'_, K> {
             // At once: whatever this group makes final behind the marks has to be noted.
             *self.shared.swept() = swept;
         }
+        Ok(())
+    }
+
+    /// Takes back the marks that a message from a handset comes behind.
+    pub(super) fn unpass(&mut self, inbound: &Inbound) -> Result<(), StoreError> {
+        let marks = self.shared.swept().inbound.get(&inbound.tenant).copied();
+        let before = inbound.id.0.as_u128().checked_sub(1);
+        let before = before.map(|id| InboundId(uuid::Uuid::from_u128(id)));
+        // Never ahead of it; mostly all are far behind.
+        let back = marks.map(|marks| marks.map(|mark| mark.min(before)));
+        let Some(back) = back.filter(|back| marks != Some(*back)) else {
+            return Ok(());
+        };
+        let mut swept = self.shared.swept().clone();
+        swept.inbound.insert(inbound.tenant.clone(), back);
+        self.put(keys::swept(), &swept)?;
+        *self.shared.swept() = swept;
         Ok(())
     }
 

@@ -519,8 +519,15 @@ impl<'a, K: Kv> Txn<'a, K> {
             {
                 let key = keys::reference(&attempt.account, &canonical_reference(reference));
                 // Carriers use their ids again (a modem counts to 255): it may be another's too.
-                let Some(bound) = self.get::<Bound>(&key)? else {
-                    continue;
+                let bound = match self.get::<Bound>(&key) {
+                    Ok(Some(bound)) => bound,
+                    Ok(None) => continue,
+                    // Left for fsck: it must not keep what is due to go.
+                    Err(error @ StoreError::Corrupt { .. }) => {
+                        tracing::error!(%error, "reference_unreadable");
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 };
                 match bound.without(message.id) {
                     Some(others) => self.put(key, &others)?,

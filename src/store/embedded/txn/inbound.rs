@@ -141,6 +141,7 @@ impl<K: Kv> Txn<'_, K> {
             self.obey(&inbound, taken)?;
         }
         self.put(key, &inbound)?;
+        self.unpass(&inbound)?;
         let event = OutboxEvent::Inbound(inbound.clone());
         self.tell(&event, &inbound.tenant, None, inbound.received_at);
         taken.received.push(Arc::new(inbound));
