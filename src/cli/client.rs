@@ -439,7 +439,8 @@ struct Own {
 }
 
 impl Own {
-    /// The one that a file is about, even if it was spoilt since its daemon has read it.
+    /// The one that a file is about, as far as the file can be read: one that was spoilt since its daemon
+    /// has read it is no reason not to find that daemon.
     fn by(file: &Path) -> Result<Self, ConfigErrors> {
         let (data_dir, http) = config::whereabouts(file)?;
         Ok(Self::new(data_dir, &http))
