@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
-use super::manual::Shell;
 use super::texts::Lang;
 use crate::config;
 
@@ -522,4 +521,12 @@ pub(super) struct StoreOf {
     /// The data folder itself, instead of a configuration
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub(super) data_dir: Option<PathBuf>,
+}
+
+/// A shell that completions are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use clap::{CommandFactory as _, ValueEnum};
+use clap::CommandFactory as _;
 use clap_mangen::Man;
 
-use super::args::{Cli, ManualPages};
+use super::args::{Cli, ManualPages, Shell};
 use super::{Failure, out};
 
 /// The name that the completions are registered for.
@@ -15,14 +15,6 @@ const NAME: &str = "relais";
 const MANUAL: &str = "Relais";
 /// How a generated page begins: where groff is not, its plain apostrophe is defined.
 const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
-
-/// A shell that completions are made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-}
 
 impl From<Shell> for clap_complete::Shell {
     fn from(shell: Shell) -> Self {

@@ -211,7 +211,7 @@ fn text_of(path: &Path) -> Result<String, ConfigErrors> {
 fn data_dir<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> PathBuf {
     let path = reader.take(root, "data_dir", |v| v.text());
     path.map_or_else(
-        || PathBuf::from(DEFAULT_DATA_DIR),
+        || PathBuf::from("/var/lib/relais"),
         |path| reader.beside(&path.value),
     )
 }

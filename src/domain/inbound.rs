@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Account, ChannelId, InboundId, Tenant};
 use super::msisdn::Msisdn;
 use super::optout::{Keyword, Keywords, Wish};
-use super::privacy::Erased;
+use super::privacy::{Erased, Pseudonyms};
 use super::time::Timestamp;
 
 /// One message, or one part of one, received from a handset.
@@ -216,6 +216,25 @@ impl Parts {
             fingerprint: None,
             ..last.clone()
         })
+    }
+}
+
+impl Inbound {
+    /// Takes out what the handset wrote.
+    pub fn erase_text(&mut self, now: Timestamp) {
+        if self.erased.text_at.is_none() {
+            self.text.clear();
+            self.erased.text_at = Some(now);
+        }
+    }
+
+    /// Takes out the sender as well.
+    pub fn erase_number(&mut self, pseudonyms: &Pseudonyms, now: Timestamp) {
+        self.erase_text(now);
+        if self.erased.number.is_none() {
+            self.erased.number = Some(pseudonyms.of(&self.from));
+            self.from.clear();
+        }
     }
 }
 

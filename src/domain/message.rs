@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Account, BatchId, ChannelId, Lane, MessageId, Tenant};
 use super::msisdn::Msisdn;
 use super::policy::OnDoubt;
-use super::privacy::Erased;
+use super::privacy::{Erased, Pseudonyms, Stage};
 use super::receipt::{Known, Receipt};
 use super::sender::Sender;
 use super::status::Status;
@@ -406,4 +406,60 @@ pub struct Token {
     pub attempt: u16,
     /// Which claim: a later claim makes this one stale.
     pub claim: u32,
+}
+
+impl Message {
+    /// Takes out what the caller wrote.
+    pub fn erase_text(&mut self, now: Timestamp) {
+        if self.erased.text_at.is_some() {
+            return;
+        }
+        // How many parts it had must not be asked of the text any longer.
+        let text = std::mem::take(&mut self.text);
+        self.plan = self.plan.cut_out(&text);
+        for plan in self.attempts.iter_mut().filter_map(|it| it.plan.as_mut()) {
+            *plan = plan.cut_out(&text);
+        }
+        self.replaced.clear();
+        self.metadata = None;
+        // Half an address would be called in vain, so it goes whole.
+        self.webhook_url = self.webhook_url.take().filter(|url| !url.contains('?'));
+        self.erased.text_at = Some(now);
+    }
+
+    /// Takes out the number as well, and all that leads back to it.
+    pub fn erase_number(&mut self, pseudonyms: &Pseudonyms, now: Timestamp) {
+        self.erase_text(now);
+        if self.erased.number.is_some() {
+            return;
+        }
+        self.erased.number = Some(pseudonyms.of(&self.to.to_string()));
+        self.to = Msisdn::NOBODY;
+        self.reference = None;
+        self.webhook_url = None;
+        self.trace = None;
+        for segment in self.attempts.iter_mut().flat_map(|it| &mut it.segments) {
+            segment.references.clear();
+        }
+        for happening in &mut self.events {
+            match &mut happening.what {
+                What::Submitted { reference, .. } | What::Receipt { reference, .. } => {
+                    reference.clear();
+                }
+                What::Accepted
+                | What::Refused(_)
+                | What::GivenBack(_)
+                | What::Doubt(_)
+                | What::TimedOut(_)
+                | What::Cancelled
+                | What::OptedOut => {}
+            }
+        }
+    }
+
+    /// True if nothing is left to be done at this stage but the last.
+    #[must_use]
+    pub const fn is_past(&self, stage: Stage) -> bool {
+        self.erased.is_past(stage)
+    }
 }

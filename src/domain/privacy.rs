@@ -14,9 +14,6 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::inbound::Inbound;
-use super::message::{Message, What};
-use super::msisdn::Msisdn;
 use super::time::Timestamp;
 
 /// What of a record is gone for good.
@@ -166,81 +163,6 @@ pub fn written(pseudonym: u64) -> String {
     format!("~{pseudonym:016x}")
 }
 
-impl Message {
-    /// Takes out what the caller wrote.
-    pub fn erase_text(&mut self, now: Timestamp) {
-        if self.erased.text_at.is_some() {
-            return;
-        }
-        // How many parts it had must not be asked of the text any longer.
-        let text = std::mem::take(&mut self.text);
-        self.plan = self.plan.cut_out(&text);
-        for plan in self.attempts.iter_mut().filter_map(|it| it.plan.as_mut()) {
-            *plan = plan.cut_out(&text);
-        }
-        self.replaced.clear();
-        self.metadata = None;
-        // Half an address would be called in vain, so it goes whole.
-        self.webhook_url = self.webhook_url.take().filter(|url| !url.contains('?'));
-        self.erased.text_at = Some(now);
-    }
-
-    /// Takes out the number as well, and all that leads back to it.
-    pub fn erase_number(&mut self, pseudonyms: &Pseudonyms, now: Timestamp) {
-        self.erase_text(now);
-        if self.erased.number.is_some() {
-            return;
-        }
-        self.erased.number = Some(pseudonyms.of(&self.to.to_string()));
-        self.to = Msisdn::NOBODY;
-        self.reference = None;
-        self.webhook_url = None;
-        self.trace = None;
-        for segment in self.attempts.iter_mut().flat_map(|it| &mut it.segments) {
-            segment.references.clear();
-        }
-        for happening in &mut self.events {
-            match &mut happening.what {
-                What::Submitted { reference, .. } | What::Receipt { reference, .. } => {
-                    reference.clear();
-                }
-                What::Accepted
-                | What::Refused(_)
-                | What::GivenBack(_)
-                | What::Doubt(_)
-                | What::TimedOut(_)
-                | What::Cancelled
-                | What::OptedOut => {}
-            }
-        }
-    }
-
-    /// True if nothing is left to be done at this stage but the last.
-    #[must_use]
-    pub const fn is_past(&self, stage: Stage) -> bool {
-        self.erased.is_past(stage)
-    }
-}
-
-impl Inbound {
-    /// Takes out what the handset wrote.
-    pub fn erase_text(&mut self, now: Timestamp) {
-        if self.erased.text_at.is_none() {
-            self.text.clear();
-            self.erased.text_at = Some(now);
-        }
-    }
-
-    /// Takes out the sender as well.
-    pub fn erase_number(&mut self, pseudonyms: &Pseudonyms, now: Timestamp) {
-        self.erase_text(now);
-        if self.erased.number.is_none() {
-            self.erased.number = Some(pseudonyms.of(&self.from));
-            self.from.clear();
-        }
-    }
-}
-
 impl Erased {
     /// True if nothing is left to be done at this stage but the last.
     #[must_use]
@@ -257,6 +179,7 @@ impl Erased {
 mod tests {
     use super::*;
     use crate::domain::fixtures::{at, in_parts, number};
+    use crate::domain::msisdn::Msisdn;
 
     #[test]
     fn a_pseudonym_is_the_same_for_the_same_number_and_key_alone() {
