@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use relais::channel::modem::answer::{Registration, Usage};
 use relais::channel::modem::word::Recoveries;
-use relais::channel::{ChannelHandle, ChannelStatus, ModemWord, Peer, PeerWord};
+use relais::channel::{ChannelHandle, ChannelStatus, ModemWord, Peer, PeerWord, SubmitRequest};
 use relais::domain::policy::ModemRules;
 use relais::domain::time::Timestamp;
 use serde_json::{Value, json};
@@ -12,6 +12,16 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::client::Answer;
 use crate::gateway_over;
+
+/// The queue of a driver that is there, and takes nothing.
+fn requests() -> mpsc::Sender<SubmitRequest> {
+    let (requests, taken) = mpsc::channel(10);
+    tokio::spawn(async move {
+        let _open = taken;
+        std::future::pending::<()>().await;
+    });
+    requests
+}
 
 /// A connection that is up, and whoever is told to bind it anew.
 fn channel(account: &str, number: u8) -> (ChannelHandle, watch::Receiver<()>) {
@@ -21,7 +31,7 @@ fn channel(account: &str, number: u8) -> (ChannelHandle, watch::Receiver<()>) {
         account: account.into(),
         window: Arc::new(Semaphore::new(10)),
         window_size: 10,
-        requests: mpsc::channel(10).0,
+        requests: requests(),
         status: watch::channel(ChannelStatus::Up).1,
         peer: Peer::Smsc(
             watch::channel(PeerWord {
@@ -120,7 +130,7 @@ fn modem(name: &str, word: ModemWord) -> (ChannelHandle, watch::Sender<ModemWord
         account: name.into(),
         window: Arc::new(Semaphore::new(1)),
         window_size: 1,
-        requests: mpsc::channel(1).0,
+        requests: requests(),
         status: watch::channel(ChannelStatus::Up).1,
         peer: Peer::Modem(heard),
         reset: watch::channel(()).0,
