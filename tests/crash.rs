@@ -102,6 +102,7 @@ fn message(clock: &Clock, random: &Random, batch: Option<BatchId>) -> Message {
         events: Vec::new(),
         trace: None,
         erased: Erased::default(),
+        terms: None,
     }
 }
 

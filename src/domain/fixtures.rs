@@ -120,6 +120,7 @@ fn with_text(n: u64, text: &str) -> Message {
         }],
         trace: None,
         erased: Erased::default(),
+        terms: None,
     }
 }
 

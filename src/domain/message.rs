@@ -9,6 +9,7 @@ use super::privacy::{Erased, Pseudonyms, Stage};
 use super::receipt::{Known, Receipt};
 use super::sender::Sender;
 use super::status::Status;
+use super::terms::Terms;
 use super::text::Replacement;
 use super::time::Timestamp;
 use super::trace::TraceParent;
@@ -81,11 +82,14 @@ pub struct Message {
     pub trace: Option<TraceParent>,
     /// What has been taken out of it since.
     pub erased: Erased,
+    /// What was asked for beyond a text and a number.
+    pub terms: Option<Box<Terms>>,
 }
 
 /// Transactional messages are awaited by their recipient; commercial ones fall under the rules of
 /// direct marketing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Service messages.
     #[default]
@@ -145,6 +149,10 @@ pub enum WaitReason {
     InDoubt,
     /// The carrier let the whole account send nothing, with this code.
     AccountRefused(String),
+    /// The hours that bind it are shut.
+    SendingHours,
+    /// The step of its way before this one failed.
+    FellBack,
 }
 
 /// The ends of a message.
@@ -183,6 +191,8 @@ pub enum Cause {
     InDoubt,
     /// The recipient has opted out.
     OptedOut,
+    /// The number is not in service: it may be deleted from lists of contacts.
+    NumberInvalid,
 }
 
 impl Cause {
@@ -200,6 +210,7 @@ impl Cause {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::InDoubt => "in_doubt",
             Self::OptedOut => "opted_out",
+            Self::NumberInvalid => "number_invalid",
         }
     }
 }

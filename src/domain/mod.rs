@@ -26,6 +26,7 @@
 //! Two orders make the awkward cases of receipts disappear; see [`receipt::Known`].
 
 pub mod apply;
+pub mod chain;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -45,6 +46,8 @@ pub mod retry;
 pub mod sender;
 pub mod sim;
 pub mod status;
+pub mod tenant;
+pub mod terms;
 pub mod text;
 pub mod time;
 pub mod trace;

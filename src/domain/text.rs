@@ -3,6 +3,8 @@
 //! The text of a message is final when it is accepted: characters are replaced then, by the rules
 //! of the account that it is planned for, or never. Another account only cuts the same text anew.
 
+use serde::{Deserialize, Serialize};
+
 use crate::pdu::segment::{Alphabet, Header, Plan, octets, plan_for};
 use crate::pdu::transliterate::{nearest, transliterate};
 use crate::pdu::{gsm7, latin1};
@@ -26,7 +28,8 @@ pub struct TextRules {
 }
 
 /// How a client wants the alphabet of a text to be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// The smallest alphabet that holds the text, by the account's rules.
     #[default]

@@ -23,6 +23,7 @@ pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::lanes::Lanes;
 use self::portability::Lookups;
+use self::tenants::Tenants;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
 use crate::domain::apply::Transition;
@@ -52,6 +53,7 @@ pub mod outbox;
 mod pace;
 mod portability;
 mod reaper;
+mod tenants;
 mod throttle;
 mod traffic;
 pub mod view;
@@ -84,6 +86,8 @@ pub struct Engine {
     lanes: Lanes,
     /// Asks whose numbers are.
     lookups: Lookups,
+    /// Settings of tenants.
+    tenants: Tenants,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
     /// The installation's own key, from which webhook secrets are derived.
@@ -154,6 +158,7 @@ impl Engine {
             accounts,
             lanes,
             lookups,
+            tenants: Tenants::default(),
             budgets,
             signing_key,
         }

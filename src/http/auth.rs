@@ -25,7 +25,9 @@ use super::problem::Problem;
 use super::{App, quotas};
 use crate::clock::Random;
 use crate::domain::id::Tenant;
+use crate::domain::tenant::KeyTerms;
 use crate::domain::time::Timestamp;
+use crate::engine::accept::By;
 use crate::store::{ApiKey, Scope, Store};
 
 /// Wrong keys that one address may try in [`WINDOW`].
@@ -63,6 +65,7 @@ pub fn new_key(
         scopes,
         created_at: now,
         revoked_at: None,
+        terms: KeyTerms::default(),
     };
     (record, key.into())
 }
@@ -176,6 +179,8 @@ pub(crate) struct ToSend;
 pub(crate) struct ToRead;
 /// Asks for `send` or `read`.
 pub(crate) struct ToSendOrRead;
+/// Asks for `manage`.
+pub(crate) struct ToManage;
 /// Asks for `admin`.
 pub(crate) struct ToAdminister;
 
@@ -188,6 +193,9 @@ impl Needs for ToRead {
 impl Needs for ToSendOrRead {
     const SCOPES: &'static [Scope] = &[Scope::Send, Scope::Read];
 }
+impl Needs for ToManage {
+    const SCOPES: &'static [Scope] = &[Scope::Manage];
+}
 impl Needs for ToAdminister {
     const SCOPES: &'static [Scope] = &[Scope::Admin];
 }
@@ -199,6 +207,16 @@ pub(crate) struct Allowed<N> {
     /// Its key, unless it is the admin key.
     pub(super) key: Option<Arc<ApiKey>>,
     scope: PhantomData<N>,
+}
+
+impl<N> Allowed<N> {
+    /// For whom it sends.
+    pub(super) fn by(&self) -> By {
+        By {
+            tenant: self.tenant.clone(),
+            key: self.key.clone(),
+        }
+    }
 }
 
 impl<N: Needs> FromRequestParts<Arc<App>> for Allowed<N> {
@@ -260,6 +278,7 @@ pub(super) const fn word(scope: Scope) -> &'static str {
     match scope {
         Scope::Send => "send",
         Scope::Read => "read",
+        Scope::Manage => "manage",
         Scope::Admin => "admin",
     }
 }

@@ -25,7 +25,7 @@ use super::{App, json, quotas};
 use crate::domain::id::BatchId;
 use crate::domain::message::Message;
 use crate::domain::status::Status;
-use crate::engine::accept::Checked;
+use crate::engine::accept::{By, Checked};
 use crate::engine::view::Rfc3339;
 use crate::store::StoreError;
 
@@ -156,7 +156,7 @@ async fn create(
         ),
     })?;
     batch.trace(incoming.trace);
-    let items = judge(&app, batch).await;
+    let items = judge(&app, &caller.by(), batch).await;
     if items.iter().all(Result::is_err) {
         return Err(all_refused(items));
     }
@@ -204,7 +204,7 @@ const AT_ONCE: usize = 16;
 const LOOKUPS_MAX: Duration = Duration::from_secs(5);
 
 /// Checks every item, with pointers into the whole body.
-async fn judge(app: &App, batch: Batch) -> Vec<Judged> {
+async fn judge(app: &App, by: &By, batch: Batch) -> Vec<Judged> {
     let engine = &app.engine;
     let until = Some(engine.clock.elapsed() + LOOKUPS_MAX);
     match batch {
@@ -214,7 +214,7 @@ async fn judge(app: &App, batch: Batch) -> Vec<Judged> {
                 .enumerate()
                 .map(async |(index, decoded)| {
                     let prefix = format!("/messages/{index}");
-                    let checked = check(engine, decoded, until).await;
+                    let checked = check(engine, by, decoded, until).await;
                     checked.map_err(|errors| errors.into_iter().map(|e| e.under(&prefix)).collect())
                 });
             stream::iter(judged).buffered(AT_ONCE).collect().await
@@ -223,16 +223,18 @@ async fn judge(app: &App, batch: Batch) -> Vec<Judged> {
             let judged = to.into_iter().enumerate().map(async |(index, to)| {
                 let mut draft = common.draft.clone();
                 draft.to = to.map_err(|error| vec![error])?;
-                check(engine, draft.into(), until).await.map_err(|errors| {
-                    let place = |error: InputError| match error.pointer.as_deref() {
-                        Some("/to") => InputError {
-                            pointer: Some(format!("/to/{index}").into()),
-                            ..error
-                        },
-                        _ => error,
-                    };
-                    errors.into_iter().map(place).collect()
-                })
+                check(engine, by, draft.into(), until)
+                    .await
+                    .map_err(|errors| {
+                        let place = |error: InputError| match error.pointer.as_deref() {
+                            Some("/to") => InputError {
+                                pointer: Some(format!("/to/{index}").into()),
+                                ..error
+                            },
+                            _ => error,
+                        };
+                        errors.into_iter().map(place).collect()
+                    })
             });
             stream::iter(judged).buffered(AT_ONCE).collect().await
         }

@@ -4,6 +4,7 @@
 //! hide the next. What is read is bounded before it is kept: error lists, recipients, members.
 
 pub(super) mod batch;
+mod fallback;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,8 +36,8 @@ pub(super) struct NewMessage {
     to: String,
     /// Sender: at most 11 letters and digits, a short code, or an international number.
     from: Option<String>,
-    /// The text.
-    text: String,
+    /// The text; needed unless a template gives it.
+    text: Option<String>,
     /// Not before this instant.
     send_at: Option<chrono::DateTime<chrono::Utc>>,
     /// How long it is worth delivering: whole seconds, or a string such as "48h".
@@ -68,6 +69,26 @@ pub(super) struct NewMessage {
     /// When nobody can tell whether a carrier took it: `resend` or `fail`.
     #[schema(value_type = Option<OnDoubtWord>)]
     on_doubt: Option<OnDoubt>,
+    /// Name of a template, in place of `text`.
+    template: Option<String>,
+    /// What the template's variables stand for.
+    #[schema(value_type = Option<Object>)]
+    params: Option<Value>,
+    /// In place of `send_at`: instants of which the earliest rules.
+    anchors: Option<Vec<chrono::DateTime<chrono::Utc>>>,
+    /// How long after the earliest anchor, such as "2h"; before it with a minus, such as "-3h".
+    offset: Option<String>,
+    /// Name of a plan: what waits under it is replaced.
+    schedule_key: Option<String>,
+    /// Name of what is told once: a later post under it sends nothing and gives the first message.
+    once_key: Option<String>,
+    /// Whether the tenant's signature is added.
+    signature: Option<bool>,
+    /// What a commercial message is for: the purpose that its recipient has agreed to.
+    purpose: Option<String>,
+    /// Channels to try in order, of which exactly one delivers.
+    #[schema(value_type = Option<Vec<Object>>)]
+    fallback: Option<Value>,
 }
 
 /// Whole seconds, or a string such as "48h".
@@ -111,7 +132,7 @@ pub(super) enum OnDoubtWord {
 }
 
 /// Every member of a message body that is understood.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 23] = [
     "to",
     "from",
     "text",
@@ -126,15 +147,14 @@ const FIELDS: [&str; 14] = [
     "webhook_url",
     "metadata",
     "on_doubt",
-];
-
-/// Members that the interface names and this version does not do.
-const NOT_SUPPORTED: [&str; 6] = [
     "template",
     "params",
+    "anchors",
+    "offset",
     "schedule_key",
     "once_key",
     "signature",
+    "purpose",
     "fallback",
 ];
 
@@ -146,7 +166,7 @@ pub(super) struct Decoded {
     /// What was wrong.
     pub(super) errors: Vec<InputError>,
     /// One bit a member of [`FIELDS`] that was there.
-    seen: u16,
+    seen: u32,
 }
 
 /// Reads the body of one message.
@@ -183,15 +203,19 @@ impl Decoded {
     }
 
     fn require(&mut self, name: &'static str) {
-        let there = FIELDS
-            .iter()
-            .position(|field| *field == name)
-            .is_some_and(|bit| self.seen & (1 << bit) != 0);
-        // A template would have given the text: that it is not supported is error enough.
-        let templated = name == "text" && self.has_error("/template");
-        if !there && !templated {
+        // A template gives the text.
+        let templated = name == "text" && self.saw("template");
+        if !self.saw(name) && !templated {
             self.error(format!("/{name}"), "required", format!("{name} is missing"));
         }
+    }
+
+    /// True if this member was there.
+    fn saw(&self, name: &str) -> bool {
+        FIELDS
+            .iter()
+            .position(|field| *field == name)
+            .is_some_and(|bit| self.seen & (1 << bit) != 0)
     }
 
     /// True if the member at `pointer`, or the whole, is already known to be wrong.
@@ -224,21 +248,13 @@ impl Decoded {
 
     /// Refuses a member that is not understood.
     fn stranger(&mut self, name: &str) {
-        if let Some(field) = NOT_SUPPORTED.iter().find(|field| **field == name) {
-            self.error(
-                format!("/{field}"),
-                "not_supported_yet",
-                format!("{field} is not supported by this version; leave it out"),
-            );
-        } else {
-            let shown: String = name.chars().take(NAME_SHOWN).collect();
-            let pointer = shown.replace('~', "~0").replace('/', "~1");
-            self.error(
-                format!("/{pointer}"),
-                "unknown_field",
-                "there is no such field; check its spelling",
-            );
-        }
+        let shown: String = name.chars().take(NAME_SHOWN).collect();
+        let pointer = shown.replace('~', "~0").replace('/', "~1");
+        self.error(
+            format!("/{pointer}"),
+            "unknown_field",
+            "there is no such field; check its spelling",
+        );
     }
 }
 
@@ -296,15 +312,34 @@ fn set(draft: &mut Draft, field: &'static str, value: Value) -> Result<(), Wrong
         // Elsewhere null says the same as leaving it out.
         _ if value.is_null() => {}
         "from" => draft.from = Some(text(value)?),
-        "send_at" => {
-            let given = text(value)?;
-            draft.send_at = Some(Timestamp::parse_rfc3339(&given).ok_or_else(|| {
-                (
-                    "time_invalid",
-                    "it must be RFC 3339 with an offset, such as 2026-10-05T19:00:00+02:00".into(),
-                )
-            })?);
-        }
+        // Either an instant, or what one is reckoned from.
+        "send_at" => match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match name.as_str() {
+                        "anchors" => draft.anchors = instants(value)?,
+                        "offset" => draft.offset_ms = Some(offset(value)?),
+                        _ => return Err(("unknown_field", "give anchors and offset".into())),
+                    }
+                }
+            }
+            value => draft.send_at = Some(instant(value)?),
+        },
+        "anchors" => draft.anchors = instants(value)?,
+        "offset" => draft.offset_ms = Some(offset(value)?),
+        "template" => draft.template = Some(text(value)?),
+        "params" => match value {
+            Value::Object(map) => draft.params = Some(map),
+            other => return Err(wrong_type("an object", &other)),
+        },
+        "schedule_key" => draft.schedule_key = Some(text(value)?),
+        "once_key" => draft.once_key = Some(text(value)?),
+        "signature" => match value {
+            Value::Bool(wanted) => draft.signature = Some(wanted),
+            other => return Err(wrong_type("true or false", &other)),
+        },
+        "purpose" => draft.purpose = Some(text(value)?),
+        "fallback" => draft.fallback = fallback::steps(value)?,
         "validity" => draft.validity = Some(duration(value)?),
         "class" => {
             draft.class = word(
@@ -347,6 +382,46 @@ fn set(draft: &mut Draft, field: &'static str, value: Value) -> Result<(), Wrong
         _ => {}
     }
     Ok(())
+}
+
+fn instant(value: Value) -> Result<Timestamp, Wrong> {
+    Timestamp::parse_rfc3339(&text(value)?).ok_or_else(|| {
+        (
+            "time_invalid",
+            "it must be RFC 3339 with an offset, such as 2026-10-05T19:00:00+02:00".into(),
+        )
+    })
+}
+
+/// Instants that a plan may be reckoned from, at most.
+const ANCHORS_MAX: usize = 100;
+
+fn instants(value: Value) -> Result<Vec<Timestamp>, Wrong> {
+    match value {
+        Value::Array(list) if list.len() > ANCHORS_MAX => Err((
+            "out_of_range",
+            format!("give at most {ANCHORS_MAX} anchors"),
+        )),
+        Value::Array(list) => list.into_iter().map(instant).collect(),
+        one => Ok(vec![instant(one)?]),
+    }
+}
+
+/// Milliseconds: a duration that may stand behind a minus.
+fn offset(value: Value) -> Result<i64, Wrong> {
+    let (value, sign) = match &value {
+        Value::String(text) => match text.trim().strip_prefix('-') {
+            Some(rest) => (Value::from(rest), -1),
+            None => (value, 1),
+        },
+        Value::Number(seconds) => match seconds.as_i64() {
+            Some(seconds) if seconds < 0 => (Value::from(seconds.unsigned_abs()), -1),
+            _ => (value, 1),
+        },
+        _ => (value, 1),
+    };
+    let millis = i64::try_from(duration(value)?.as_millis()).unwrap_or(i64::MAX);
+    Ok(sign * millis)
 }
 
 /// Whole seconds, or text such as `48h`, `90s`, `1h30m`, `250ms`, `2d`.

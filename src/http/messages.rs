@@ -20,7 +20,7 @@ use crate::domain::msisdn;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::engine::Engine;
-use crate::engine::accept::Checked;
+use crate::engine::accept::{By, Checked};
 use crate::engine::view::MessageView;
 use crate::store::Query;
 
@@ -39,16 +39,17 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 /// `until` no look-up is waited for.
 pub(super) async fn check(
     engine: &Engine,
+    by: &By,
     decoded: Decoded,
     until: Option<Duration>,
 ) -> Result<Checked, Vec<InputError>> {
     if decoded.errors.is_empty() {
-        let checked = engine.check_by(decoded.draft, until).await;
+        let checked = engine.check_for(decoded.draft, by, until).await;
         return checked.map_err(|errors| errors.into_iter().map(InputError::from).collect());
     }
     let mut decoded = decoded;
     let draft = std::mem::take(&mut decoded.draft);
-    if let Err(errors) = engine.check_by(draft, until).await {
+    if let Err(errors) = engine.check_for(draft, by, until).await {
         for error in errors {
             // A field that could not be read was checked as if it were empty.
             if !decoded.has_error(error.pointer) && !decoded.has_error("/template") {
@@ -90,7 +91,7 @@ async fn create(
     let mut decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
     decoded.draft.trace = incoming.trace;
-    let checked = check(engine, decoded, None)
+    let checked = check(engine, &caller.by(), decoded, None)
         .await
         .map_err(Problem::invalid_fields)?;
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/messages");

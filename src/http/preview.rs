@@ -125,13 +125,13 @@ struct Warning {
 )]
 async fn preview(
     State(app): State<Arc<App>>,
-    _caller: Allowed<ToSendOrRead>,
+    caller: Allowed<ToSendOrRead>,
     incoming: Incoming<false>,
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
     let decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
-    let checked = check(engine, decoded, None)
+    let checked = check(engine, &caller.by(), decoded, None)
         .await
         .map_err(Problem::invalid_fields)?;
     Ok(json(StatusCode::OK, &Preview::of(engine, &checked)))

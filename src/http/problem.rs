@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::engine::accept::FieldError;
+use crate::engine::accept::{FieldError, Refusal};
 use crate::store::StoreError;
 
 /// An error answer.
@@ -53,6 +53,9 @@ pub(crate) struct InputError {
     pub(crate) code: &'static str,
     /// What is wrong and what to do.
     pub(crate) detail: String,
+    /// What kind of refusal it is: it gives the answer its status.
+    #[serde(skip)]
+    pub(crate) refusal: Refusal,
 }
 
 impl InputError {
@@ -67,6 +70,7 @@ impl InputError {
             parameter: None,
             code,
             detail: detail.into(),
+            refusal: Refusal::Input,
         }
     }
 
@@ -81,6 +85,7 @@ impl InputError {
             parameter: Some(name.into()),
             code,
             detail: detail.into(),
+            refusal: Refusal::Input,
         }
     }
 
@@ -91,6 +96,7 @@ impl InputError {
             parameter: None,
             code: "config_invalid",
             detail,
+            refusal: Refusal::Input,
         }
     }
 
@@ -104,7 +110,10 @@ impl InputError {
 
 impl From<FieldError> for InputError {
     fn from(error: FieldError) -> Self {
-        Self::at(error.pointer, error.code, error.detail)
+        Self {
+            refusal: error.refusal,
+            ..Self::at(error.pointer, error.code, error.detail)
+        }
     }
 }
 
@@ -155,8 +164,16 @@ impl Problem {
         )
     }
 
-    /// 422: fields of the body are wrong.
-    pub(crate) fn invalid_fields(errors: Vec<InputError>) -> Self {
+    /// 422, 403 or 429: fields of the body are wrong, or may not be as they are.
+    pub(crate) fn invalid_fields(mut errors: Vec<InputError>) -> Self {
+        // What may not be done at all comes before what is wrong with it.
+        let graver = errors.iter().map(|error| error.refusal).max();
+        let status = match graver {
+            Some(Refusal::Forbidden) => StatusCode::FORBIDDEN,
+            Some(Refusal::TooMany) => StatusCode::TOO_MANY_REQUESTS,
+            Some(Refusal::Input) | None => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        errors.retain(|error| Some(error.refusal) == graver);
         // One kind of refusal alone gives the problem its code; several kinds are "invalid_input".
         let code = match errors.split_first() {
             Some((first, rest)) if rest.iter().all(|error| error.code == first.code) => first.code,
@@ -167,7 +184,7 @@ impl Problem {
             _ => Cow::Borrowed("several fields are wrong; \"errors\" names each"),
         };
         Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
+            status,
             code,
             "The request is understood but cannot be accepted",
             detail,

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiKey, Batch, OutboxEvent, Pause, ReceiptReport, Spending, StoreError, Webhook};
+use super::{
+    ApiKey, Batch, Document, OutboxEvent, Pause, ReceiptReport, Spending, StoreError, Webhook,
+};
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -33,17 +35,18 @@ macro_rules! records {
 }
 
 records! {
-    Message = 3,
+    Message = 4,
     Inbound = 3,
     Parts = 3,
     Bound = 3,
     Orphans = 3,
     Batch = 1,
     Idempotent = 1,
-    Outgoing = 3,
+    Outgoing = 4,
     Webhook = 1,
     OptOut = 1,
-    ApiKey = 1,
+    ApiKey = 2,
+    Document = 1,
     Pause = 1,
     Spending = 1,
     Learnt = 1,
@@ -248,7 +251,7 @@ pub struct Layout {
 }
 
 /// The layout that this program writes.
-pub const LAYOUT: Layout = Layout { version: 3 };
+pub const LAYOUT: Layout = Layout { version: 4 };
 
 /// A record as octets.
 ///

@@ -10,7 +10,7 @@ use super::codec::{
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
-use super::{ApiKey, Batch, Pause, Spending, Webhook};
+use super::{ApiKey, Batch, Document, Pause, Spending, Webhook};
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -94,6 +94,15 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Pause => readable::<Pause>(&key, &octets, &mut findings),
             KeySpace::Writing => writing(&key, &octets, &mut findings),
             KeySpace::Spending => spending(&key, &octets, &mut findings),
+            KeySpace::Document => readable::<Document>(&key, &octets, &mut findings),
+            // Their records come with what writes them.
+            KeySpace::Counted
+            | KeySpace::Account
+            | KeySpace::Ledger
+            | KeySpace::Consent
+            | KeySpace::Invalid
+            | KeySpace::Plan
+            | KeySpace::Once => {}
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }

@@ -1,6 +1,7 @@
 //! Keys of the embedded engines: the first octet is the key space, integers are big-endian, ids are
 //! UUIDv7, so that key order is creation order. An octet once assigned is never reused.
 
+use super::DocumentKind;
 use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Numbering, Part};
 use crate::domain::msisdn::Msisdn;
@@ -12,6 +13,16 @@ use crate::domain::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum KeySpace {
+    /// Events of digests that are still to be told, by tenant, digest, tick, number and kind.
+    Counted = b'A',
+    /// What tenants and keys have used: balances and quotas.
+    Account = b'B',
+    /// Lines of the ledgers of credit, by tenant and number.
+    Ledger = b'C',
+    /// Consents, by tenant, number and purpose.
+    Consent = b'D',
+    /// Numbers that are not in service, by tenant.
+    Invalid = b'I',
     /// API keys, by public prefix.
     ApiKey = b'a',
     /// Batches: written last, so that a batch without its record was never acknowledged.
@@ -38,14 +49,20 @@ pub enum KeySpace {
     Frontier = b'l',
     /// Messages that are live: a start reads these alone.
     Live = b'm',
+    /// Plans, by tenant and key: the message that is theirs now.
+    Plan = b'n',
     /// Webhook deliveries not yet made.
     Outbox = b'o',
     /// Accounts and binds that an operator has paused.
     Pause = b'p',
+    /// What is told once, by tenant and key: the message that told it.
+    Once = b'q',
     /// Messages by recipient.
     Recipient = b'r',
     /// What SIMs have sent, by SIM.
     Spending = b's',
+    /// What administrators have written, by kind, tenant and name.
+    Document = b't',
     /// Parts of what handsets sent, until all of them are there.
     Parts = b'u',
     /// Version of the layout.
@@ -58,7 +75,12 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// Every key space.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 29] = [
+        Self::Counted,
+        Self::Account,
+        Self::Ledger,
+        Self::Consent,
+        Self::Invalid,
         Self::ApiKey,
         Self::Batch,
         Self::Reference,
@@ -72,10 +94,13 @@ impl KeySpace {
         Self::Idempotency,
         Self::Frontier,
         Self::Live,
+        Self::Plan,
         Self::Outbox,
         Self::Pause,
+        Self::Once,
         Self::Recipient,
         Self::Spending,
+        Self::Document,
         Self::Parts,
         Self::Version,
         Self::Webhook,
@@ -212,6 +237,20 @@ pub fn batch(id: BatchId) -> Vec<u8> {
 #[must_use]
 pub fn idempotency(hash: &[u8; 16]) -> Vec<u8> {
     key(KeySpace::Idempotency, &[hash])
+}
+
+/// What administrators have written. Neither tenants nor names hold a NUL.
+#[must_use]
+pub fn document(kind: DocumentKind, tenant: &Tenant, name: &str) -> Vec<u8> {
+    let kind = match kind {
+        DocumentKind::Settings => 1,
+        DocumentKind::Template => 2,
+        DocumentKind::Digest => 3,
+    };
+    key(
+        KeySpace::Document,
+        &[&[kind], tenant.as_str().as_bytes(), &[0], name.as_bytes()],
+    )
 }
 
 /// A webhook delivery.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::claiming::{Claimant, Claimed, Reach};
+pub use self::documents::{Document, DocumentKind, Documents};
 pub use self::embedded::RecoverError;
 pub use self::opening::{Options, check, memory, open, read_closed};
 pub use self::records::{
@@ -35,6 +36,7 @@ mod claiming;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+mod documents;
 pub mod embedded;
 mod frontier;
 pub mod fsck;
@@ -57,7 +59,7 @@ mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Documents + Send + Sync + 'static {
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
@@ -555,6 +557,8 @@ pub const fn why_code(why: &WaitReason) -> &'static str {
         WaitReason::Backoff(_) => "backoff",
         WaitReason::Throttled => "throttled",
         WaitReason::AccountRefused(_) => "account_refused",
+        WaitReason::SendingHours => "window",
+        WaitReason::FellBack => "fell_back",
         WaitReason::NoChannelUp => "no_channel",
         WaitReason::InDoubt => "in_doubt",
     }

@@ -10,6 +10,7 @@ use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
+use crate::domain::tenant::KeyTerms;
 use crate::domain::time::Timestamp;
 
 /// One submission of several messages.
@@ -79,6 +80,8 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// What it may do less than its tenant.
+    pub terms: KeyTerms,
 }
 
 /// What a key may do.
@@ -89,6 +92,8 @@ pub enum Scope {
     Send,
     /// Read messages, events, channels.
     Read,
+    /// Change what its tenant has written: settings, templates, digests.
+    Manage,
     /// Everything, keys included.
     Admin,
 }

@@ -171,7 +171,7 @@ async fn validity_goes_on_counting_in_shut_hours_and_a_preview_warns_of_it() {
         vec![("a", taking())],
     )
     .await;
-    let api = Api::of(&world).await;
+    let api = Api::of(&world.engine).await;
     let draft = json!({"to": "+33607000001", "text": "bonjour", "validity": "2h"});
     let (status, preview) = api.post("/v1/preview", &draft).await;
     assert_eq!(status, 200, "{preview}");

@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../support/api.rs"]
+mod api;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -15,11 +17,11 @@ mod portability;
 mod rules;
 mod shipped;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Api;
 use relais::clock::Clock;
 use relais::config::{self, Config};
 use relais::domain::id::MessageId;
@@ -27,14 +29,9 @@ use relais::domain::policy::Policy;
 use relais::domain::time::Timestamp;
 use relais::engine::accept::Draft;
 use relais::sim::smsc::{Receipts, Rule, ScriptedState, SmscScript};
-use serde_json::Value;
 use support::{Line, World};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-const ADMIN: &str = "an-admin-key-for-tests";
 const HOUR: Duration = Duration::from_hours(1);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -141,62 +138,5 @@ fn to(number: &str) -> Draft {
         to: number.to_owned(),
         text: "bonjour".to_owned(),
         ..Draft::default()
-    }
-}
-
-/// The HTTP interface of a world.
-struct Api {
-    address: SocketAddr,
-    stop: CancellationToken,
-}
-
-impl Api {
-    async fn of(world: &World) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let settings = relais::http::Settings::new(ADMIN.into());
-        let engine = world.engine.clone();
-        tokio::spawn(relais::http::serve(
-            listener,
-            engine,
-            settings,
-            stop.clone(),
-        ));
-        Self { address, stop }
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let body = body.to_string();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: relais\r\nconnection: close\r\nauthorization: Bearer {ADMIN}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        self.ask(&request).await
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: relais\r\nconnection: close\r\nauthorization: Bearer {ADMIN}\r\n\r\n"
-        );
-        self.ask(&request).await
-    }
-
-    async fn ask(&self, request: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (
-            status,
-            serde_json::from_str(body).unwrap_or_else(|_| Value::from(body)),
-        )
-    }
-
-    fn stop(self) {
-        self.stop.cancel();
     }
 }

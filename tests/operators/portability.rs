@@ -347,7 +347,7 @@ async fn a_service_answers_before_the_prefix_and_is_asked_once_while_its_answer_
 async fn a_service_that_hangs_delays_an_answer_by_its_time_out_and_no_more() {
     let service = Service::new([Reply::Hangs]).await;
     let world = service.world("").await;
-    let api = Api::of(&world).await;
+    let api = Api::of(&world.engine).await;
     let began = world.clock.now();
     let body = json!({"to": "+33607000001", "text": "bonjour"});
     let (status, message) = api.post("/v1/messages", &body).await;
@@ -379,7 +379,7 @@ async fn a_service_that_hangs_delays_an_answer_by_its_time_out_and_no_more() {
 async fn a_batch_waits_a_few_seconds_for_a_slow_service_and_asks_sixteen_at_once() {
     let service = Service::new([Reply::Says(200, "sfr".to_owned(), 1_000)]).await;
     let world = service.world("timeout = \"2s\"\n").await;
-    let api = Api::of(&world).await;
+    let api = Api::of(&world.engine).await;
     let began = world.clock.now();
     let to: Vec<_> = (0..400).map(|n| format!("+33607{n:06}")).collect();
     let body = json!({"to": to, "text": "bonjour"});

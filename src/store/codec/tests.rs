@@ -242,6 +242,7 @@ fn every_record_is_written_and_read_as_its_version_says() {
             scopes: vec![Scope::Send, Scope::Read, Scope::Admin],
             created_at: at(0),
             revoked_at: Some(at(9)),
+            terms: crate::domain::tenant::KeyTerms::default(),
         },
     );
     golden("layout", &LAYOUT);

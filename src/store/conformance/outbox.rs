@@ -298,6 +298,7 @@ async fn webhooks_and_keys_survive_reopening(world: World) {
         scopes: vec![Scope::Send, Scope::Read],
         created_at: at(0),
         revoked_at,
+        terms: crate::domain::tenant::KeyTerms::default(),
     };
     store.put_key(key("k1", None)).await.unwrap();
     store.put_key(key("k2", None)).await.unwrap();

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::codec::{Swept, decode};
+use super::documents::Shelf;
 use super::frontier::Frontier;
 use super::index::Index;
 use super::keys::KeySpace;
@@ -33,6 +34,7 @@ use crate::domain::time::Timestamp;
 mod claims;
 mod copying;
 mod deliveries;
+mod documents;
 mod known;
 mod maintain;
 mod read;
@@ -56,6 +58,7 @@ pub(super) struct Shared {
     pub(super) outbox: Mutex<Outbox>,
     pub(super) outbox_seq: AtomicU64,
     pub(super) webhooks: RwLock<Vec<Webhook>>,
+    pub(super) documents: RwLock<Shelf>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.

@@ -23,6 +23,7 @@ use crate::domain::policy::Policy;
 use crate::domain::privacy::Keeping;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, Swept, decode, encode};
+use crate::store::documents::Shelf;
 use crate::store::frontier::Frontier;
 use crate::store::index::Index;
 use crate::store::keys::{self, KeySpace};
@@ -30,7 +31,7 @@ use crate::store::kv::{Kv, Write};
 use crate::store::opted_out::OptedOut;
 use crate::store::outbox::{Outbox, deliveries};
 use crate::store::writings::Writings;
-use crate::store::{OutboxEvent, StoreError, Webhook};
+use crate::store::{Document, OutboxEvent, StoreError, Webhook};
 
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
@@ -66,6 +67,10 @@ pub(super) fn recover<K: Kv>(
     let mut opted_out = OptedOut::default();
     for OptOut { tenant, number, .. } in read_all(kv, KeySpace::OptOut)? {
         opted_out.insert(&tenant, number);
+    }
+    let mut documents = Shelf::default();
+    for document in read_all::<K, Document>(kv, KeySpace::Document)? {
+        documents.put(document);
     }
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
@@ -144,6 +149,7 @@ pub(super) fn recover<K: Kv>(
         outbox: Mutex::new(outbox),
         outbox_seq: AtomicU64::new(next_seq),
         webhooks: RwLock::new(webhooks),
+        documents: RwLock::new(documents),
         keys: RwLock::new(
             read_all(kv, KeySpace::ApiKey)?
                 .into_iter()

@@ -1,20 +1,37 @@
-//! From a client's draft to stored messages: checks, number, sender, text plan, lane, validity.
+//! From a client's draft to stored messages.
+//!
+//! `check` holds a draft to every rule, one file a question: `recipient` and `sender` whom, `text` what,
+//! `plan` when, `hours` and `consent` whether it may, `price` for how much, `way` over which channels.
+//! What passes is [`Checked`], and submitting it stores it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use crate::domain::id::{Account, BatchId, Lane, MessageId, Tenant};
+use crate::domain::chain::Step;
+use crate::domain::id::{BatchId, Lane, MessageId, Tenant};
 use crate::domain::message::{Class, Happening, Message, State, WaitReason, What};
 use crate::domain::msisdn::{self, Msisdn};
 use crate::domain::policy::{OnDoubt, Operator, Policy};
 use crate::domain::privacy::Erased;
 use crate::domain::sender::Sender;
-use crate::domain::text::{Prepared, Replacement, TextRules};
+use crate::domain::tenant::Settings;
+use crate::domain::terms::Terms;
+use crate::domain::text::{Replacement, TextRules};
 use crate::domain::time::Timestamp;
 use crate::domain::trace::TraceParent;
-use crate::pdu::segment::{Alphabet, Plan};
-use crate::store::{Accepted, Idempotency, StoreError, Submission};
+use crate::pdu::segment::Plan;
+use crate::store::{Accepted, ApiKey, Idempotency, StoreError, Submission};
+
+mod check;
+mod consent;
+mod hours;
+mod plan;
+mod price;
+mod recipient;
+mod sender;
+mod text;
+mod way;
 
 pub use crate::domain::text::Encoding;
 
@@ -51,6 +68,61 @@ pub struct Draft {
     pub on_doubt: Option<OnDoubt>,
     /// The caller's trace context.
     pub trace: Option<TraceParent>,
+    /// The name of the template that gives the text.
+    pub template: Option<String>,
+    /// What the template's variables stand for.
+    pub params: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Instants of which the first rules when it is sent.
+    pub anchors: Vec<Timestamp>,
+    /// How long after the first anchor it is sent, in milliseconds; negative: before it.
+    pub offset_ms: Option<i64>,
+    /// The caller's name of the plan that it is of.
+    pub schedule_key: Option<String>,
+    /// The caller's name of what is told once.
+    pub once_key: Option<String>,
+    /// Whether the tenant's signature is added; `None`: as the tenant says.
+    pub signature: Option<bool>,
+    /// What a commercial message is for.
+    pub purpose: Option<String>,
+    /// The channels to try, in order; empty: the SMS alone.
+    pub fallback: Vec<Step>,
+}
+
+/// For whom a draft is checked and stored.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// Whose messages they are.
+    pub tenant: Tenant,
+    /// The key that they are sent with; `None`: that of the installation.
+    pub key: Option<Arc<ApiKey>>,
+}
+
+impl Default for By {
+    /// The installation itself.
+    fn default() -> Self {
+        Self {
+            tenant: Tenant::DEFAULT.into(),
+            key: None,
+        }
+    }
+}
+
+/// What a rule may look at besides the draft.
+struct Asking<'a> {
+    engine: &'a Engine,
+    by: &'a By,
+    settings: &'a Settings,
+    policy: &'a Policy,
+    now: Timestamp,
+}
+
+/// Something worth knowing that does not prevent sending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// Stable code.
+    pub code: &'static str,
+    /// In words.
+    pub detail: String,
 }
 
 /// What is wrong with one field.
@@ -62,6 +134,19 @@ pub struct FieldError {
     pub code: &'static str,
     /// What is wrong and what to do.
     pub detail: String,
+    /// What kind of refusal it is.
+    pub refusal: Refusal,
+}
+
+/// Kinds of refusals: the HTTP interface answers each with a status of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// The field cannot be accepted as it is.
+    Input,
+    /// There have been too many of these.
+    TooMany,
+    /// The caller may not do this.
+    Forbidden,
 }
 
 impl FieldError {
@@ -72,7 +157,15 @@ impl FieldError {
             pointer,
             code,
             detail: detail.into(),
+            refusal: Refusal::Input,
         }
+    }
+
+    /// The same as a refusal of this kind.
+    #[must_use]
+    pub const fn as_refusal(mut self, refusal: Refusal) -> Self {
+        self.refusal = refusal;
+        self
     }
 }
 
@@ -99,6 +192,10 @@ pub struct Checked {
     pub due_at: Timestamp,
     /// End of validity.
     pub expires_at: Timestamp,
+    /// What was asked for beyond a text and a number.
+    pub terms: Terms,
+    /// What the sender may want to know.
+    pub advice: Vec<Advice>,
     draft: Draft,
 }
 
@@ -123,23 +220,23 @@ pub struct Submitted {
 }
 
 impl Engine {
-    /// Checks a draft without sending it: the same code as sending. Where numbers are looked up, it waits
-    /// for the look-up, up to its time-out.
+    /// Checks a draft of the installation's own without sending it: the same code as sending.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub async fn check(&self, draft: Draft) -> Result<Checked, Vec<FieldError>> {
-        self.check_by(draft, None).await
+        self.check_for(draft, &By::default(), None).await
     }
 
-    /// Like [`check`](Self::check), for one of many that are checked together: past `until`, by the
-    /// clock's [`elapsed`](crate::clock::Clock::elapsed), no look-up is waited for.
+    /// Checks a draft without sending it. Where numbers are looked up, it waits for the look-up, up to its
+    /// time-out, and not past `until`, by the clock's [`elapsed`](crate::clock::Clock::elapsed).
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub async fn check_by(
+    pub async fn check_for(
         &self,
         draft: Draft,
+        by: &By,
         until: Option<Duration>,
     ) -> Result<Checked, Vec<FieldError>> {
         let rules = self.rules();
@@ -150,7 +247,15 @@ impl Engine {
         } else {
             None
         };
-        check(draft, &rules, looked_up.as_ref(), self.clock.now())
+        let settings = self.settings(&by.tenant);
+        let asking = Asking {
+            engine: self,
+            by,
+            settings: &settings,
+            policy: &rules,
+            now: self.clock.now(),
+        };
+        check::check(draft, &asking, looked_up.as_ref())
     }
 
     /// Stores checked drafts; they are durable when this returns.
@@ -258,6 +363,8 @@ impl Engine {
             due_at,
             expires_at,
             draft,
+            terms,
+            advice: _,
             rules: _,
         } = checked;
         // Validity runs from the promise, not from the check a moment before it.
@@ -306,214 +413,7 @@ impl Engine {
             }],
             trace: draft.trace,
             erased: Erased::default(),
+            terms: (terms != Terms::default()).then(|| Box::new(terms)),
         }
-    }
-}
-
-/// Longest text that is looked at, in characters: more than ten parts of GSM text can hold.
-const TEXT_MAX_CHARS: usize = 4000;
-/// Longest caller-given label, in characters.
-const LABEL_MAX_CHARS: usize = 200;
-/// Largest metadata, in octets of JSON.
-const METADATA_MAX: usize = 4096;
-/// Furthest that a message can be planned ahead.
-const SEND_AT_MAX: Duration = Duration::from_hours(24 * 366);
-/// Shortest and longest validity that a caller may ask for.
-const VALIDITY_RANGE: (Duration, Duration) =
-    (Duration::from_secs(60), Duration::from_hours(24 * 14));
-
-/// Every rule that a draft must keep. Pure but for the arguments; `looked_up` is the operator that a
-/// look-up has named.
-fn check(
-    mut draft: Draft,
-    policy: &Policy,
-    looked_up: Option<&Arc<Operator>>,
-    now: Timestamp,
-) -> Result<Checked, Vec<FieldError>> {
-    let mut errors = Vec::new();
-    let to = msisdn::parse(&draft.to, &policy.default_country)
-        .map_err(|error| errors.push(FieldError::new("/to", error.code(), error.to_string())))
-        .ok();
-    let from = draft.from.as_deref().and_then(|text| {
-        Sender::parse(text)
-            .map_err(|error| errors.push(FieldError::new("/from", error.code(), error.to_string())))
-            .ok()
-    });
-    // A number that cannot be read hides no error of the text.
-    let by_prefix = || to.map_or(&policy.operators[0], |to| policy.operator_for(to));
-    let operator = looked_up.unwrap_or_else(by_prefix);
-    let rules = policy.first_text_rules(operator);
-    let prepared = check_text(&mut draft, policy, &rules, &mut errors);
-    check_labels(&draft, &mut errors);
-    // Whose route it would go is known only with the number.
-    if draft.class == Class::Commercial
-        && to.is_some()
-        && let Some(modem) = policy.first_modem(operator)
-    {
-        errors.push(commercial_on_modem(operator, modem));
-    }
-    if draft.send_at.is_some_and(|at| at > now + SEND_AT_MAX) {
-        errors.push(FieldError::new(
-            "/send_at",
-            "send_at_too_far",
-            "plan at most 366 days ahead",
-        ));
-    }
-    if draft
-        .validity
-        .is_some_and(|v| v < VALIDITY_RANGE.0 || v > VALIDITY_RANGE.1)
-    {
-        errors.push(FieldError::new(
-            "/validity",
-            "validity_out_of_range",
-            "the validity is between one minute and 14 days, for example \"48h\"",
-        ));
-    }
-    if draft.priority.is_some_and(|priority| priority > 3) {
-        errors.push(FieldError::new(
-            "/priority",
-            "priority_out_of_range",
-            "the priority is 0, 1, 2 or 3",
-        ));
-    }
-    if let Some(url) = &draft.webhook_url
-        && let Err(problem) = super::outbox::check_url(url, &policy.webhook_allow)
-    {
-        errors.push(FieldError::new(
-            "/webhook_url",
-            "webhook_url_refused",
-            problem.to_string(),
-        ));
-    }
-    let (Some(to), Some(prepared), true) = (to, prepared, errors.is_empty()) else {
-        return Err(errors);
-    };
-    let (due_at, why) = match draft.send_at {
-        Some(at) if at > now => (at, WaitReason::ScheduledByClient),
-        _ => (now, WaitReason::Accepted),
-    };
-    // Validity starts when the message may first leave, not when it was accepted.
-    let expires_at = due_at + draft.validity.unwrap_or(operator.validity);
-    Ok(Checked {
-        to,
-        from,
-        text: prepared.text,
-        plan: prepared.plan,
-        replaced: prepared.replaced,
-        rules,
-        operator: operator.clone(),
-        why,
-        due_at,
-        expires_at,
-        draft,
-    })
-}
-
-/// Checks the text, which it takes, and plans its parts.
-fn check_text(
-    draft: &mut Draft,
-    policy: &Policy,
-    rules: &TextRules,
-    errors: &mut Vec<FieldError>,
-) -> Option<Prepared> {
-    let before = errors.len();
-    if draft.text.trim().is_empty() {
-        errors.push(FieldError::new(
-            "/text",
-            "text_empty",
-            "the text is empty; give at least one character",
-        ));
-    } else if draft.text.chars().count() > TEXT_MAX_CHARS {
-        errors.push(FieldError::new(
-            "/text",
-            "text_too_long",
-            format!("the text has more than {TEXT_MAX_CHARS} characters; shorten it"),
-        ));
-    } else if let Some(bad) = draft
-        .text
-        .chars()
-        .find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-    {
-        errors.push(FieldError::new(
-            "/text",
-            "text_control_character",
-            format!(
-                "the text holds the control character U+{:04X}; remove it",
-                u32::from(bad)
-            ),
-        ));
-    }
-    if errors.len() > before {
-        return None;
-    }
-    let prepared = rules.prepare(std::mem::take(&mut draft.text), draft.encoding);
-    let plan = &prepared.plan;
-    if draft.encoding == Encoding::Gsm && plan.alphabet != Alphabet::Gsm7 {
-        let strangers = rules.strangers(&prepared.text);
-        let characters: String = strangers.iter().map(|(c, _)| c).take(20).collect();
-        errors.push(FieldError::new(
-            "/text",
-            "text_not_gsm",
-            format!("{characters:?} have no place in the GSM alphabet; use encoding \"transliterate\" or \"auto\""),
-        ));
-    }
-    let parts_max = draft
-        .max_parts
-        .unwrap_or(usize::MAX)
-        .min(policy.limits.max_parts);
-    if draft.max_parts == Some(0) {
-        errors.push(FieldError::new(
-            "/max_parts",
-            "max_parts_out_of_range",
-            "max_parts is at least 1",
-        ));
-    } else if plan.count() > parts_max {
-        errors.push(FieldError::new(
-            "/text",
-            "text_too_many_parts",
-            format!(
-                "the text needs {} parts and at most {parts_max} are allowed; shorten it",
-                plan.count()
-            ),
-        ));
-    }
-    (errors.len() == before).then_some(prepared)
-}
-
-/// Marketing never leaves over the SIM of a modem, not even as a later step of its route.
-fn commercial_on_modem(operator: &Operator, modem: &Account) -> FieldError {
-    FieldError::new(
-        "/class",
-        "commercial_on_modem",
-        format!(
-            "the route of operator {} has the modem {modem}, and marketing may not leave over a SIM: \
-             in France numbers in 06 and 07 are for people (Arcep decision 2018-0881), marketing \
-             over them is prohibited since 2019-08-01, and CPCE art. L34-5 asks for consent besides; \
-             use a route without modems",
-            operator.name
-        ),
-    )
-}
-
-fn check_labels(draft: &Draft, errors: &mut Vec<FieldError>) {
-    for (pointer, value) in [("/type", &draft.kind), ("/reference", &draft.reference)] {
-        if let Some(text) = value
-            && (text.chars().count() > LABEL_MAX_CHARS || text.chars().any(char::is_control))
-        {
-            errors.push(FieldError::new(
-                pointer,
-                "label_invalid",
-                format!("use at most {LABEL_MAX_CHARS} characters and no control characters"),
-            ));
-        }
-    }
-    if let Some(map) = &draft.metadata
-        && serde_json::to_string(map).map_or(usize::MAX, |json| json.len()) > METADATA_MAX
-    {
-        errors.push(FieldError::new(
-            "/metadata",
-            "metadata_too_large",
-            format!("the metadata is larger than {METADATA_MAX} octets of JSON"),
-        ));
     }
 }
