@@ -23,6 +23,7 @@ pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::lanes::Lanes;
 use self::portability::Lookups;
+use self::templates::Templates;
 use self::tenants::Tenants;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
@@ -53,6 +54,7 @@ pub mod outbox;
 mod pace;
 mod portability;
 mod reaper;
+pub mod templates;
 mod tenants;
 mod throttle;
 mod traffic;
@@ -88,6 +90,8 @@ pub struct Engine {
     lookups: Lookups,
     /// Settings of tenants.
     tenants: Tenants,
+    /// Templates of tenants.
+    templates: Templates,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
     /// The installation's own key, from which webhook secrets are derived.
@@ -159,6 +163,7 @@ impl Engine {
             lanes,
             lookups,
             tenants: Tenants::default(),
+            templates: Templates::default(),
             budgets,
             signing_key,
         }

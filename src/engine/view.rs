@@ -116,6 +116,12 @@ pub struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     metadata: Option<serde_json::Value>,
+    /// The template that its text was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<&'a str>,
+    /// True if its text was cut to what its tenant allows.
+    #[serde(skip_serializing_if = "is_false")]
+    truncated: bool,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
     /// What happened, oldest first.
@@ -231,6 +237,7 @@ pub fn message_view<'a>(
     why: Option<(&'static str, Option<Timestamp>)>,
 ) -> MessageView<'a> {
     let status = message.status();
+    let terms = message.terms.as_deref();
     let (why, eta) = why.map_or((None, None), |(why, eta)| (Some(why), eta));
     MessageView {
         id: message.id.0,
@@ -267,6 +274,8 @@ pub fn message_view<'a>(
             .metadata
             .as_deref()
             .and_then(|json| serde_json::from_str(json).ok()),
+        template: terms.and_then(|terms| terms.template.as_deref()),
+        truncated: terms.is_some_and(|terms| terms.truncated),
         revision: message.revision,
         events: message.events.iter().map(EventView::from).collect(),
     }

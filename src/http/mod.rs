@@ -8,7 +8,7 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `numbers`, `backup`,
+//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `templates`, `webhooks`, `keys`, `numbers`, `backup`,
 //!   `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
@@ -52,6 +52,7 @@ mod quotas;
 mod reload;
 mod server;
 mod stream;
+mod templates;
 mod webhooks;
 
 pub use live::{Live, tls};
@@ -185,6 +186,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())
+        .merge(templates::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
@@ -201,7 +203,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "webhooks"),
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "templates"),
+        (name = "webhooks"),
         (name = "events"), (name = "operations"), (name = "admin")
     )
 )]

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::{App, json};
 use crate::domain::text::{Replacement, two_septets};
 use crate::engine::Engine;
-use crate::engine::accept::Checked;
+use crate::engine::accept::{Advice, Checked};
 use crate::engine::view::{Replaced, Rfc3339, alphabet_word};
 use crate::pdu::segment::Alphabet;
 
@@ -47,6 +47,16 @@ pub(super) struct Preview<'a> {
     forcing_unicode: Vec<Stranger>,
     /// The characters that count twice in the GSM alphabet, in order of appearance.
     two_septets: Vec<Double>,
+    /// How long it is, in characters.
+    length: Length,
+    /// True if it would be cut to what the tenant allows.
+    truncated: bool,
+    /// The signature that would be added; null: none.
+    #[schema(required)]
+    signature: Option<&'a str>,
+    /// The mention that would be added of how to answer STOP; null: none.
+    #[schema(required)]
+    stop: Option<&'a str>,
     /// Septets, octets of Latin-1 or UTF-16 code units.
     units: u32,
     /// Units that the last part has room for.
@@ -71,6 +81,19 @@ pub(super) struct Preview<'a> {
     expires_at: Rfc3339,
     /// What the sender may want to know.
     warnings: Vec<Warning>,
+}
+
+/// How long a text is, in characters.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TextLength)]
+struct Length {
+    /// The whole, with its signature, its separator and the mention of STOP.
+    with_signature: usize,
+    /// What was given, as far as it would be sent.
+    without_signature: usize,
+    /// Most that the tenant allows; null: no limit but that of parts.
+    #[schema(required)]
+    max: Option<u32>,
 }
 
 /// A character that has no place in the small alphabet.
@@ -101,11 +124,20 @@ struct Double {
 /// Something worth knowing that does not prevent sending.
 #[derive(Debug, Serialize, ToSchema)]
 struct Warning {
-    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`
-    /// or `no_channel`.
+    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`,
+    /// `no_channel`, `truncated`, `text_empty`, `stop_unknown`, …
     code: &'static str,
     /// In words.
     detail: String,
+}
+
+impl From<&Advice> for Warning {
+    fn from(advice: &Advice) -> Self {
+        Self {
+            code: advice.code,
+            detail: advice.detail.clone(),
+        }
+    }
 }
 
 /// What a send would do, by the code that sends. Nothing is stored.
@@ -129,8 +161,9 @@ async fn preview(
     incoming: Incoming<false>,
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
-    let decoded =
+    let mut decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
+    decoded.draft.preview = true;
     let checked = check(engine, &caller.by(), decoded, None)
         .await
         .map_err(Problem::invalid_fields)?;
@@ -144,6 +177,7 @@ impl<'a> Preview<'a> {
             rules,
             operator,
             text,
+            wording,
             ..
         } = checked;
         Self {
@@ -163,6 +197,14 @@ impl<'a> Preview<'a> {
                     .collect(),
                 Alphabet::Latin1 | Alphabet::Ucs2 => Vec::new(),
             },
+            length: Length {
+                with_signature: text.chars().count(),
+                without_signature: wording.own_chars,
+                max: wording.max_chars,
+            },
+            truncated: checked.terms.truncated,
+            signature: wording.signature.as_deref(),
+            stop: wording.stop.as_deref(),
             units: plan.units,
             units_left: rules.units_left(text, plan),
             parts: plan.count(),
@@ -210,7 +252,8 @@ fn warnings(engine: &Engine, checked: &Checked) -> Vec<Warning> {
         replaced,
         ..
     } = checked;
-    let mut warnings = Vec::new();
+    let advice = checked.advice.iter().map(Warning::from);
+    let mut warnings: Vec<_> = advice.collect();
     let mut warn = |code, detail| warnings.push(Warning { code, detail });
     let parts = plan.count();
     if plan.alphabet != Alphabet::Gsm7 {

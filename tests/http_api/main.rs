@@ -14,6 +14,8 @@ mod operations;
 mod optouts;
 mod preview;
 mod quotas;
+mod templates;
+mod texts;
 
 use std::sync::Arc;
 

@@ -48,14 +48,14 @@ pub(super) fn check(
     let by_prefix = || to.map_or(&policy.operators[0], |to| policy.operator_for(to));
     let operator = looked_up.unwrap_or_else(by_prefix);
     let rules = policy.first_text_rules(operator);
-    let prepared = text::check(
+    let worded = text::check(
         &mut draft,
         asking,
         &rules,
         operator,
         from.as_ref(),
         &mut terms,
-        &mut errors,
+        (&mut errors, &mut advice),
     );
     check_labels(&draft, &mut errors);
     // Whose route it would go is known only with the number.
@@ -95,7 +95,7 @@ pub(super) fn check(
             problem.to_string(),
         ));
     }
-    let (Some(to), Some(prepared), true) = (to, prepared, errors.is_empty()) else {
+    let (Some(to), Some((prepared, wording)), true) = (to, worded, errors.is_empty()) else {
         return Err(errors);
     };
     let (due_at, why) = match draft.send_at {
@@ -123,6 +123,7 @@ pub(super) fn check(
         expires_at,
         terms,
         advice,
+        wording,
         draft,
     })
 }
