@@ -126,7 +126,7 @@ async fn what_is_wrong_with_a_template_is_told_when_it_is_written() {
         assert_eq!(answer.problem(422), code, "{body}");
         assert_eq!(answer.errors(), [(place, code)], "{body}");
     }
-    for query in ["quick=yes", "quick=", "colour=red"] {
+    for query in ["quick=yes", "colour=red"] {
         let answer = gateway.admin.get(&format!("/v1/templates?{query}")).await;
         assert_eq!(answer.status, 422, "{query}");
     }
