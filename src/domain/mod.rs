@@ -48,6 +48,7 @@ pub mod sim;
 pub mod status;
 pub mod tenant;
 pub mod terms;
+pub mod territory;
 pub mod text;
 pub mod time;
 pub mod trace;
