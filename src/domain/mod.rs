@@ -30,6 +30,7 @@ pub mod chain;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod holidays;
 pub mod hours;
 pub mod id;
 pub mod inbound;
@@ -52,4 +53,5 @@ pub mod territory;
 pub mod text;
 pub mod time;
 pub mod trace;
+pub mod windows;
 pub mod wire;

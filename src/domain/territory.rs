@@ -140,6 +140,16 @@ impl Territory {
         })
     }
 
+    /// True if it has the numbers of `wide`, as a part of it or beside it.
+    #[must_use]
+    pub const fn is_within(self, wide: Self) -> bool {
+        matches!(
+            (self, wide),
+            (Self::AlsaceMoselle, Self::Metropole)
+                | (Self::SaintMartin | Self::SaintBarthelemy, Self::Guadeloupe)
+        )
+    }
+
     /// Its clock.
     #[must_use]
     pub const fn zone(self) -> Tz {
