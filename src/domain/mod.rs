@@ -30,6 +30,7 @@ pub mod chain;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod holidays;
 pub mod hours;
 pub mod id;
 pub mod inbound;
@@ -48,7 +49,9 @@ pub mod sim;
 pub mod status;
 pub mod tenant;
 pub mod terms;
+pub mod territory;
 pub mod text;
 pub mod time;
 pub mod trace;
+pub mod windows;
 pub mod wire;

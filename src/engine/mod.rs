@@ -223,8 +223,14 @@ impl Engine {
                 let (rules, now) = (self.rules(), self.clock.now());
                 if *due_at > now {
                     // Its turn may come in shut hours.
-                    let eta = rules.operator(&message.lane.operator).opening(*due_at);
-                    return Some((crate::store::why_code(why), Some(eta)));
+                    let eta = rules.opening_of(message, *due_at);
+                    let eta = Some(eta).filter(|eta| *eta < Timestamp::NEVER);
+                    return Some((crate::store::why_code(why), eta));
+                }
+                let opening = rules.opening_of(message, now);
+                if opening > now {
+                    let eta = Some(opening).filter(|eta| *eta < Timestamp::NEVER);
+                    return Some(("window", eta));
                 }
                 let holdup = match message.pinned_to() {
                     // What an account has begun that there is no more goes any way.
