@@ -27,6 +27,7 @@
 
 pub mod apply;
 pub mod chain;
+pub mod credit;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -34,6 +35,7 @@ pub mod hours;
 pub mod id;
 pub mod inbound;
 pub mod message;
+pub mod money;
 pub mod msisdn;
 pub mod optout;
 pub mod policy;
