@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::id::{BatchId, MessageId, Tenant};
@@ -150,7 +151,9 @@ impl Used {
         self
     }
 
-    fn add(&mut self, due: Due) {
+    /// Adds what is due on a day.
+    pub fn take(&mut self, due: Due, day: i32) {
+        *self = self.on(day);
         self.day_parts = self.day_parts.saturating_add(due.parts);
         self.month_parts = self.month_parts.saturating_add(due.parts);
         self.day_micros = self.day_micros.saturating_add(due.micros);
@@ -369,6 +372,19 @@ pub struct CreditLow {
     pub at: Timestamp,
 }
 
+impl CreditLow {
+    /// What it is known by: no message has an id like it, and no other line.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        let digest = Sha256::new_with_prefix(b"credit.low ");
+        let digest = digest.chain_update(self.tenant.as_str());
+        let digest = digest.chain_update(self.line.to_be_bytes()).finalize();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        id
+    }
+}
+
 impl Purse {
     /// The purse of a tenant that nothing is known of.
     #[must_use]
@@ -418,8 +434,7 @@ impl Purse {
     /// Takes what is due, of what [`affords`](Self::affords) it: the line of the ledger, where there is a
     /// credit, and the threshold that it came down to.
     pub fn take(&mut self, due: Due, means: &Means, now: Timestamp) -> Option<(Line, Option<CreditLow>)> {
-        self.used = self.used.on(means.day.number);
-        self.used.add(due);
+        self.used.take(due, means.day.number);
         let unit = means.unit?;
         let before = self.balance.of(unit);
         let mut line = self.enter(Why::Taken, unit, -due.in_unit(unit), now)?;
