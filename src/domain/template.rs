@@ -306,10 +306,8 @@ fn environment(
     environment.add_filter("trim", filters::trim);
     environment.add_filter(
         "plural",
-        move |count: &minijinja::Value, one: String, many: String| match (
-            number(count),
-            strictness,
-        ) {
+        move |count: &minijinja::Value, one: String, many: String| match (number(count), strictness)
+        {
             (Some(count), _) if is_singular(count, language) => Ok(one),
             (Some(_), _) => Ok(many),
             (None, Strictness::Anything) => Ok(one),
@@ -445,8 +443,16 @@ mod tests {
                 RenderError::Unknown("third".into()),
             ]
         );
-        assert_eq!(compile(text).variables().collect::<Vec<_>>(), ["first", "second"]);
-        for bad in [json!(null), json!([1]), json!({"a": 1}), json!("x".repeat(1001))] {
+        assert_eq!(
+            compile(text).variables().collect::<Vec<_>>(),
+            ["first", "second"]
+        );
+        for bad in [
+            json!(null),
+            json!([1]),
+            json!({"a": 1}),
+            json!("x".repeat(1001)),
+        ] {
             let errors = render("{{ a }}", json!({"a": bad})).unwrap_err();
             assert_eq!(codes(&errors), ["template_variable_invalid"]);
         }
@@ -470,7 +476,10 @@ mod tests {
         assert_eq!(render(text, json!({"n": 2})).unwrap(), "2 courriers");
         assert_eq!(render(text, json!({"n": 1.5})).unwrap(), "1.5 courrier");
         let errors = render(text, json!({"n": "deux"})).unwrap_err();
-        assert_eq!(errors[0].to_string(), "line 1 of the template: plural needs a number");
+        assert_eq!(
+            errors[0].to_string(),
+            "line 1 of the template: plural needs a number"
+        );
     }
 
     #[test]
@@ -490,16 +499,24 @@ mod tests {
         let long = "a".repeat(SOURCE_MAX_CHARS + 1);
         let error = Template::compile(&long, Tongue::Fr).unwrap_err();
         assert_eq!(error, TemplateError::TooLong);
-        let many: String = (0..=VARIABLES_MAX).map(|n| format!("{{{{ v{n} }}}}")).collect();
+        let many: String = (0..=VARIABLES_MAX)
+            .map(|n| format!("{{{{ v{n} }}}}"))
+            .collect();
         let error = Template::compile(&many, Tongue::Fr).unwrap_err();
         assert_eq!(error, TemplateError::TooManyVariables(51));
         let error = Template::compile("a\nb\n{{ x y }}", Tongue::Fr).unwrap_err();
-        assert!(matches!(error, TemplateError::Syntax { line: 3, .. }), "{error}");
+        assert!(
+            matches!(error, TemplateError::Syntax { line: 3, .. }),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_template_that_does_too_much_is_stopped() {
-        let doubled = format!("{{% set a = 'x' %}}{}{{{{ a }}}}", "{%set a=a~a%}".repeat(40));
+        let doubled = format!(
+            "{{% set a = 'x' %}}{}{{{{ a }}}}",
+            "{%set a=a~a%}".repeat(40)
+        );
         let nested = "{% for a in 'x'*99 %}".repeat(4) + "y" + &"{% endfor %}".repeat(4);
         for source in [&doubled, &nested, &"{{ 'x' * 100000000 }}".to_owned()] {
             let error = Template::compile(source, Tongue::Fr).unwrap_err();
@@ -516,7 +533,10 @@ mod tests {
         for (source, fixed) in [
             ("", Some("")),
             ("Bonjour {{ name }}", Some("Bonjour ")),
-            ("{{ n }} {{ n|plural('lettre', 'lettres') }}", Some(" lettre")),
+            (
+                "{{ n }} {{ n|plural('lettre', 'lettres') }}",
+                Some(" lettre"),
+            ),
             ("{{ a + 1 }}", None),
         ] {
             assert_eq!(compile(source).fixed().as_deref(), fixed, "{source}");
@@ -525,7 +545,12 @@ mod tests {
 
     #[test]
     fn no_value_of_a_message_stands_in_an_error() {
-        for source in ["{{ a + 1 }}", "{{ a.b.c }}", "{{ a() }}", "{{ a|plural(1, 2) }}"] {
+        for source in [
+            "{{ a + 1 }}",
+            "{{ a.b.c }}",
+            "{{ a() }}",
+            "{{ a|plural(1, 2) }}",
+        ] {
             let Ok(template) = Template::compile(source, Tongue::Fr) else {
                 continue;
             };

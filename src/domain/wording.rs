@@ -225,7 +225,10 @@ mod tests {
         // An escape pair is two septets and one character.
         assert_eq!(cut(&"€".repeat(81), &none, most, 1), Some("€".repeat(80)));
         let odd = format!("a{}", "€".repeat(80));
-        assert_eq!(cut(&odd, &none, most, 1), Some(format!("a{}", "€".repeat(79))));
+        assert_eq!(
+            cut(&odd, &none, most, 1),
+            Some(format!("a{}", "€".repeat(79)))
+        );
         // What forces Unicode is cut off, and what is left has 160 again.
         let late = format!("{}ê{}", "a".repeat(158), "a".repeat(20));
         assert_eq!(cut(&late, &none, most, 1), Some("a".repeat(158)));
@@ -251,7 +254,10 @@ mod tests {
             (format!("{}e\u{301}", "ê".repeat(69)), "ê".repeat(69)),
             (format!("{}😀", "ê".repeat(69)), "ê".repeat(69)),
             (format!("{}🇫🇷", "ê".repeat(67)), "ê".repeat(67)),
-            (format!("{}🇫🇷🇫🇷", "ê".repeat(65)), format!("{}🇫🇷", "ê".repeat(65))),
+            (
+                format!("{}🇫🇷🇫🇷", "ê".repeat(65)),
+                format!("{}🇫🇷", "ê".repeat(65)),
+            ),
             (format!("{} \n fin", "ê".repeat(69)), "ê".repeat(69)),
         ] {
             assert_eq!(cut(&body, &none, usize::MAX, 1), Some(left), "{body}");
@@ -268,7 +274,11 @@ mod tests {
             "exemple.fr/facture/12345678.pdf",
         ] {
             let body = format!("Votre facture : {link} Merci");
-            assert_eq!(cut(&body, &none, 30, 1).unwrap(), "Votre facture :", "{link}");
+            assert_eq!(
+                cut(&body, &none, 30, 1).unwrap(),
+                "Votre facture :",
+                "{link}"
+            );
             let whole = body.len() - " Merci".len();
             assert_eq!(cut(&body, &none, whole, 1).unwrap(), body[..whole]);
             // A link alone is cut: nothing else would be left.
@@ -286,7 +296,12 @@ mod tests {
         assert_eq!(mention("Promo !").as_deref(), Some("STOP au 36111"));
         let english = stop.mention("Sale!", Tongue::En);
         assert_eq!(english.as_deref(), Some("STOP to 36111"));
-        for said in ["STOP au 36111", "Stop SMS: 36 111", "x STOP36111", "stop au 36111."] {
+        for said in [
+            "STOP au 36111",
+            "Stop SMS: 36 111",
+            "x STOP36111",
+            "stop au 36111.",
+        ] {
             assert_eq!(mention(said), None, "{said}");
         }
         for unsaid in ["STOP", "nonstop au 36111", "STOP au 36222", "36111"] {

@@ -114,7 +114,9 @@ impl Engine {
         if (self.store.document(DocumentKind::Template, tenant, name)).is_none() {
             return Err(StoreError::NotFound);
         }
-        let deleted = self.store.delete_document(DocumentKind::Template, tenant, name);
+        let deleted = self
+            .store
+            .delete_document(DocumentKind::Template, tenant, name);
         deleted.await?;
         let name = (tenant.clone(), name.to_owned());
         self.templates.known().remove(&name);

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Engine;
+use super::accept::Advice;
 use super::credit::CostView;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
@@ -123,6 +124,9 @@ pub struct MessageView<'a> {
     /// True if its text was cut to what its tenant allows.
     #[serde(skip_serializing_if = "is_false")]
     truncated: bool,
+    /// What its sender may want to know; in the answer that accepts it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
     /// What it took of the tenant's credit.
@@ -130,6 +134,25 @@ pub struct MessageView<'a> {
     cost: Option<CostView>,
     /// What happened, oldest first.
     events: Vec<EventView<'a>>,
+}
+
+/// Something worth knowing that does not prevent sending.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Warning {
+    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`,
+    /// `no_channel`, `truncated`, `text_empty`, `stop_unknown`, …
+    pub code: &'static str,
+    /// In words.
+    pub detail: String,
+}
+
+impl From<&Advice> for Warning {
+    fn from(advice: &Advice) -> Self {
+        Self {
+            code: advice.code,
+            detail: advice.detail.clone(),
+        }
+    }
 }
 
 /// A character, with its combining marks, and what stands in its place.
@@ -280,12 +303,22 @@ pub fn message_view<'a>(
             .and_then(|json| serde_json::from_str(json).ok()),
         template: terms.and_then(|terms| terms.template.as_deref()),
         truncated: terms.is_some_and(|terms| terms.truncated),
+        warnings: Vec::new(),
         revision: message.revision,
         cost: message
             .terms
             .as_ref()
             .and_then(|terms| CostView::of(terms.charge.as_ref()?)),
         events: message.events.iter().map(EventView::from).collect(),
+    }
+}
+
+impl MessageView<'_> {
+    /// The same with what came of its check.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
+        self.warnings = warnings;
+        self
     }
 }
 

@@ -21,7 +21,7 @@ use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 use crate::engine::accept::{By, Checked};
-use crate::engine::view::MessageView;
+use crate::engine::view::{MessageView, Warning};
 use crate::store::Query;
 
 /// Says that an answer is the first one, given again.
@@ -94,16 +94,15 @@ async fn create(
     let checked = check(engine, &caller.by(), decoded, None)
         .await
         .map_err(Problem::invalid_fields)?;
+    let warnings = checked.advice.iter().map(Warning::from).collect();
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/messages");
     let submitted = quotas::submit(&app, &caller, vec![checked], false, idempotency).await?;
     let Some(message) = submitted.messages.first() else {
         // A repetition of a submission whose message is past keeping.
         return Err(Problem::not_found());
     };
-    let mut response = json(
-        StatusCode::ACCEPTED,
-        &engine.view(message, incoming.language),
-    );
+    let view = engine.view(message, incoming.language);
+    let mut response = json(StatusCode::ACCEPTED, &view.with_warnings(warnings));
     if submitted.repeated {
         response
             .headers_mut()

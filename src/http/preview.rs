@@ -18,8 +18,8 @@ use super::problem::Problem;
 use super::{App, json};
 use crate::domain::text::{Replacement, two_septets};
 use crate::engine::Engine;
-use crate::engine::accept::{Advice, Checked};
-use crate::engine::view::{Replaced, Rfc3339, alphabet_word};
+use crate::engine::accept::Checked;
+use crate::engine::view::{Replaced, Rfc3339, Warning, alphabet_word};
 use crate::pdu::segment::Alphabet;
 
 /// Places of one character that are told.
@@ -119,25 +119,6 @@ struct Double {
     character: char,
     /// How often it stands in the text.
     count: usize,
-}
-
-/// Something worth knowing that does not prevent sending.
-#[derive(Debug, Serialize, ToSchema)]
-struct Warning {
-    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`,
-    /// `no_channel`, `truncated`, `text_empty`, `stop_unknown`, …
-    code: &'static str,
-    /// In words.
-    detail: String,
-}
-
-impl From<&Advice> for Warning {
-    fn from(advice: &Advice) -> Self {
-        Self {
-            code: advice.code,
-            detail: advice.detail.clone(),
-        }
-    }
 }
 
 /// What a send would do, by the code that sends. Nothing is stored.

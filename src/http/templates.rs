@@ -169,9 +169,8 @@ fn judge(new: NewTemplate, settings: &Settings) -> Result<(Definition, Template)
 }
 
 fn is_name(name: &str) -> bool {
-    let sign = |octet: u8| {
-        octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"._-".contains(&octet)
-    };
+    let sign =
+        |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"._-".contains(&octet);
     (1..=64).contains(&name.len()) && name.bytes().all(sign)
 }
 

@@ -143,10 +143,7 @@ async fn templates_are_of_one_tenant_and_written_by_its_managers() {
     for client in [&desk, &reader] {
         let answer = client.post("/v1/templates", &new).await;
         assert_eq!(answer.problem(403), "forbidden_scope");
-        assert_eq!(
-            put(client, "t", &new).await.problem(403),
-            "forbidden_scope"
-        );
+        assert_eq!(put(client, "t", &new).await.problem(403), "forbidden_scope");
         let answer = client.delete("/v1/templates/t").await;
         assert_eq!(answer.problem(403), "forbidden_scope");
     }

@@ -103,7 +103,12 @@ async fn values_are_held_to_the_variables_of_the_template() {
         assert_eq!(answer.errors(), errors, "{body}");
     }
     let missing = post(&gateway, json!({"template": "t", "params": {"name": "x"}})).await;
-    assert!(missing.json["detail"].as_str().unwrap().contains("variable n "));
+    assert!(
+        missing.json["detail"]
+            .as_str()
+            .unwrap()
+            .contains("variable n ")
+    );
     let params = json!({"name": "<Zoé> & {{ n }}", "n": 3});
     let made = text(&gateway, json!({"template": "t", "params": params})).await;
     assert_eq!(made, "Bonjour <Zoé> & {{ n }} 3");
@@ -217,6 +222,8 @@ async fn a_text_that_is_longer_than_its_tenant_allows_is_refused_cut_or_split() 
 
     let gateway = gateway_of(limits(Overflow::Truncate)).await;
     assert_eq!(text(&gateway, long.clone()).await, "a".repeat(155));
+    let sent = post(&gateway, long.clone()).await.json;
+    assert_eq!(sent["warnings"][0]["code"], "truncated");
     let mut body = long.clone();
     body["to"] = json!(TO);
     let preview = gateway.admin.post("/v1/preview", &body).await.json;
@@ -318,7 +325,8 @@ async fn marketing_says_how_to_answer_stop_and_counts_it() {
     assert_eq!(preview["stop"], "STOP au 36111");
     assert_eq!(preview["units"], 20);
     assert_eq!(preview["length"]["without_signature"], 6);
-    let own = json!({"text": "Soldes. STOP SMS au 36 111", "class": "commercial", "from": "MAGASIN"});
+    let own =
+        json!({"text": "Soldes. STOP SMS au 36 111", "class": "commercial", "from": "MAGASIN"});
     assert_eq!(text(&gateway, own).await, "Soldes. STOP SMS au 36 111");
     let short = json!({"text": "Soldes", "class": "commercial", "from": "36184"});
     assert_eq!(text(&gateway, short).await, "Soldes STOP au 36184");
@@ -376,7 +384,10 @@ async fn each_recipient_of_a_batch_may_have_values_of_its_own() {
         texts.push(message.json["text"].as_str().unwrap().to_owned());
     }
     assert_eq!(texts, ["Bonjour Anne, salle 2", "Bonjour Zoé, salle 3"]);
-    for (index, code) in [(2, "template_variable_missing"), (3, "template_variable_missing")] {
+    for (index, code) in [
+        (2, "template_variable_missing"),
+        (3, "template_variable_missing"),
+    ] {
         assert_eq!(results[index]["accepted"], false);
         assert_eq!(results[index]["errors"][0]["code"], code);
     }
