@@ -2,7 +2,7 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! `digests` tells at their ticks what was counted; `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
 //! each operator's hours and rate, and `portability` asks whose a number is; `channels` lets connections
 //! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
@@ -44,6 +44,7 @@ mod budget;
 mod channels;
 mod circuit;
 mod control;
+pub mod digests;
 mod dispatcher;
 mod flights;
 pub mod journal;
@@ -123,6 +124,8 @@ struct Bells {
     dispatcher: Notify,
     /// The outbox may have something new.
     outbox: Notify,
+    /// A digest may have an earlier tick.
+    digests: Notify,
 }
 
 impl Engine {
@@ -373,6 +376,7 @@ pub fn run_without_webhooks(
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
+    tasks.spawn(digests::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(channels::run(engine.clone(), stop.claiming.clone()));
     tasks
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiKey, Batch, Document, OutboxEvent, Pause, ReceiptReport, Spending, StoreError, Webhook,
+    ApiKey, Batch, Count, Document, OutboxEvent, Pause, ReceiptReport, Spending, StoreError, Webhook,
 };
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
@@ -47,6 +47,7 @@ records! {
     OptOut = 1,
     ApiKey = 2,
     Document = 1,
+    Count = 1,
     Pause = 1,
     Spending = 1,
     Learnt = 1,

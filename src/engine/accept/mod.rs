@@ -345,7 +345,7 @@ impl Engine {
         }
     }
 
-    fn message(
+    pub(super) fn message(
         &self,
         tenant: &Tenant,
         checked: Checked,

@@ -23,6 +23,7 @@ use crate::domain::policy::Policy;
 use crate::domain::privacy::Keeping;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, Swept, decode, encode};
+use crate::store::counts::Tally;
 use crate::store::documents::Shelf;
 use crate::store::frontier::Frontier;
 use crate::store::index::Index;
@@ -71,6 +72,10 @@ pub(super) fn recover<K: Kv>(
     let mut documents = Shelf::default();
     for document in read_all::<K, Document>(kv, KeySpace::Document)? {
         documents.put(document);
+    }
+    let mut tally = Tally::default();
+    for pair in kv.scan(KeySpace::Counted.range(), false) {
+        tally.insert(&pair?.0);
     }
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
@@ -150,6 +155,7 @@ pub(super) fn recover<K: Kv>(
         outbox_seq: AtomicU64::new(next_seq),
         webhooks: RwLock::new(webhooks),
         documents: RwLock::new(documents),
+        tally: Mutex::new(tally),
         keys: RwLock::new(
             read_all(kv, KeySpace::ApiKey)?
                 .into_iter()

@@ -25,6 +25,7 @@ use crate::store::{
 
 mod by_sim;
 mod commit;
+mod counts;
 mod inbound;
 mod meant;
 mod optouts;
