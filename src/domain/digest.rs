@@ -80,11 +80,7 @@ pub struct Kind {
     )]
     pub text: String,
     /// The `type` of its messages; absent: the name of the kind.
-    #[serde(
-        rename = "type",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }
 
@@ -339,7 +335,11 @@ mod tests {
     #[track_caller]
     fn next(days: &[&str], at: &str, zone: Tz, after: &str, expected: &str) {
         let ticks = digest(days, at).ticks().unwrap();
-        assert_eq!(ticks.next(utc(after), zone), utc(expected), "{zone} {after}");
+        assert_eq!(
+            ticks.next(utc(after), zone),
+            utc(expected),
+            "{zone} {after}"
+        );
     }
 
     #[test]
@@ -347,18 +347,58 @@ mod tests {
         let tue_thu = ["tue", "thu"];
         for (zone, after, expected) in [
             // Monday to Tuesday, in summer.
-            (Europe::Paris, "2026-10-05T12:00:00+02:00", "2026-10-06T19:00:00+02:00"),
-            (America::Cayenne, "2026-10-05T12:00:00-03:00", "2026-10-06T19:00:00-03:00"),
-            (Pacific::Noumea, "2026-10-05T12:00:00+11:00", "2026-10-06T19:00:00+11:00"),
+            (
+                Europe::Paris,
+                "2026-10-05T12:00:00+02:00",
+                "2026-10-06T19:00:00+02:00",
+            ),
+            (
+                America::Cayenne,
+                "2026-10-05T12:00:00-03:00",
+                "2026-10-06T19:00:00-03:00",
+            ),
+            (
+                Pacific::Noumea,
+                "2026-10-05T12:00:00+11:00",
+                "2026-10-06T19:00:00+11:00",
+            ),
             // In France it is still Monday, in Nouméa Tuesday.
-            (Pacific::Noumea, "2026-10-05T23:00:00+02:00", "2026-10-06T19:00:00+11:00"),
-            (Pacific::Tahiti, "2026-10-06T19:00:00-10:00", "2026-10-08T19:00:00-10:00"),
-            (Indian::Reunion, "2026-10-08T19:00:00+04:00", "2026-10-13T19:00:00+04:00"),
+            (
+                Pacific::Noumea,
+                "2026-10-05T23:00:00+02:00",
+                "2026-10-06T19:00:00+11:00",
+            ),
+            (
+                Pacific::Tahiti,
+                "2026-10-06T19:00:00-10:00",
+                "2026-10-08T19:00:00-10:00",
+            ),
+            (
+                Indian::Reunion,
+                "2026-10-08T19:00:00+04:00",
+                "2026-10-13T19:00:00+04:00",
+            ),
             // Over the end of summer time (25 October 2026), and over its beginning (28 March 2027).
-            (Europe::Paris, "2026-10-22T19:00:00+02:00", "2026-10-27T19:00:00+01:00"),
-            (Europe::Paris, "2027-03-25T19:00:00+01:00", "2027-03-30T19:00:00+02:00"),
-            (America::Miquelon, "2026-10-29T19:00:00-02:00", "2026-11-03T19:00:00-03:00"),
-            (America::Miquelon, "2027-03-11T19:00:00-03:00", "2027-03-16T19:00:00-02:00"),
+            (
+                Europe::Paris,
+                "2026-10-22T19:00:00+02:00",
+                "2026-10-27T19:00:00+01:00",
+            ),
+            (
+                Europe::Paris,
+                "2027-03-25T19:00:00+01:00",
+                "2027-03-30T19:00:00+02:00",
+            ),
+            (
+                America::Miquelon,
+                "2026-10-29T19:00:00-02:00",
+                "2026-11-03T19:00:00-03:00",
+            ),
+            (
+                America::Miquelon,
+                "2027-03-11T19:00:00-03:00",
+                "2027-03-16T19:00:00-02:00",
+            ),
         ] {
             next(&tue_thu, "19:00", zone, after, expected);
         }
@@ -368,19 +408,61 @@ mod tests {
     fn what_comes_at_the_tick_itself_is_for_the_next_one() {
         let days = ["tue", "thu"];
         let zone = Europe::Paris;
-        next(&days, "19:00", zone, "2026-10-06T16:59:59.999Z", "2026-10-06T17:00:00Z");
-        next(&days, "19:00", zone, "2026-10-06T17:00:00Z", "2026-10-08T17:00:00Z");
-        next(&["tue"], "19:00", zone, "2026-10-06T17:00:00Z", "2026-10-13T17:00:00Z");
+        next(
+            &days,
+            "19:00",
+            zone,
+            "2026-10-06T16:59:59.999Z",
+            "2026-10-06T17:00:00Z",
+        );
+        next(
+            &days,
+            "19:00",
+            zone,
+            "2026-10-06T17:00:00Z",
+            "2026-10-08T17:00:00Z",
+        );
+        next(
+            &["tue"],
+            "19:00",
+            zone,
+            "2026-10-06T17:00:00Z",
+            "2026-10-13T17:00:00Z",
+        );
     }
 
     #[test]
     fn a_skipped_time_is_the_instant_after_the_gap_and_a_doubled_one_is_the_first() {
         let sunday = ["sun"];
-        next(&sunday, "02:30", Europe::Paris, "2027-03-27T12:00:00Z", "2027-03-28T01:00:00Z");
-        next(&sunday, "02:30", Europe::Paris, "2027-03-28T01:00:00Z", "2027-04-04T00:30:00Z");
-        next(&sunday, "02:30", Europe::Paris, "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z");
+        next(
+            &sunday,
+            "02:30",
+            Europe::Paris,
+            "2027-03-27T12:00:00Z",
+            "2027-03-28T01:00:00Z",
+        );
+        next(
+            &sunday,
+            "02:30",
+            Europe::Paris,
+            "2027-03-28T01:00:00Z",
+            "2027-04-04T00:30:00Z",
+        );
+        next(
+            &sunday,
+            "02:30",
+            Europe::Paris,
+            "2026-10-24T12:00:00Z",
+            "2026-10-25T00:30:00Z",
+        );
         // The clock shows it once more an hour later: that is no second tick.
-        next(&sunday, "02:30", Europe::Paris, "2026-10-25T00:30:00Z", "2026-11-01T01:30:00Z");
+        next(
+            &sunday,
+            "02:30",
+            Europe::Paris,
+            "2026-10-25T00:30:00Z",
+            "2026-11-01T01:30:00Z",
+        );
     }
 
     #[test]
@@ -403,7 +485,10 @@ mod tests {
                     tick = ticks.next(tick, zone);
                     let local = zone.from_utc_datetime(&tick.to_utc().naive_utc());
                     let date = local.date_naive();
-                    assert!(day.is_none_or(|day| day.succ_opt() == Some(date)), "{zone} {local}");
+                    assert!(
+                        day.is_none_or(|day| day.succ_opt() == Some(date)),
+                        "{zone} {local}"
+                    );
                     day = Some(date);
                     let time = local.time();
                     let exact = Some(time) == time_of_day(at);
@@ -424,7 +509,10 @@ mod tests {
             timezone: "Europe/Paris".to_owned(),
             ..digest(&["Tuesday"], "19:00")
         };
-        let next = fixed.ticks().unwrap().next(utc("2026-10-05T00:00:00Z"), Pacific::Noumea);
+        let next = fixed
+            .ticks()
+            .unwrap()
+            .next(utc("2026-10-05T00:00:00Z"), Pacific::Noumea);
         assert_eq!(next, utc("2026-10-06T17:00:00Z"));
     }
 
@@ -435,7 +523,10 @@ mod tests {
             assert_eq!(digest.text("courrier", count, Tongue::Fr).unwrap(), said);
         }
         digest.language = Some(Tongue::En);
-        assert_eq!(digest.text("courrier", 1, Tongue::Fr).unwrap(), "1 courrier");
+        assert_eq!(
+            digest.text("courrier", 1, Tongue::Fr).unwrap(),
+            "1 courrier"
+        );
         assert!(digest.text("colis", 1, Tongue::Fr).is_err());
     }
 
@@ -448,13 +539,20 @@ mod tests {
         };
         let flaw = |pointer: &str, code| vec![(pointer.to_owned(), code)];
         assert_eq!(codes(&digest(&[], "19:00")), flaw("/days", "required"));
-        assert_eq!(codes(&digest(&["mardi"], "19:00")), flaw("/days/0", "unknown_value"));
+        assert_eq!(
+            codes(&digest(&["mardi"], "19:00")),
+            flaw("/days/0", "unknown_value")
+        );
         assert_eq!(
             codes(&digest(&["tue", "TUE"], "19:00")),
             flaw("/days/1", "duplicate_value")
         );
         for at in ["24:00", "7pm", "19:60", "9:00", ""] {
-            assert_eq!(codes(&digest(&["tue"], at)), flaw("/at", "time_of_day_invalid"), "{at}");
+            assert_eq!(
+                codes(&digest(&["tue"], at)),
+                flaw("/at", "time_of_day_invalid"),
+                "{at}"
+            );
         }
         let good = digest(&["tue"], "19:00");
         let zone = Digest {
@@ -473,8 +571,17 @@ mod tests {
             .into(),
             ..good.clone()
         };
-        assert_eq!(codes(&kinds("a/b", "x")), flaw("/kinds/a~1b", "name_invalid"));
-        for text in ["", "{{ kount }}", "{{ count", "{{ count|plurl }}", "{% if count > 1 %}x{% endif %}"] {
+        assert_eq!(
+            codes(&kinds("a/b", "x")),
+            flaw("/kinds/a~1b", "name_invalid")
+        );
+        for text in [
+            "",
+            "{{ kount }}",
+            "{{ count",
+            "{{ count|plurl }}",
+            "{% if count > 1 %}x{% endif %}",
+        ] {
             let expected = flaw("/kinds/a/text", "digest_text_invalid");
             assert_eq!(codes(&kinds("a", text)), expected, "{text}");
         }

@@ -245,7 +245,13 @@ impl Engine {
         let number = msisdn::parse(&to, &rules.default_country);
         // What is taken back is told to nobody.
         if errors.is_empty() && change > 0 {
-            let draft = self.draft(by, definition_of(&definition), &to, &kind, change.unsigned_abs());
+            let draft = self.draft(
+                by,
+                definition_of(&definition),
+                &to,
+                &kind,
+                change.unsigned_abs(),
+            );
             let checked = match draft {
                 Ok(draft) => {
                     let draft = Draft {
@@ -372,12 +378,17 @@ impl Engine {
             detail,
         };
         let definition = self.digest(&count.tenant, &count.digest);
-        let definition = definition.ok_or_else(|| {
-            refused("digest_unreadable", "the digest cannot be read".to_owned())
-        })?;
+        let definition = definition
+            .ok_or_else(|| refused("digest_unreadable", "the digest cannot be read".to_owned()))?;
         let to = count.to.to_string();
         let draft = self
-            .draft(&by, definition_of(&definition), &to, &count.kind, count.count)
+            .draft(
+                &by,
+                definition_of(&definition),
+                &to,
+                &count.kind,
+                count.count,
+            )
             .map_err(|problem| refused("digest_text_invalid", problem))?;
         let draft = Draft {
             reference: count.reference.clone(),

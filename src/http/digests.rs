@@ -325,7 +325,11 @@ async fn remove(
             return Err(Problem::invalid_fields(vec![error]));
         }
     };
-    match app.engine.delete_digest(&caller.tenant, &name, drop).await? {
+    match app
+        .engine
+        .delete_digest(&caller.tenant, &name, drop)
+        .await?
+    {
         Deletion::Gone(dropped) => Ok(json(StatusCode::OK, &Dropped { dropped })),
         Deletion::Pending(count) => Err(Problem::new(
             StatusCode::CONFLICT,
@@ -461,9 +465,14 @@ async fn pending(
         return Err(Problem::invalid_fields(errors));
     }
     let tenant = &caller.tenant;
-    engine.digest(tenant, &name).ok_or_else(Problem::not_found)?;
+    engine
+        .digest(tenant, &name)
+        .ok_or_else(Problem::not_found)?;
     let of = to.map_or(Pending::After(after.flatten()), Pending::Of);
-    let page = engine.store.pending_counts(tenant, &name, of, limit).await?;
+    let page = engine
+        .store
+        .pending_counts(tenant, &name, of, limit)
+        .await?;
     let mut data = Vec::with_capacity(page.items.len());
     for count in &page.items {
         let mut view = CountView {
@@ -515,7 +524,9 @@ async fn drop_pending(
         return Err(Problem::invalid_fields(errors));
     };
     let tenant = &caller.tenant;
-    engine.digest(tenant, &name).ok_or_else(Problem::not_found)?;
+    engine
+        .digest(tenant, &name)
+        .ok_or_else(Problem::not_found)?;
     let dropped = engine.drop_pending(tenant, &name, Some(to)).await?;
     Ok(json(StatusCode::OK, &Dropped { dropped }))
 }

@@ -38,12 +38,8 @@ pub trait Counts {
     ) -> Result<Option<Accepted>, StoreError>;
     /// Moves a count that could not be told to the tick `to`, where it joins what is counted for that
     /// one; false, and nothing is changed, if it is not what it was any more.
-    async fn carry_over(
-        &self,
-        count: Count,
-        to: Timestamp,
-        held: Held,
-    ) -> Result<bool, StoreError>;
+    async fn carry_over(&self, count: Count, to: Timestamp, held: Held)
+    -> Result<bool, StoreError>;
     /// A page of what is pending of a digest, by number: those of one recipient, or of all after
     /// `after`. A recipient's counts stay together, so that a page may hold some more than `limit`.
     async fn pending_counts(

@@ -119,11 +119,7 @@ impl<K: Kv> Counts for Embedded<K> {
 }
 
 /// The counts of a range, whole recipients until there are enough.
-fn page<K: Kv>(
-    kv: &K,
-    range: (Vec<u8>, Vec<u8>),
-    limit: usize,
-) -> Result<Page<Count>, StoreError> {
+fn page<K: Kv>(kv: &K, range: (Vec<u8>, Vec<u8>), limit: usize) -> Result<Page<Count>, StoreError> {
     let mut items: Vec<Count> = Vec::new();
     for pair in kv.scan(range, false) {
         let (key, octets) = pair?;

@@ -103,8 +103,7 @@ impl<K: Kv> Txn<'_, K> {
 
     /// What is pending of the notice's digest, recipient and kind, by tick.
     fn counts_of_kind(&self, notice: &Notice) -> Result<Vec<Count>, StoreError> {
-        let prefix =
-            keys::counts_of_kind(&notice.tenant, &notice.digest, notice.to, &notice.kind);
+        let prefix = keys::counts_of_kind(&notice.tenant, &notice.digest, notice.to, &notice.kind);
         let keys: Vec<Arc<[u8]>> = self.shared.tally().under(&prefix).cloned().collect();
         let mut counts = Vec::with_capacity(keys.len() + 1);
         for key in keys {
