@@ -2,7 +2,7 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! `digests` tells at their ticks what was counted; `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
 //! each operator's hours and rate, and `portability` asks whose a number is; `credit` what
 //! tenants pay with; `channels` lets connections
@@ -46,6 +46,7 @@ mod channels;
 mod circuit;
 mod control;
 pub mod credit;
+pub mod digests;
 mod dispatcher;
 mod flights;
 pub mod journal;
@@ -125,6 +126,8 @@ struct Bells {
     dispatcher: Notify,
     /// The outbox may have something new.
     outbox: Notify,
+    /// A digest may have an earlier tick.
+    digests: Notify,
 }
 
 impl Engine {
@@ -381,6 +384,7 @@ pub fn run_without_webhooks(
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
+    tasks.spawn(digests::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(channels::run(engine.clone(), stop.claiming.clone()));
     tasks
 }

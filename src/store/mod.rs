@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::claiming::{Claimant, Claimed, Reach};
+pub use self::counts::{Count, Counting, Counts, Held, Notice, Pending};
 pub use self::documents::{Document, DocumentKind, Documents};
 pub use self::embedded::RecoverError;
 pub use self::ledgers::{LedgerPage, Ledgers, Posted, Posting};
@@ -38,6 +39,7 @@ mod claiming;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+mod counts;
 mod documents;
 pub mod embedded;
 mod frontier;
@@ -62,7 +64,7 @@ mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
-pub trait Store: Documents + Ledgers + Send + Sync + 'static {
+pub trait Store: Counts + Documents + Ledgers + Send + Sync + 'static {
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
@@ -551,6 +553,8 @@ pub struct Gauges {
     pub outbox: u64,
     /// Receipts whose message is not known.
     pub orphans: u64,
+    /// Counts of digests that are still to be told.
+    pub counts: u64,
     /// Octets on the disk.
     pub disk_bytes: u64,
     /// Octets that are free there; `None` if it uses no disk, or nobody can tell.

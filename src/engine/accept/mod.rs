@@ -356,7 +356,7 @@ impl Engine {
         }
     }
 
-    fn message(
+    pub(super) fn message(
         &self,
         tenant: &Tenant,
         checked: Checked,

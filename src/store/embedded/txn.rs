@@ -26,6 +26,7 @@ use crate::store::{
 
 mod by_sim;
 mod commit;
+mod counts;
 mod inbound;
 mod ledgers;
 mod meant;
