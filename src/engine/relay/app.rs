@@ -5,7 +5,6 @@
 //! before it, and why an answer that was lost is asked for again until the step's deadline.
 
 use serde::{Deserialize, Serialize};
-use tracing::field::display;
 
 use super::{BUSY, Origins, later, refused};
 use crate::channel::SegmentOutcome;
@@ -100,7 +99,7 @@ impl Posts {
             Answered::With(status, body) => (judge(status, &body), format!("answered {status}")),
         };
         tracing::debug!(
-            message_id = %message.id, trace = journal::trace(message), step = chain.at, ?outcome, said = display(said),
+            message_id = %message.id, trace = journal::trace(message), step = chain.at, ?outcome, %said,
             "app_asked"
         );
         outcome

@@ -28,7 +28,7 @@ use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 
 /// Longest address (RFC 5321 §4.5.3.1.3).
-pub(crate) const ADDRESS_MAX: usize = 254;
+const ADDRESS_MAX: usize = 254;
 
 /// What is mailed to whom.
 pub(in crate::engine) struct Letter<'a> {
@@ -55,7 +55,7 @@ pub(in crate::engine) enum Mailed {
 
 /// An address as it may stand in an e-mail; `None` if it is none.
 #[must_use]
-pub fn address(text: &str) -> Option<Address> {
+pub(in crate::engine) fn address(text: &str) -> Option<Address> {
     let short = text.len() <= ADDRESS_MAX && !text.chars().any(char::is_control);
     short.then(|| text.parse().ok()).flatten()
 }

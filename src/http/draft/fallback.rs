@@ -60,10 +60,13 @@ fn step(mut members: Map<String, Value>) -> Result<Step, Wrong> {
         None => usual,
     };
     let deadline = match take("deadline").filter(|value| !value.is_null()) {
-        Some(value) => duration(value).map_err(|error| within("deadline", error))?,
-        None => std::time::Duration::ZERO,
+        Some(value) => Some(duration(value).map_err(|error| within("deadline", error))?),
+        None => None,
     };
-    let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+    // One of nothing is too short, and not what stands for none.
+    let deadline_ms = deadline.map_or(0, |deadline| {
+        u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).max(1)
+    });
     if let Some(stranger) = members.keys().next() {
         let shown: String = stranger.chars().take(super::NAME_SHOWN).collect();
         return Err((
