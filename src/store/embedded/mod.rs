@@ -250,7 +250,9 @@ impl<K: Kv> Store for Embedded<K> {
             .messages
             .iter()
             .filter(|message| {
-                message.doubt_rule(&policy) == OnDoubt::Fail || policy.is_modem(&by.account)
+                message.doubt_rule(&policy) == OnDoubt::Fail
+                    || policy.is_modem(&by.account)
+                    || message.must_be_seen_leaving()
             })
             .cloned()
             .collect();
