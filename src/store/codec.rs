@@ -41,7 +41,8 @@ records! {
     Bound = 3,
     Orphans = 3,
     Batch = 1,
-    Idempotent = 1,
+    Idempotent = 2,
+    Holder = 1,
     Outgoing = 4,
     Webhook = 1,
     OptOut = 1,
@@ -188,7 +189,18 @@ pub struct Idempotent {
     pub batch: Option<BatchId>,
     /// The messages of the first answer.
     pub messages: Vec<MessageId>,
+    /// The places of those among them that had been told before, and were not stored again.
+    pub duplicates: Vec<u32>,
     /// When it was first used.
+    pub at: Timestamp,
+}
+
+/// The message that a plan, or what is told once, has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The message: its terms bear the name.
+    pub message: MessageId,
+    /// Since when.
     pub at: Timestamp,
 }
 

@@ -37,6 +37,7 @@ mod deliveries;
 mod documents;
 mod known;
 mod maintain;
+mod planning;
 mod read;
 mod recover;
 mod sweep;
@@ -61,6 +62,8 @@ pub(super) struct Shared {
     pub(super) documents: RwLock<Shelf>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     pub(super) pauses: Mutex<Vec<Pause>>,
+    /// No change says that it was before this.
+    pub(super) divide: AtomicI64,
     /// Number of references that only receipts know.
     pub(super) orphans: AtomicI64,
     /// How carriers write their ids in receipts.
