@@ -8,7 +8,8 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `templates`, `webhooks`, `keys`, `numbers`, `backup`,
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `templates`, `digests`,
+//!   `webhooks`, `keys`, `numbers`, `backup`,
 //!   `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
@@ -36,8 +37,10 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod digests;
 mod draft;
 mod events;
+mod history;
 mod inbound;
 mod keys;
 mod live;
@@ -51,6 +54,8 @@ mod problem;
 mod quotas;
 mod reload;
 mod server;
+pub(crate) mod sheet;
+mod steps;
 mod stream;
 mod templates;
 mod webhooks;
@@ -182,11 +187,14 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(messages::routes())
+        .merge(steps::routes())
+        .merge(history::routes())
         .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())
         .merge(templates::routes())
+        .merge(digests::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
@@ -204,7 +212,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     modifiers(&Key),
     tags(
         (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "templates"),
-        (name = "webhooks"),
+        (name = "digests"), (name = "webhooks"),
         (name = "events"), (name = "operations"), (name = "admin")
     )
 )]

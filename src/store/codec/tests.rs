@@ -206,6 +206,14 @@ fn every_record_is_written_and_read_as_its_version_says() {
             body: [7; 16],
             batch: Some(batch_id(2)),
             messages: vec![message_id(1), message_id(2)],
+            duplicates: vec![1],
+            at: at(1),
+        },
+    );
+    golden(
+        "holder",
+        &Holder {
+            message: message_id(1),
             at: at(1),
         },
     );
@@ -367,6 +375,29 @@ fn credit_is_written_and_read_as_its_version_says() {
             created_at: at(5),
             due_at: at(5),
             tries: 0,
+        },
+    );
+}
+
+#[test]
+fn what_a_digest_has_counted_is_written_and_read_as_its_version_says() {
+    golden(
+        "count",
+        &Count {
+            tenant: "shop".into(),
+            digest: "mail".to_owned(),
+            to: number(1),
+            kind: "letter".to_owned(),
+            tick: at(1000),
+            count: 3,
+            reference: Some("desk-4".to_owned()),
+            since: at(1),
+            updated_at: at(7),
+            held: Some(crate::store::Held {
+                code: "tenant_disabled".to_owned(),
+                detail: "sending is switched off".to_owned(),
+                tick: at(500),
+            }),
         },
     );
 }
