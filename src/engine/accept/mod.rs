@@ -307,19 +307,16 @@ impl Engine {
     ) -> Result<Submitted, StoreError> {
         let now = self.clock.now();
         let batch = as_batch.then(|| BatchId::new(now, self.random.bytes()));
-        let messages: Vec<Message> = checked
-            .into_iter()
-            .map(|checked| self.message(tenant, checked, batch, now))
-            .collect();
         let submission = Submission {
-            tenant: tenant.clone(),
             idempotency,
-            batch,
-            messages,
             max_live,
-            now,
+            ..self.submission(tenant, checked, batch, now)
         };
-        match self.store.accept(submission).await? {
+        let accepted = self.store.accept(submission).await;
+        if let Err(StoreError::Unpaid(why)) = &accepted {
+            self.metrics.credit_refused(why.code());
+        }
+        match accepted? {
             Accepted::New(messages) => {
                 for message in &messages {
                     self.accepted(message);
@@ -345,7 +342,36 @@ impl Engine {
         }
     }
 
-    pub(super) fn message(
+    /// What stores checked drafts.
+    pub(super) fn submission(
+        &self,
+        tenant: &Tenant,
+        checked: Vec<Checked>,
+        batch: Option<BatchId>,
+        now: Timestamp,
+    ) -> Submission {
+        let messages: Vec<Message> = checked
+            .into_iter()
+            .map(|checked| self.message(tenant, checked, batch, now))
+            .collect();
+        let mut terms = messages.iter().filter_map(|message| message.terms.as_ref());
+        let charge = terms.find_map(|terms| terms.charge.as_ref());
+        let means = charge.map(|charge| {
+            let key = charge.key.as_ref().and_then(|key| self.store.key(key));
+            self.means(tenant, key.as_deref(), now)
+        });
+        Submission {
+            tenant: tenant.clone(),
+            idempotency: None,
+            batch,
+            messages,
+            max_live: self.rules().limits.max_live_messages,
+            means: means.unwrap_or_default(),
+            now,
+        }
+    }
+
+    fn message(
         &self,
         tenant: &Tenant,
         checked: Checked,

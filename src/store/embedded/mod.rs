@@ -38,6 +38,7 @@ mod counts;
 mod deliveries;
 mod documents;
 mod known;
+mod ledgers;
 mod maintain;
 mod read;
 mod recover;
@@ -62,6 +63,7 @@ pub(super) struct Shared {
     pub(super) webhooks: RwLock<Vec<Webhook>>,
     pub(super) documents: RwLock<Shelf>,
     pub(super) tally: Mutex<Tally>,
+    purses: Mutex<ledgers::Purses>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.
@@ -235,10 +237,13 @@ impl<K: Kv> Store for Embedded<K> {
             return Err(StoreError::Unavailable(problem));
         }
         let policy = self.shared.policy.borrow().clone();
-        let (mut claimed, opted_out, beyond) = self.claim_now(lane, &by, limit, now, &policy);
-        if !opted_out.is_empty() {
+        let (mut claimed, not_now, beyond) = self.claim_now(lane, &by, limit, now, &policy);
+        if !not_now.is_empty() {
+            claimed.deferred = not_now.shut.len();
+            // What was put off and forgotten in a crash is put off again.
+            let durable = !not_now.opted_out.is_empty();
             claimed.failed = self
-                .write(true, move |txn| txn.fail_opted_out(opted_out, now))
+                .write(durable, move |txn| txn.turn_back(not_now, now))
                 .await?;
         }
         let careful: Vec<Message> = claimed
