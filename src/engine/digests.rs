@@ -430,7 +430,11 @@ impl Engine {
 
     /// Stores what tells a count, in the commit that consumes it. What has changed meanwhile stays due.
     async fn store_told(&self, count: &Count, checked: Checked) -> Result<(), StoreError> {
-        let submission = self.submission(&count.tenant, vec![checked], None, self.clock.now());
+        let now = self.clock.now();
+        let mut submission = self.submission(&count.tenant, vec![checked], None, now);
+        for message in &mut submission.messages {
+            message.maybe_duplicate = count.may_have_been_told();
+        }
         let told = self.store.tell_count(count.clone(), submission).await;
         if let Err(StoreError::Unpaid(why)) = &told {
             self.metrics.credit_refused(why.code());
