@@ -27,8 +27,8 @@
 
 pub mod apply;
 pub mod chain;
-pub mod digest;
 pub mod credit;
+pub mod digest;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiKey, Batch, Count, Document, OutboxEvent, Pause, ReceiptReport, Spending, StoreError, Webhook,
+    ApiKey, Batch, Count, Document, OutboxEvent, Pause, ReceiptReport, Spending, StoreError,
+    Webhook,
 };
 use crate::domain::credit::{KeyUse, Line, Purse};
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};

@@ -98,13 +98,10 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Spending => spending(&key, &octets, &mut findings),
             KeySpace::Document => readable::<Document>(&key, &octets, &mut findings),
             KeySpace::Counted => count(kv, &key, &octets, &mut findings)?,
-            // Their records come with what writes them.
             KeySpace::Account => ledgers::account(kv, &key, &octets, &mut findings)?,
             KeySpace::Ledger => ledgers::line(kv, &key, &octets, &mut findings)?,
-            KeySpace::Consent
-            | KeySpace::Invalid
-            | KeySpace::Plan
-            | KeySpace::Once => {}
+            // Their records come with what writes them.
+            KeySpace::Consent | KeySpace::Invalid | KeySpace::Plan | KeySpace::Once => {}
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }
@@ -190,12 +187,7 @@ fn optout(key: &[u8], octets: &[u8], findings: &mut Findings) {
 }
 
 /// What a digest has counted is something, and the digest is there to tell it.
-fn count<K: Kv>(
-    kv: &K,
-    key: &[u8],
-    octets: &[u8],
-    findings: &mut Findings,
-) -> Result<(), KvError> {
+fn count<K: Kv>(kv: &K, key: &[u8], octets: &[u8], findings: &mut Findings) -> Result<(), KvError> {
     readable::<Count>(key, octets, findings);
     let Ok(count) = decode::<Count>(key, octets) else {
         return Ok(());

@@ -300,29 +300,6 @@ fn what_a_sim_has_sent_is_written_and_read_as_its_version_says() {
 }
 
 #[test]
-fn what_a_digest_has_counted_is_written_and_read_as_its_version_says() {
-    golden(
-        "count",
-        &Count {
-            tenant: "shop".into(),
-            digest: "mail".to_owned(),
-            to: number(1),
-            kind: "letter".to_owned(),
-            tick: at(1000),
-            count: 3,
-            reference: Some("desk-4".to_owned()),
-            since: at(1),
-            updated_at: at(7),
-            held: Some(crate::store::Held {
-                code: "tenant_disabled".to_owned(),
-                detail: "sending is switched off".to_owned(),
-                tick: at(500),
-            }),
-        },
-    );
-}
-
-#[test]
 fn credit_is_written_and_read_as_its_version_says() {
     use crate::domain::credit::{Balance, CreditLow, Used, Why};
     use crate::domain::tenant::Unit;
@@ -390,6 +367,29 @@ fn credit_is_written_and_read_as_its_version_says() {
             created_at: at(5),
             due_at: at(5),
             tries: 0,
+        },
+    );
+}
+
+#[test]
+fn what_a_digest_has_counted_is_written_and_read_as_its_version_says() {
+    golden(
+        "count",
+        &Count {
+            tenant: "shop".into(),
+            digest: "mail".to_owned(),
+            to: number(1),
+            kind: "letter".to_owned(),
+            tick: at(1000),
+            count: 3,
+            reference: Some("desk-4".to_owned()),
+            since: at(1),
+            updated_at: at(7),
+            held: Some(crate::store::Held {
+                code: "tenant_disabled".to_owned(),
+                detail: "sending is switched off".to_owned(),
+                tick: at(500),
+            }),
         },
     );
 }

@@ -62,8 +62,8 @@ pub(super) struct Shared {
     pub(super) outbox_seq: AtomicU64,
     pub(super) webhooks: RwLock<Vec<Webhook>>,
     pub(super) documents: RwLock<Shelf>,
-    pub(super) tally: Mutex<Tally>,
     purses: Mutex<ledgers::Purses>,
+    pub(super) tally: Mutex<Tally>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.
@@ -250,7 +250,9 @@ impl<K: Kv> Store for Embedded<K> {
             .messages
             .iter()
             .filter(|message| {
-                message.doubt_rule(&policy) == OnDoubt::Fail || policy.is_modem(&by.account)
+                message.doubt_rule(&policy) == OnDoubt::Fail
+                    || policy.is_modem(&by.account)
+                    || message.must_be_seen_leaving()
             })
             .cloned()
             .collect();

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::txn::{read_part_sets, reconsidered_after};
 use super::ledgers::Restart;
+use super::txn::{read_part_sets, reconsidered_after};
 use super::{Shared, sweep};
 use crate::domain::event::Event;
 use crate::domain::id::BatchId;
@@ -74,11 +74,11 @@ pub(super) fn recover<K: Kv>(
     for document in read_all::<K, Document>(kv, KeySpace::Document)? {
         documents.put(document);
     }
+    let mut restart = Restart::read(kv)?;
     let mut tally = Tally::default();
     for pair in kv.scan(KeySpace::Counted.range(), false) {
         tally.insert(&pair?.0);
     }
-    let mut restart = Restart::read(kv)?;
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
     let mut sealed: HashSet<BatchId> = HashSet::new();
@@ -158,8 +158,8 @@ pub(super) fn recover<K: Kv>(
         outbox_seq: AtomicU64::new(next_seq),
         webhooks: RwLock::new(webhooks),
         documents: RwLock::new(documents),
-        tally: Mutex::new(tally),
         purses: Mutex::new(restart.into_purses()),
+        tally: Mutex::new(tally),
         keys: RwLock::new(
             read_all(kv, KeySpace::ApiKey)?
                 .into_iter()
