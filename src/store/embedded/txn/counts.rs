@@ -63,6 +63,7 @@ impl<K: Kv> Txn<'_, K> {
                 body,
                 batch: None,
                 messages: Vec::new(),
+                duplicates: Vec::new(),
                 at: notice.now,
             };
             self.put(keys::idempotency(&key), &record)?;
