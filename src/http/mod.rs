@@ -8,7 +8,7 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `numbers`, `backup`,
+//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `numbers`, `backup`, `credit`,
 //!   `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
@@ -36,6 +36,7 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod credit;
 mod draft;
 mod events;
 mod inbound;
@@ -189,6 +190,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(events::routes())
         .merge(keys::routes())
         .merge(numbers::routes())
+        .merge(credit::routes())
         .merge(backup::routes())
         .merge(operations::routes())
         .merge(reload::routes())
@@ -202,7 +204,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     modifiers(&Key),
     tags(
         (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "webhooks"),
-        (name = "events"), (name = "operations"), (name = "admin")
+        (name = "events"), (name = "credit"), (name = "operations"), (name = "admin")
     )
 )]
 struct Document;

@@ -104,13 +104,7 @@ pub(super) fn check(
     };
     let (due_at, why) = hours::check(&draft, to, (due_at, why), asking, &mut terms, &mut errors);
     way::check(&mut draft, asking, &mut terms, &mut errors);
-    price::check(
-        operator,
-        &prepared.plan,
-        asking,
-        &mut terms,
-        &mut errors,
-    );
+    price::check(operator, &prepared.plan, asking, &mut terms, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }
