@@ -4,8 +4,7 @@
 //! or absent, idempotency keys answer the first ids, receipts that were taken in have had their
 //! effect, what left a second time is marked as a possible duplicate, messages from handsets are
 //! there, an acknowledged STOP is in force and nothing waits for its number, every message that is
-//! there was paid for and no other, and `fsck` finds
-//! nothing.
+//! there was paid for and no other, and `fsck` finds nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -28,9 +28,11 @@
 pub mod apply;
 pub mod chain;
 pub mod credit;
+pub mod digest;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod holidays;
 pub mod hours;
 pub mod id;
 pub mod inbound;
@@ -50,7 +52,9 @@ pub mod sim;
 pub mod status;
 pub mod tenant;
 pub mod terms;
+pub mod territory;
 pub mod text;
 pub mod time;
 pub mod trace;
+pub mod windows;
 pub mod wire;

@@ -26,6 +26,8 @@ pub struct Terms {
     pub purpose: Option<String>,
     /// The names of the sending hours that bind it, besides those of its operator.
     pub hours: Vec<String>,
+    /// The part of France that its tenant says the recipient is in, where that changes which holidays count.
+    pub region: Option<String>,
     /// How long its text is kept, in seconds, where its tenant wants that shorter than the installation.
     pub keep_text_s: Option<u64>,
     /// What it cost, where its tenant has a credit or a quota.
