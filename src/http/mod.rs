@@ -8,8 +8,8 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `keys`, `numbers`, `backup`,
-//!   `events`, `operations`, `reload` are the endpoints.
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `keys`,
+//!   `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,6 +36,7 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod credit;
 mod digests;
 mod draft;
 mod events;
@@ -196,6 +197,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(events::routes())
         .merge(keys::routes())
         .merge(numbers::routes())
+        .merge(credit::routes())
         .merge(backup::routes())
         .merge(operations::routes())
         .merge(reload::routes())
@@ -209,7 +211,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     modifiers(&Key),
     tags(
         (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "digests"), (name = "webhooks"),
-        (name = "events"), (name = "operations"), (name = "admin")
+        (name = "events"), (name = "credit"), (name = "operations"), (name = "admin")
     )
 )]
 struct Document;

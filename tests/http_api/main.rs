@@ -6,6 +6,7 @@
 mod access;
 mod client;
 mod connections;
+mod credit;
 mod digests;
 mod document;
 mod input;
