@@ -7,6 +7,7 @@
 mod by_sim;
 mod copies;
 mod handsets;
+mod hours;
 mod outbox;
 mod probe;
 mod reads;

@@ -50,6 +50,9 @@ fn event_of(message: &Message, (kind, a, b, c): (u8, u8, u8, u8)) -> Event {
             0 => Event::LeaseLost,
             1 => Event::Cancelled,
             2 if b % 2 == 0 => Event::OptedOut,
+            2 => Event::Deferred {
+                until: now + Duration::from_mins(u64::from(c)),
+            },
             _ => Event::DeadlinePassed,
         },
     }
