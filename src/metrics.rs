@@ -249,6 +249,13 @@ impl Metrics {
             .increment(1);
     }
 
+    /// Counts a submission that was refused because it was not paid for: `insufficient_credit`,
+    /// `quota_exceeded` or `daily_spend`.
+    pub fn credit_refused(&self, why: &'static str) {
+        let key = Key::from_parts("relais_credit_refused_total", labels(&[("why", why)]));
+        self.recorder.register_counter(&key, &META).increment(1);
+    }
+
     /// Shows a channel's rare counters before they count: for Prometheus a series that begins at 1 has not
     /// increased, so that nobody would hear of the first refused bind.
     pub fn channel(&self, channel: &str) {
@@ -398,7 +405,12 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 12] = [
+    const COUNTERS: [(&str, &str); 13] = [
+        (
+            "relais_credit_refused_total",
+            "Submissions that were refused because they were not paid for, by why: \
+             insufficient_credit, quota_exceeded, daily_spend.",
+        ),
         (
             "relais_messages_total",
             "Messages that have reached a status, by the channel they last went through.",
@@ -448,7 +460,11 @@ fn describe(recorder: &PrometheusRecorder) {
              restarted, reopened, power.",
         ),
     ];
-    const GAUGES: [(&str, &str); 19] = [
+    const GAUGES: [(&str, &str); 20] = [
+        (
+            "relais_credit_remaining",
+            "What is left of a tenant's credit, by unit: eur, or parts.",
+        ),
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",

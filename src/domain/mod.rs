@@ -27,6 +27,7 @@
 
 pub mod apply;
 pub mod chain;
+pub mod credit;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -35,6 +36,7 @@ pub mod hours;
 pub mod id;
 pub mod inbound;
 pub mod message;
+pub mod money;
 pub mod msisdn;
 pub mod optout;
 pub mod policy;

@@ -4,7 +4,8 @@
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
 //! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
-//! each operator's hours and rate, and `portability` asks whose a number is; `channels` lets connections
+//! each operator's hours and rate, and `portability` asks whose a number is; `credit` what
+//! tenants pay with; `channels` lets connections
 //! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
 //! the HTTP interface holds.
 
@@ -44,6 +45,7 @@ mod budget;
 mod channels;
 mod circuit;
 mod control;
+pub mod credit;
 mod dispatcher;
 mod flights;
 pub mod journal;

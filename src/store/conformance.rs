@@ -8,6 +8,7 @@ mod by_sim;
 mod copies;
 mod handsets;
 mod hours;
+mod ledgers;
 mod outbox;
 mod probe;
 mod reads;

@@ -18,6 +18,8 @@ use crate::domain::optout::OptOut;
 use crate::domain::privacy::Stage;
 use crate::domain::receipt::canonical_reference;
 
+mod ledgers;
+
 /// Most problems that are listed; the rest are counted.
 const LISTED: usize = 100;
 
@@ -96,9 +98,9 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Spending => spending(&key, &octets, &mut findings),
             KeySpace::Document => readable::<Document>(&key, &octets, &mut findings),
             // Their records come with what writes them.
+            KeySpace::Account => ledgers::account(kv, &key, &octets, &mut findings)?,
+            KeySpace::Ledger => ledgers::line(kv, &key, &octets, &mut findings)?,
             KeySpace::Counted
-            | KeySpace::Account
-            | KeySpace::Ledger
             | KeySpace::Consent
             | KeySpace::Invalid
             | KeySpace::Plan
@@ -242,6 +244,11 @@ fn message<K: Kv>(
     if space == KeySpace::Live && kv.get(&keys::history(id))?.is_some() {
         findings.problem(format!(
             "message {id} stands among the live and in the history"
+        ));
+    }
+    if message.owes_charge() {
+        findings.problem(format!(
+            "message {id} has ended with nothing having left, and what it cost was not given back"
         ));
     }
     if space == KeySpace::History

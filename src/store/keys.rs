@@ -253,6 +253,43 @@ pub fn document(kind: DocumentKind, tenant: &Tenant, name: &str) -> Vec<u8> {
     )
 }
 
+/// What a tenant has and has used. Neither tenants nor the prefixes of keys hold a NUL.
+#[must_use]
+pub fn purse(tenant: &Tenant) -> Vec<u8> {
+    key(KeySpace::Account, &[tenant.as_str().as_bytes(), &[0]])
+}
+
+/// What a key has used.
+#[must_use]
+pub fn key_use(tenant: &Tenant, prefix: &str) -> Vec<u8> {
+    let name = tenant.as_str().as_bytes();
+    key(KeySpace::Account, &[name, &[0], prefix.as_bytes()])
+}
+
+/// True if a key of accounts is that of a purse.
+#[must_use]
+pub fn is_purse(key: &[u8]) -> bool {
+    key.last() == Some(&0)
+}
+
+/// A line of a tenant's ledger.
+#[must_use]
+pub fn line(tenant: &Tenant, number: u64) -> Vec<u8> {
+    let name = tenant.as_str().as_bytes();
+    key(KeySpace::Ledger, &[name, &[0], &number.to_be_bytes()])
+}
+
+/// Range of a tenant's ledger, up to but without line `before`.
+#[must_use]
+pub fn ledger_range(tenant: &Tenant, before: Option<u64>) -> (Vec<u8>, Vec<u8>) {
+    let name = tenant.as_str().as_bytes();
+    let end = match before {
+        Some(number) => line(tenant, number),
+        None => key(KeySpace::Ledger, &[name, &[1]]),
+    };
+    (key(KeySpace::Ledger, &[name, &[0]]), end)
+}
+
 /// A webhook delivery.
 #[must_use]
 pub fn outbox(seq: u64) -> Vec<u8> {

@@ -208,6 +208,7 @@ impl<K: Kv> Txn<'_, K> {
                 Arc::make_mut(message).erase_number(pseudonyms, now);
             }
             OutboxEvent::Inbound(inbound) => inbound.erase_number(pseudonyms, now),
+            OutboxEvent::CreditLow(_) => {}
         }
         self.put(key, &outgoing)
     }

@@ -36,6 +36,7 @@ mod copying;
 mod deliveries;
 mod documents;
 mod known;
+mod ledgers;
 mod maintain;
 mod read;
 mod recover;
@@ -59,6 +60,7 @@ pub(super) struct Shared {
     pub(super) outbox_seq: AtomicU64,
     pub(super) webhooks: RwLock<Vec<Webhook>>,
     pub(super) documents: RwLock<Shelf>,
+    purses: Mutex<ledgers::Purses>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.

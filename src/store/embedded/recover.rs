@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::txn::{read_part_sets, reconsidered_after};
+use super::ledgers::Restart;
 use super::{Shared, sweep};
 use crate::domain::event::Event;
 use crate::domain::id::BatchId;
@@ -72,6 +73,7 @@ pub(super) fn recover<K: Kv>(
     for document in read_all::<K, Document>(kv, KeySpace::Document)? {
         documents.put(document);
     }
+    let mut restart = Restart::read(kv)?;
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
     let mut sealed: HashSet<BatchId> = HashSet::new();
@@ -109,6 +111,7 @@ pub(super) fn recover<K: Kv>(
             changed |= message.apply(&Event::OptedOut, &rules, now).is_ok();
         }
         if changed {
+            repairs.extend(restart.give_back(&mut message, now)?);
             let record = encode(&message)?;
             if message.status().is_final() {
                 repairs.push((key, None));
@@ -150,6 +153,7 @@ pub(super) fn recover<K: Kv>(
         outbox_seq: AtomicU64::new(next_seq),
         webhooks: RwLock::new(webhooks),
         documents: RwLock::new(documents),
+        purses: Mutex::new(restart.into_purses()),
         keys: RwLock::new(
             read_all(kv, KeySpace::ApiKey)?
                 .into_iter()
