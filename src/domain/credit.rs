@@ -121,7 +121,9 @@ impl Day {
             found.map_or(now, |at| Timestamp(at.timestamp_millis()))
         };
         let tomorrow = today.checked_add_days(Days::new(1));
-        let month = today.with_day(1).and_then(|day| day.checked_add_months(Months::new(1)));
+        let month = today
+            .with_day(1)
+            .and_then(|day| day.checked_add_months(Months::new(1)));
         Self {
             number: today.num_days_from_ce(),
             left: begins(tomorrow).since(now),
@@ -412,7 +414,13 @@ impl Purse {
             }
         }
         let used = self.used.on(means.day.number);
-        within(&used, means.quotas, due, means.day, [Quota::Day, Quota::Month])?;
+        within(
+            &used,
+            means.quotas,
+            due,
+            means.day,
+            [Quota::Day, Quota::Month],
+        )?;
         if let (Some((_, quotas)), Some(used)) = (&means.key, key) {
             let used = used.on(means.day.number);
             let which = [Quota::KeyDay, Quota::KeyMonth];
@@ -433,7 +441,12 @@ impl Purse {
 
     /// Takes what is due, of what [`affords`](Self::affords) it: the line of the ledger, where there is a
     /// credit, and the threshold that it came down to.
-    pub fn take(&mut self, due: Due, means: &Means, now: Timestamp) -> Option<(Line, Option<CreditLow>)> {
+    pub fn take(
+        &mut self,
+        due: Due,
+        means: &Means,
+        now: Timestamp,
+    ) -> Option<(Line, Option<CreditLow>)> {
         self.used.take(due, means.day.number);
         let unit = means.unit?;
         let before = self.balance.of(unit);
@@ -482,7 +495,11 @@ impl Purse {
                 left,
             });
         }
-        let why = if amount < 0 { Why::Correction } else { Why::TopUp };
+        let why = if amount < 0 {
+            Why::Correction
+        } else {
+            Why::TopUp
+        };
         let line = self.enter(why, unit, amount, now).ok_or(Unpaid::TooLarge)?;
         if amount > 0 {
             self.told = None;

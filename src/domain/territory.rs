@@ -210,37 +210,6 @@ mod tests {
         assert_eq!(of(raw), Some(Territory::Mayotte));
     }
 
-    /// What the comparison with another implementation reads; it is written by this test where the
-    /// environment asks for it.
-    #[test]
-    fn the_table_of_changes_of_the_hour_from_2024_to_2040_is_chrono_s() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/clocks.txt");
-        let at = |text| crate::domain::time::Timestamp::parse_rfc3339(text).unwrap();
-        let (start, end) = (at("2024-01-01T00:00:00Z"), at("2041-01-01T00:00:00Z"));
-        let zones = Territory::ALL.map(Territory::zone);
-        let zones: std::collections::BTreeSet<&str> =
-            zones.iter().map(|zone| zone.name()).collect();
-        let mut table = String::new();
-        for name in zones {
-            let zone: Tz = name.parse().unwrap();
-            let mut known = None;
-            for hour in (start.millis()..end.millis()).step_by(3_600_000) {
-                let utc = crate::domain::time::Timestamp(hour).to_utc();
-                let shown = utc.with_timezone(&zone);
-                let offset = chrono::Offset::fix(shown.offset()).local_minus_utc();
-                if known != Some(offset) {
-                    known = Some(offset);
-                    let written = utc.format("%Y-%m-%dT%H:%M:%SZ");
-                    table.push_str(&format!("{name} {written} {offset}\n"));
-                }
-            }
-        }
-        if std::env::var_os("RELAIS_WRITE_TABLES").is_some() {
-            std::fs::write(path, &table).unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), table);
-    }
-
     #[test]
     fn every_code_of_a_part_of_france_is_read() {
         for territory in Territory::ALL {

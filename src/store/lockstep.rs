@@ -344,7 +344,7 @@ impl Run {
                             super::OutboxEvent::Message(m) => told.push((m.id, m.revision)),
                             super::OutboxEvent::Inbound(_) | super::OutboxEvent::CreditLow(_) => {
                                 panic!("nobody listens")
-                            },
+                            }
                         }
                         settled.push((delivery.seq, Settled::Done));
                     }

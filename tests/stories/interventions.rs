@@ -1,9 +1,11 @@
 //! Alerts of interventions in an ERP: marketing by the letter of the seed, alerts in office hours.
 
 use relais::domain::id::Tenant;
-use relais::domain::tenant::{ClassHours, Consent, Settings};
+use relais::domain::tenant::{ClassHours, Consent, KeyTerms, Settings};
 use relais::domain::time::Timestamp;
+use relais::engine::accept::{By, Draft};
 use relais::sim::smsc::{Rule, SmscScript};
+use relais::store::ApiKey;
 use serde_json::{Value, json};
 
 use super::api::Api;
@@ -181,6 +183,54 @@ async fn alerts_leave_from_monday_to_friday_between_eight_and_six() {
     ];
     for (ending, leaves) in expected {
         assert_eq!(left_at(&world, ending), [at(leaves)], "{ending}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_may_be_bound_to_fewer_hours_than_its_tenant() {
+    let rest = "[hours.mornings]\nopen = [\"08:00-12:00\"]\n";
+    let settings = Settings {
+        hours: ClassHours {
+            transactional: "office".to_owned(),
+            ..ClassHours::default()
+        },
+        ..Settings::default()
+    };
+    let (world, _api) = advertiser("2026-10-09T14:00:00+02:00", rest, settings).await;
+    let draft = Draft {
+        to: "0621558492".to_owned(),
+        text: "Intervention".to_owned(),
+        ..Draft::default()
+    };
+    for (hours, opens) in [
+        (None, "2026-10-09T14:00:00+02:00"),
+        (Some("always"), "2026-10-09T14:00:00+02:00"),
+        (Some("mornings"), "2026-10-12T08:00:00+02:00"),
+    ] {
+        let key = ApiKey {
+            prefix: "rk_1".to_owned(),
+            hash: [0; 32],
+            name: "planning".to_owned(),
+            tenant: Tenant::DEFAULT.into(),
+            scopes: Vec::new(),
+            created_at: world.clock.now(),
+            revoked_at: None,
+            terms: KeyTerms {
+                hours: hours.map(str::to_owned),
+                ..KeyTerms::default()
+            },
+        };
+        let by = By {
+            key: Some(key.into()),
+            ..By::default()
+        };
+        let checked = world
+            .engine
+            .check_for(draft.clone(), &by, None)
+            .await
+            .unwrap();
+        assert_eq!(checked.due_at, at(opens), "{hours:?}");
     }
     world.stop().await;
 }

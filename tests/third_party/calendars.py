@@ -1,9 +1,9 @@
 """Compares what the gateway knows of French calendars and clocks with two other implementations of them.
 
 Public holidays from 2024 to 2040 of every part of France with PyPI's `holidays`, and every change of the hour of their
-zones with Python's `zoneinfo` over PyPI's `tzdata`. Both tables (tests/data/holidays.txt, tests/data/clocks.txt) are held to the gateway's
-own code by its unit tests. Every difference must be one that is explained here, in all years; and every one explained
-here must be found, so that an explanation cannot outlive its reason.
+zones with Python's `zoneinfo` over PyPI's `tzdata`. Both tables (tests/data/holidays.txt, tests/data/clocks.txt) are
+held to the gateway's own code by tests/operators/calendars.rs. Every difference must be one that is explained here, in
+all of its years; and every one explained here must be found, so that an explanation cannot outlive its reason.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def main() -> int:
     for problem in of_days + of_clocks:
         print(f"  {problem}", file=sys.stderr)
     explained = sum(len(years) for years, _ in EXPLAINED.values())
-    print(f"{days} public holidays as PyPI's holidays {holidays.__version__} has them, but {explained} that are explained; "
-          f"{changes} clocks and changes of the hour as zoneinfo has them")
+    print(f"{days} public holidays as PyPI's holidays {holidays.__version__} has them, but {explained} that are "
+          f"explained; {changes} clocks and changes of the hour as zoneinfo has them")
     return 1 if of_days or of_clocks else 0
 
 

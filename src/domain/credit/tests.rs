@@ -73,7 +73,11 @@ fn a_threshold_is_told_once_until_credit_is_added() {
     assert_eq!(told(600_000), None);
     assert_eq!(told(-600_000), Some((1_000_000, 900_000)), "armed again");
     assert_eq!(told(9_000_000), None);
-    assert_eq!(told(-9_500_000), Some((1_000_000, 400_000)), "the lowest of two");
+    assert_eq!(
+        told(-9_500_000),
+        Some((1_000_000, 400_000)),
+        "the lowest of two"
+    );
 }
 
 #[test]
@@ -129,11 +133,20 @@ fn quotas_begin_anew_with_the_day_and_the_month() {
     // Midnight in Paris is 23:00 UTC.
     post("2026-11-29T23:00:00Z", 10).unwrap();
     let refused = post("2026-11-30T10:00:00Z", 6).unwrap_err();
-    assert!(matches!(refused, Unpaid::Quota { which: Quota::Day, .. }));
+    assert!(matches!(
+        refused,
+        Unpaid::Quota {
+            which: Quota::Day,
+            ..
+        }
+    ));
     post("2026-11-30T23:30:00Z", 10).unwrap();
     post("2026-12-02T10:00:00Z", 10).unwrap();
     let refused = post("2026-12-03T10:00:00Z", 6).unwrap_err();
-    let Unpaid::Quota { which, used, wait, .. } = refused else {
+    let Unpaid::Quota {
+        which, used, wait, ..
+    } = refused
+    else {
         panic!("{refused}");
     };
     let new_year = begin("2026-12-31T23:00:00Z");
@@ -146,18 +159,36 @@ fn quotas_begin_anew_with_the_day_and_the_month() {
 fn a_days_spending_stops_and_so_does_a_keys_quota() {
     let means = Means {
         daily_micros: Some(500_000),
-        key: Some(("k".to_owned(), Quotas { daily_parts: 3, monthly_parts: 0 })),
-        day: Day { number: 5, ..Day::default() },
+        key: Some((
+            "k".to_owned(),
+            Quotas {
+                daily_parts: 3,
+                monthly_parts: 0,
+            },
+        )),
+        day: Day {
+            number: 5,
+            ..Day::default()
+        },
         ..Means::default()
     };
     let mut purse = Purse::empty(&"shop".into());
-    purse.affords(due(500_000, 3), &means, Some(&Used::default())).unwrap();
+    purse
+        .affords(due(500_000, 3), &means, Some(&Used::default()))
+        .unwrap();
     purse.take(due(400_000, 2), &means, at(0));
     let refused = purse.affords(due(100_001, 1), &means, None).unwrap_err();
     assert_eq!(refused.code(), "daily_spend");
     let used = purse.used;
     let refused = purse.affords(due(1, 2), &means, Some(&used)).unwrap_err();
-    assert!(matches!(refused, Unpaid::Quota { which: Quota::KeyDay, used: 2, .. }));
+    assert!(matches!(
+        refused,
+        Unpaid::Quota {
+            which: Quota::KeyDay,
+            used: 2,
+            ..
+        }
+    ));
 }
 
 #[test]

@@ -112,13 +112,7 @@ pub(super) fn check(
         &mut errors,
     );
     way::check(&mut draft, asking, &mut terms, &mut errors);
-    price::check(
-        operator,
-        &prepared.plan,
-        asking,
-        &mut terms,
-        &mut errors,
-    );
+    price::check(operator, &prepared.plan, asking, &mut terms, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }

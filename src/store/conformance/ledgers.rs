@@ -150,7 +150,10 @@ async fn a_batch_is_paid_for_whole_or_not_stored(world: World) {
     let line = &page.lines[0];
     assert_eq!(page.lines.len(), 2, "one line a submission");
     assert_eq!((line.messages, line.parts), (99, 99));
-    assert_eq!((line.batch, line.message), (Some(batch_id(1)), Some(message_id(0))));
+    assert_eq!(
+        (line.batch, line.message),
+        (Some(batch_id(1)), Some(message_id(0)))
+    );
     world.finish(store).await;
 }
 
@@ -203,7 +206,10 @@ async fn what_ends_with_nothing_having_left_comes_back_once(world: World) {
 
 async fn what_has_left_does_not_come_back(world: World) {
     let store = with_credit(&world, 10 * PRICE).await;
-    store.accept(paid(vec![priced(1), priced(2)])).await.unwrap();
+    store
+        .accept(paid(vec![priced(1), priced(2)]))
+        .await
+        .unwrap();
     let sent = store.claims(2, at(1)).await;
     store.reports(accepted(&sent[0], 0, "a1"), at(2)).await;
     // Nobody can tell: it may have been taken, and paid for, by the carrier.
@@ -236,10 +242,16 @@ async fn who_has_opted_out_costs_nothing(world: World) {
     let store = with_credit(&world, PRICE).await;
     store.opt_out(optout(1)).await.unwrap();
     // The credit is for one, and one of them is over at once.
-    store.accept(paid(vec![priced(1), priced(2)])).await.unwrap();
+    store
+        .accept(paid(vec![priced(1), priced(2)]))
+        .await
+        .unwrap();
     assert_eq!(left(&*store), 0);
     let over = store.message(&shop(), message_id(1)).await.unwrap();
-    assert_eq!((over.status(), over.terms.unwrap().charge), (Status::Failed, None));
+    assert_eq!(
+        (over.status(), over.terms.unwrap().charge),
+        (Status::Failed, None)
+    );
     // Opted out while it waits: it comes back.
     store.opt_out(optout(2)).await.unwrap();
     assert_eq!(left(&*store), PRICE);
@@ -337,7 +349,10 @@ async fn quotas_are_counted_and_come_back_over_a_restart(world: World) {
     let store = world.reopen(store, at(1)).await;
     post(store.clone(), 2).await.unwrap();
     let refused = post(store.clone(), 3).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Unpaid(Unpaid::Quota { used: 2, .. })));
+    assert!(matches!(
+        refused,
+        StoreError::Unpaid(Unpaid::Quota { used: 2, .. })
+    ));
     store.cancel(&shop(), message_id(2), at(2)).await.unwrap();
     let used = store.used_by_key(&shop(), "rk_1").await.unwrap();
     assert_eq!((used.day_parts, used.month_parts), (1, 1));

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::txn::{read_part_sets, reconsidered_after};
 use super::ledgers::Restart;
+use super::txn::{read_part_sets, reconsidered_after};
 use super::{Shared, sweep};
 use crate::domain::event::Event;
 use crate::domain::id::BatchId;

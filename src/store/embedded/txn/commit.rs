@@ -1,7 +1,7 @@
 //! The end of a unit of work: its writes handed to the engine, and then shown to everybody.
 
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::super::sweep;
 use super::Txn;
