@@ -500,7 +500,10 @@ impl Message {
             .attempts
             .get(usize::from(attempt))
             .is_some_and(|a| a.segments.iter().all(|s| s.progress == Progress::Accepted));
-        if complete && of_this_step && matches!(self.state, State::Waiting { .. } | State::Leased(_)) {
+        if complete
+            && of_this_step
+            && matches!(self.state, State::Waiting { .. } | State::Leased(_))
+        {
             self.submitted(policy, now);
         }
         self.settle(Some(receipt.state), now);
