@@ -22,6 +22,7 @@ use raw::{Includes, Reader, Section};
 pub mod diff;
 pub mod duration;
 mod effective;
+mod hours;
 mod email;
 mod http;
 mod inbound;
@@ -297,13 +298,16 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .filter_map(|(name, section)| smpp::read(reader, &name, section))
         .collect();
     let modems = modem::read_all(reader, sims);
-    let operators = operators::read(reader, &mut root, &names, timezone);
+    let hours = hours::read(reader, &mut root);
+    let holidays = hours::holidays(reader, &mut root);
+    let operators = operators::read(reader, &mut root, &names, timezone, &hours);
     let portability = reader.table(&mut root, "portability");
     reader.close(root);
 
     let (default, others) = operators?;
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
+    (policy.hours, policy.holidays) = (hours, holidays);
     policy.webhook_allow = webhook_allow;
     policy.email = email;
     policy.portability = portability::read(reader, portability, &policy);

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Engine;
+use super::credit::CostView;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
 use crate::domain::optout::Wish;
@@ -120,6 +121,9 @@ pub struct MessageView<'a> {
     metadata: Option<serde_json::Value>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
+    /// What it took of the tenant's credit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<CostView>,
     /// The channels that it is tried on, in order, of which exactly one delivers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     steps: Vec<StepView>,
@@ -276,6 +280,10 @@ pub fn message_view<'a>(
             .as_deref()
             .and_then(|json| serde_json::from_str(json).ok()),
         revision: message.revision,
+        cost: message
+            .terms
+            .as_ref()
+            .and_then(|terms| CostView::of(terms.charge.as_ref()?)),
         steps: steps::steps(message),
         delivered_by: steps::delivered_by(message),
         events: message.events.iter().map(EventView::from).collect(),
