@@ -37,11 +37,7 @@ pub(super) fn check(
         );
         return Err(vec![error.as_refusal(Refusal::Forbidden)]);
     }
-    if let Some(class) = asking.settings.class
-        && draft.class == Class::default()
-    {
-        draft.class = class;
-    }
+    draft.class = draft.class.or(asking.settings.class);
     let to = recipient::check(&draft, asking, &mut errors);
     let from = sender::check(&draft, asking, &mut errors, &mut advice);
     // A number that cannot be read hides no error of the text.
@@ -59,7 +55,7 @@ pub(super) fn check(
     );
     check_labels(&draft, &mut errors);
     // Whose route it would go is known only with the number.
-    if draft.class == Class::Commercial
+    if draft.class() == Class::Commercial
         && to.is_some()
         && let Some(modem) = policy.first_modem(operator)
     {

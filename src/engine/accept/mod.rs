@@ -48,8 +48,8 @@ pub struct Draft {
     pub send_at: Option<Timestamp>,
     /// How long it is worth delivering; `None`: the operator's rule.
     pub validity: Option<Duration>,
-    /// Transactional or commercial.
-    pub class: Class,
+    /// Transactional or commercial; `None`: as the tenant says.
+    pub class: Option<Class>,
     /// Free label of the kind of message.
     pub kind: Option<String>,
     /// The caller's reference.
@@ -86,6 +86,14 @@ pub struct Draft {
     pub purpose: Option<String>,
     /// The channels to try, in order; empty: the SMS alone.
     pub fallback: Vec<Step>,
+}
+
+impl Draft {
+    /// Its class; once it is checked, that of its tenant where the caller has named none.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class.unwrap_or_default()
+    }
 }
 
 /// For whom a draft is checked and stored.
@@ -383,7 +391,7 @@ impl Engine {
             replaced,
             plan,
             concat_reference,
-            class: draft.class,
+            class: draft.class(),
             kind: draft.kind,
             reference: draft.reference,
             metadata: draft
