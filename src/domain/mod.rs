@@ -30,6 +30,7 @@ pub mod chain;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod guard;
 pub mod hours;
 pub mod id;
 pub mod inbound;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::GuardRules;
 use super::hours::SendingHours;
 use super::id::{Account, OperatorName};
 use super::inbound::InboundRules;
@@ -45,6 +46,8 @@ pub struct Policy {
     pub inbound: InboundRules,
     /// How the operator of a number is looked up before its prefix is asked.
     pub portability: Portability,
+    /// Limits against abuse.
+    pub guard: GuardRules,
 }
 
 /// How far the SIM of a modem may be used, and what its silence means.
@@ -172,6 +175,7 @@ impl Policy {
             webhook_allow: Vec::new(),
             inbound: InboundRules::default(),
             portability: Portability::default(),
+            guard: GuardRules::default(),
         }
     }
 

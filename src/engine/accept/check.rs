@@ -38,11 +38,13 @@ pub(super) fn check(
         return Err(vec![error.as_refusal(Refusal::Forbidden)]);
     }
     draft.class = draft.class.or(asking.settings.class);
-    let to = recipient::check(&draft, asking, &mut errors);
-    let from = sender::check(&draft, asking, &mut errors, &mut advice);
+    let asked = recipient::check(&draft, asking, &mut errors);
+    let sandbox = recipient::sandbox(asking, &mut errors);
+    let to = asked.map(|asked| sandbox.unwrap_or(asked));
     // A number that cannot be read hides no error of the text.
     let by_prefix = || to.map_or(&policy.operators[0], |to| policy.operator_for(to));
     let operator = looked_up.unwrap_or_else(by_prefix);
+    let from = sender::check(&draft, asking, operator, &mut errors, &mut advice);
     let rules = policy.first_text_rules(operator);
     let prepared = text::check(
         &mut draft,
@@ -62,8 +64,9 @@ pub(super) fn check(
         errors.push(commercial_on_modem(operator, modem));
     }
     plan::check(&mut draft, asking, &mut terms, &mut errors);
-    if let Some(to) = to {
-        consent::check(&draft, to, asking, &mut terms, &mut errors);
+    if let Some(asked) = asked {
+        // A trial shows what would become of the message.
+        consent::check(&draft, asked, asking, &mut terms, &mut errors);
     }
     if draft
         .validity
@@ -91,9 +94,13 @@ pub(super) fn check(
             problem.to_string(),
         ));
     }
-    let (Some(to), Some(prepared), true) = (to, prepared, errors.is_empty()) else {
+    let (Some(asked), Some(to), Some(prepared), true) = (asked, to, prepared, errors.is_empty())
+    else {
         return Err(errors);
     };
+    // Of whom it was for no more is kept than a log says: who looks for a number must find all of it.
+    terms.sandbox_for = sandbox.is_some().then(|| asked.masked());
+    terms.keep_text_s = asking.settings.keep_texts_s();
     let (due_at, why) = match draft.send_at {
         Some(at) if at > now => (at, WaitReason::ScheduledByClient),
         _ => (now, WaitReason::Accepted),
@@ -108,6 +115,7 @@ pub(super) fn check(
     let expires_at = due_at + draft.validity.unwrap_or(operator.validity);
     Ok(Checked {
         to,
+        asked,
         from,
         text: prepared.text,
         plan: prepared.plan,

@@ -180,8 +180,10 @@ impl FieldError {
 /// A draft that passed every check: what sending it would do.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// Recipient.
+    /// Recipient; that of the sandbox where its tenant has one.
     pub to: Msisdn,
+    /// The recipient that the draft names.
+    pub asked: Msisdn,
     /// Sender.
     pub from: Option<Sender>,
     /// The text as it will be sent.
@@ -248,14 +250,15 @@ impl Engine {
         until: Option<Duration>,
     ) -> Result<Checked, Vec<FieldError>> {
         let rules = self.rules();
+        let settings = self.settings(&by.tenant);
+        let to = settings.sandbox.as_ref().unwrap_or(&draft.to);
         let looked_up = if rules.portability.is_on()
-            && let Ok(to) = msisdn::parse(&draft.to, &rules.default_country)
+            && let Ok(to) = msisdn::parse(to, &rules.default_country)
         {
             self.lookups.find(to, &rules, until).await
         } else {
             None
         };
-        let settings = self.settings(&by.tenant);
         let asking = Asking {
             engine: self,
             by,
@@ -362,6 +365,7 @@ impl Engine {
     ) -> Message {
         let Checked {
             to,
+            asked: _,
             from,
             text,
             replaced,
