@@ -21,6 +21,7 @@ use raw::{Includes, Reader, Section};
 pub mod diff;
 pub mod duration;
 mod effective;
+mod guard;
 mod http;
 mod inbound;
 mod modem;
@@ -275,6 +276,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let limits = limits(reader, &mut root);
     let webhook_allow = webhooks(reader, &mut root);
     let mut inbound = inbound::read(reader, &mut root);
+    let guard = guard::read(reader, &mut root);
 
     let mut delivery = reader.table(&mut root, "delivery");
     let hour = Duration::from_hours(1);
@@ -302,6 +304,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
     policy.webhook_allow = webhook_allow;
+    policy.guard = guard;
     policy.portability = portability::read(reader, portability, &policy);
     let of_modems = modems.iter().map(|modem| (&modem.name, &modem.tenant));
     inbound.tenants = smpp

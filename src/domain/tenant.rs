@@ -11,7 +11,7 @@ use super::text::Encoding;
 
 mod check;
 
-pub use check::{Mistake, hours_mistake};
+pub use check::{Mistake, hours_mistake, is_amount};
 
 /// The settings of one tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -4,7 +4,7 @@
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
 //! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
-//! each operator's hours and rate, and `portability` asks whose a number is; `channels` lets connections
+//! each operator's hours and rate, `tenants` what each tenant may do, `guard` what looks like abuse, and `portability` asks whose a number is; `channels` lets connections
 //! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
 //! the HTTP interface holds.
 
@@ -21,6 +21,7 @@ use self::budget::Budgets;
 pub use self::budget::{BudgetView, Used};
 pub use self::control::ChannelView;
 use self::flights::Flights;
+use self::guard::Guard;
 use self::lanes::Lanes;
 use self::portability::Lookups;
 use self::tenants::Tenants;
@@ -46,6 +47,7 @@ mod circuit;
 mod control;
 mod dispatcher;
 mod flights;
+pub mod guard;
 pub mod journal;
 mod lanes;
 pub mod numbers;
@@ -88,6 +90,8 @@ pub struct Engine {
     lookups: Lookups,
     /// Settings of tenants.
     tenants: Tenants,
+    /// What was sent to whom.
+    guard: Guard,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
     /// The installation's own key, from which webhook secrets are derived.
@@ -159,6 +163,7 @@ impl Engine {
             lanes,
             lookups,
             tenants: Tenants::default(),
+            guard: Guard::default(),
             budgets,
             signing_key,
         }

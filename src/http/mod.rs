@@ -8,7 +8,7 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `numbers`, `backup`,
+//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `tenants`, `keys`, `numbers`, `backup`,
 //!   `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
@@ -52,6 +52,7 @@ mod quotas;
 mod reload;
 mod server;
 mod stream;
+mod tenants;
 mod webhooks;
 
 pub use live::{Live, tls};
@@ -105,6 +106,8 @@ struct App {
     gate: auth::Gate,
     /// What keys have used of their limits.
     quotas: quotas::Quotas,
+    /// Held while the record of a key is changed: of two changes neither is lost.
+    keys: tokio::sync::Mutex<()>,
     /// One permit a listener of events.
     listeners: Arc<Semaphore>,
     /// Ends what would never end by itself.
@@ -144,6 +147,7 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
         engine,
         gate: auth::Gate::new(&settings.admin_key),
         quotas: quotas::Quotas::default(),
+        keys: tokio::sync::Mutex::default(),
         listeners: Arc::new(Semaphore::new(settings.max_listeners)),
         stop,
         openapi: OnceLock::new(),
@@ -188,6 +192,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
+        .merge(tenants::routes())
         .merge(numbers::routes())
         .merge(backup::routes())
         .merge(operations::routes())
@@ -202,7 +207,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     modifiers(&Key),
     tags(
         (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "webhooks"),
-        (name = "events"), (name = "operations"), (name = "admin")
+        (name = "tenants"), (name = "events"), (name = "operations"), (name = "admin")
     )
 )]
 struct Document;
