@@ -22,6 +22,7 @@ pub mod diff;
 pub mod duration;
 mod effective;
 mod guard;
+mod hours;
 mod http;
 mod inbound;
 mod modem;
@@ -296,13 +297,16 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .filter_map(|(name, section)| smpp::read(reader, &name, section))
         .collect();
     let modems = modem::read_all(reader, sims);
-    let operators = operators::read(reader, &mut root, &names, timezone);
+    let hours = hours::read(reader, &mut root);
+    let holidays = hours::holidays(reader, &mut root);
+    let operators = operators::read(reader, &mut root, &names, timezone, &hours);
     let portability = reader.table(&mut root, "portability");
     reader.close(root);
 
     let (default, others) = operators?;
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
+    (policy.hours, policy.holidays) = (hours, holidays);
     policy.webhook_allow = webhook_allow;
     policy.guard = guard;
     policy.portability = portability::read(reader, portability, &policy);

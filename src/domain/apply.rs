@@ -115,6 +115,13 @@ impl Message {
                 }
                 _ => return Err(Refused::Stale),
             },
+            Event::Deferred { until } => match &mut self.state {
+                State::Waiting { due_at, why } if *until > *due_at => {
+                    (*due_at, *why) = (*until, WaitReason::SendingHours);
+                    self.note(now, What::GivenBack(WaitReason::SendingHours));
+                }
+                _ => return Err(Refused::Stale),
+            },
             Event::Cancelled => match self.state {
                 State::Waiting { .. } if !self.has_left() => {
                     self.note(now, What::Cancelled);

@@ -2,6 +2,7 @@
 
 use super::message::{Doubt, Lease, WaitReason};
 use super::receipt::Receipt;
+use super::time::Timestamp;
 
 /// One thing that happened, as told by a channel, a carrier, the clock or a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,11 @@ pub enum Event {
     LeaseLost,
     /// It was due when a process died that kept its claims in memory: it may have left.
     MayHaveLeft,
+    /// Its turn has come in hours in which it may not leave.
+    Deferred {
+        /// When it may.
+        until: Timestamp,
+    },
     /// The client withdrew it.
     Cancelled,
     /// Its recipient wants nothing more from its tenant.

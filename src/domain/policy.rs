@@ -7,15 +7,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::guard::GuardRules;
+use super::holidays::Holidays;
 use super::hours::SendingHours;
 use super::id::{Account, OperatorName};
 use super::inbound::InboundRules;
+use super::message::Message;
 use super::msisdn::Msisdn;
 use super::portability::Portability;
 use super::rate::Rate;
 use super::retry::RetrySchedule;
+use super::territory::{self, Territory};
 use super::text::TextRules;
 use super::time::Timestamp;
+use super::windows::{Binding, NamedHours, NamedHoursBook, Place};
 
 /// The rules in force. A reload makes a new one; nobody changes one in place.
 #[derive(Clone, Debug)]
@@ -48,6 +52,10 @@ pub struct Policy {
     pub portability: Portability,
     /// Limits against abuse.
     pub guard: GuardRules,
+    /// The sending hours that have a name.
+    pub hours: NamedHoursBook,
+    /// The public holidays.
+    pub holidays: Holidays,
 }
 
 /// How far the SIM of a modem may be used, and what its silence means.
@@ -121,7 +129,9 @@ pub struct Operator {
     pub rate: Rate,
     /// When messages may leave, by the clocks of its time zone.
     pub hours: SendingHours,
-    /// The time zone of its recipients.
+    /// The name of the hours that bind its messages besides, by their recipients' own clocks.
+    pub named_hours: Option<String>,
+    /// The time zone of its recipients, where their numbers do not tell it.
     pub timezone: chrono_tz::Tz,
     /// ISO 3166 code of the territory of its recipients, where that is one.
     pub territory: Option<String>,
@@ -176,6 +186,8 @@ impl Policy {
             inbound: InboundRules::default(),
             portability: Portability::default(),
             guard: GuardRules::default(),
+            hours: NamedHoursBook::default(),
+            holidays: Holidays::default(),
         }
     }
 
@@ -214,6 +226,71 @@ impl Policy {
         }
         let mut operators = self.operators.iter();
         operators.find(|operator| operator.name.as_str().eq_ignore_ascii_case(answer))
+    }
+
+    /// Where the recipient of a message is: by its number, else by its operator. `region`, which its tenant
+    /// has named, counts where the number leaves it open: Alsace-Moselle and the islands with
+    /// Guadeloupe's numbers.
+    #[must_use]
+    pub fn place(&self, to: Msisdn, operator: &Operator, region: Option<Territory>) -> Place {
+        let of_operator = || Territory::from_code(operator.territory.as_deref()?);
+        let nearer = |wide: Territory| {
+            let mut narrow = [region, of_operator()].into_iter().flatten();
+            narrow.find(|it| it.is_within(wide)).unwrap_or(wide)
+        };
+        match territory::of(to) {
+            Some(wide) => Place::of(nearer(wide)),
+            None => Place {
+                zone: operator.timezone,
+                territory: of_operator(),
+            },
+        }
+    }
+
+    /// Everything that binds when a message to this number may leave, by the names of hours; `None` if no
+    /// named hours do.
+    pub fn binding<'a>(
+        &'a self,
+        names: impl IntoIterator<Item = &'a str>,
+        operator: &'a Operator,
+        to: Msisdn,
+        region: Option<Territory>,
+    ) -> Option<Binding<'a>> {
+        let names = names.into_iter().chain(operator.named_hours.as_deref());
+        let hours = names.filter_map(|name| self.hours.binding(name));
+        let named: Vec<&NamedHours> = hours.filter(|hours| !hours.are_always()).collect();
+        if named.is_empty() {
+            return None;
+        }
+        Some(Binding {
+            named,
+            lane: (&operator.hours, operator.timezone),
+            place: self.place(to, operator, region),
+            holidays: &self.holidays,
+        })
+    }
+
+    /// Everything that binds when a message may leave; `None` if no named hours do.
+    #[must_use]
+    pub fn binding_of<'a>(&'a self, message: &'a Message) -> Option<Binding<'a>> {
+        let operator = self.operator(&message.lane.operator);
+        let terms = message.terms.as_deref();
+        if terms.is_none_or(|terms| terms.hours.is_empty()) && operator.named_hours.is_none() {
+            return None;
+        }
+        let names = terms.into_iter().flat_map(|terms| &terms.hours);
+        let region = terms.and_then(|terms| Territory::from_code(terms.region.as_deref()?));
+        self.binding(names.map(String::as_str), operator, message.to, region)
+    }
+
+    /// When a message may leave by all the hours that bind it, at `at` or after it;
+    /// [`Timestamp::NEVER`] where there is no such time.
+    #[must_use]
+    pub fn opening_of(&self, message: &Message, at: Timestamp) -> Timestamp {
+        match self.binding_of(message) {
+            Some(binding) => binding.opening(at),
+            None => self.operator(&message.lane.operator).opening(at),
+        }
     }
 
     /// True if an account is a GSM modem.
@@ -271,6 +348,7 @@ impl Operator {
             on_doubt: OnDoubt::Resend,
             rate: Rate::NONE,
             hours: SendingHours::default(),
+            named_hours: None,
             timezone: chrono_tz::Europe::Paris,
             territory: None,
         }

@@ -2,9 +2,10 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! `digests` tells at their ticks what was counted; `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
-//! each operator's hours and rate, `tenants` what each tenant may do, `guard` what looks like abuse, and `portability` asks whose a number is; `channels` lets connections
+//! each operator's hours and rate, and `portability` asks whose a number is; `tenants` is what each tenant
+//! may do, `guard` what looks like abuse, `credit` what tenants pay with; `channels` lets connections
 //! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
 //! the HTTP interface holds.
 
@@ -45,6 +46,8 @@ mod budget;
 mod channels;
 mod circuit;
 mod control;
+pub mod credit;
+pub mod digests;
 mod dispatcher;
 mod flights;
 pub mod guard;
@@ -127,6 +130,8 @@ struct Bells {
     dispatcher: Notify,
     /// The outbox may have something new.
     outbox: Notify,
+    /// A digest may have an earlier tick.
+    digests: Notify,
 }
 
 impl Engine {
@@ -228,8 +233,14 @@ impl Engine {
                 let (rules, now) = (self.rules(), self.clock.now());
                 if *due_at > now {
                     // Its turn may come in shut hours.
-                    let eta = rules.operator(&message.lane.operator).opening(*due_at);
-                    return Some((crate::store::why_code(why), Some(eta)));
+                    let eta = rules.opening_of(message, *due_at);
+                    let eta = Some(eta).filter(|eta| *eta < Timestamp::NEVER);
+                    return Some((crate::store::why_code(why), eta));
+                }
+                let opening = rules.opening_of(message, now);
+                if opening > now {
+                    let eta = Some(opening).filter(|eta| *eta < Timestamp::NEVER);
+                    return Some(("window", eta));
                 }
                 let holdup = match message.pinned_to() {
                     // What an account has begun that there is no more goes any way.
@@ -378,6 +389,7 @@ pub fn run_without_webhooks(
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
+    tasks.spawn(digests::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(channels::run(engine.clone(), stop.claiming.clone()));
     tasks
 }

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Engine;
+use super::credit::CostView;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
 use crate::domain::optout::Wish;
@@ -121,6 +122,9 @@ pub struct MessageView<'a> {
     sandbox_for: Option<&'a str>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
+    /// What it took of the tenant's credit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<CostView>,
     /// What happened, oldest first.
     events: Vec<EventView<'a>>,
 }
@@ -275,6 +279,10 @@ pub fn message_view<'a>(
             .as_ref()
             .and_then(|terms| terms.sandbox_for.as_deref()),
         revision: message.revision,
+        cost: message
+            .terms
+            .as_ref()
+            .and_then(|terms| CostView::of(terms.charge.as_ref()?)),
         events: message.events.iter().map(EventView::from).collect(),
     }
 }

@@ -8,7 +8,7 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `tenants`, `keys`, `numbers`, `backup`,
+//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `tenants`, `keys`, `numbers`, `backup`,
 //!   `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
@@ -36,6 +36,7 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod digests;
 mod draft;
 mod events;
 mod inbound;
@@ -189,6 +190,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())
+        .merge(digests::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
@@ -206,7 +208,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "webhooks"),
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "digests"), (name = "webhooks"),
         (name = "tenants"), (name = "events"), (name = "operations"), (name = "admin")
     )
 )]

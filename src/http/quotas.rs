@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use super::App;
 use super::auth::{Allowed, ToSend};
-use super::problem::{InputError, Problem};
+use super::problem::{InputError, Problem, whole_seconds};
 use crate::clock::Clock;
 use crate::domain::id::Tenant;
 use crate::domain::rate::Rate;
@@ -117,7 +117,7 @@ pub(super) fn admit(app: &App, key: Option<&Arc<ApiKey>>) -> Result<(), Problem>
             "The key asks too often",
             format!("this key may make {rate} requests; send several messages in one batch"),
         )
-        .retry_after(seconds(wait))
+        .retry_after(whole_seconds(wait))
     })
 }
 
@@ -162,7 +162,7 @@ async fn watch_and_store(
                     // It is the whole that is too much.
                     error.pointer = Some("".into());
                 }
-                Problem::invalid_fields(vec![error]).retry_after(seconds(wait))
+                Problem::invalid_fields(vec![error]).retry_after(whole_seconds(wait))
             };
             return repeated.await?.ok_or_else(refused);
         }
@@ -200,7 +200,7 @@ async fn pay_and_store(
                 "The key has sent its messages of the day",
                 format!("this key may send {most} messages a day (UTC); nothing was stored"),
             )
-            .retry_after(seconds(wait))
+            .retry_after(whole_seconds(wait))
         });
     }
     let submitted = engine.submit(tenant, checked, as_batch, idempotency).await;
@@ -208,12 +208,6 @@ async fn pay_and_store(
         app.quotas.give_back(&key.prefix, count, at);
     }
     Ok(submitted?)
-}
-
-/// Whole seconds, at least one.
-fn seconds(wait: Duration) -> u32 {
-    let up = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    u32::try_from(up.max(1)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -261,7 +255,7 @@ mod tests {
     #[test]
     fn a_wait_is_told_in_whole_seconds() {
         for (millis, told) in [(0, 1), (1, 1), (1000, 1), (1001, 2)] {
-            assert_eq!(seconds(Duration::from_millis(millis)), told);
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), told);
         }
     }
 }

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::claiming::{Claimant, Claimed, Reach};
+pub use self::counts::{Count, Counting, Counts, Held, Notice, Pending};
 pub use self::documents::{Document, DocumentKind, Documents};
 pub use self::embedded::RecoverError;
+pub use self::ledgers::{LedgerPage, Ledgers, Posted, Posting};
 pub use self::opening::{Options, check, memory, open, read_closed};
 pub use self::records::{
     ApiKey, Batch, FINAL_EVENTS, Known, KnownPage, Pause, Scope, Spending, Webhook,
@@ -21,6 +23,7 @@ pub use self::records::{
 pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
+use crate::domain::credit::{CreditLow, Means, Unpaid};
 use crate::domain::event::{Event, Rejection};
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, OperatorName, Tenant};
 use crate::domain::inbound::Inbound;
@@ -36,6 +39,7 @@ mod claiming;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+mod counts;
 mod documents;
 pub mod embedded;
 mod frontier;
@@ -44,6 +48,7 @@ pub mod generation;
 mod index;
 pub mod keys;
 pub mod kv;
+mod ledgers;
 #[cfg(test)]
 mod lockstep;
 pub mod memory;
@@ -59,7 +64,7 @@ mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
-pub trait Store: Documents + Send + Sync + 'static {
+pub trait Store: Counts + Documents + Ledgers + Send + Sync + 'static {
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
@@ -242,6 +247,9 @@ pub enum StoreError {
     /// The message is leaving or has left.
     #[error("the message is already leaving")]
     TooLate,
+    /// It is not paid for, or there has been too much of it.
+    #[error(transparent)]
+    Unpaid(Unpaid),
     /// Too much is waiting; try again later.
     #[error("too many messages are waiting")]
     Full,
@@ -280,6 +288,8 @@ pub struct Submission {
     pub messages: Vec<Message>,
     /// Most live messages allowed after this.
     pub max_live: usize,
+    /// By what what they cost is paid.
+    pub means: Means,
     /// Now.
     pub now: Timestamp,
 }
@@ -453,6 +463,8 @@ pub enum OutboxEvent {
     Message(Arc<Message>),
     /// A handset wrote.
     Inbound(Inbound),
+    /// A credit has come down to a threshold.
+    CreditLow(CreditLow),
 }
 
 impl OutboxEvent {
@@ -469,6 +481,7 @@ impl OutboxEvent {
                 Status::Cancelled => "message.cancelled",
             },
             Self::Inbound(_) => "inbound.received",
+            Self::CreditLow(_) => "credit.low",
         }
     }
 }
@@ -540,6 +553,8 @@ pub struct Gauges {
     pub outbox: u64,
     /// Receipts whose message is not known.
     pub orphans: u64,
+    /// Counts of digests that are still to be told.
+    pub counts: u64,
     /// Octets on the disk.
     pub disk_bytes: u64,
     /// Octets that are free there; `None` if it uses no disk, or nobody can tell.

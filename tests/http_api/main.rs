@@ -7,6 +7,7 @@ mod access;
 mod client;
 mod connections;
 mod document;
+mod guard;
 mod input;
 mod messages;
 mod numbers;
@@ -14,6 +15,7 @@ mod operations;
 mod optouts;
 mod preview;
 mod quotas;
+mod tenants;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 use super::{Credit, Settings, Signature, Unit};
 use crate::domain::guard::GuardRules;
+use crate::domain::money;
 use crate::domain::msisdn;
 use crate::domain::msisdn::destination::is_country;
 use crate::domain::policy::Policy;
@@ -21,8 +22,6 @@ const PARTS_MAX: u32 = 255;
 const KEEP_MAX: u64 = 3660 * 86_400;
 /// Longest subject of an e-mail, in characters (RFC 5322 §2.1.1, less its name).
 const SUBJECT_MAX: usize = 200;
-/// Longest name of sending hours.
-const NAME_MAX: usize = 32;
 /// Largest limit of the guard.
 const GUARD_MAX: u32 = 1_000_000;
 
@@ -101,12 +100,15 @@ impl Settings {
 
 /// What is wrong with the name of sending hours, if anything is.
 #[must_use]
-pub fn hours_mistake(name: &str, _policy: &Policy) -> Option<String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let good = (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(plain);
-    (!good).then(|| {
-        "there are no sending hours of this name; see [hours] of the configuration".to_owned()
-    })
+pub fn hours_mistake(name: &str, policy: &Policy) -> Option<String> {
+    if policy.hours.get(name).is_some() {
+        return None;
+    }
+    let known: Vec<_> = policy.hours.names().collect();
+    Some(format!(
+        "there are no sending hours of this name; there are {}",
+        known.join(", ")
+    ))
 }
 
 #[derive(Default)]
@@ -287,14 +289,10 @@ fn is_region(code: &str) -> bool {
     })
 }
 
-/// A decimal number, not negative, with at most nine digits before its point and six behind it.
+/// True for an amount that is not negative.
 #[must_use]
 pub fn is_amount(text: &str) -> bool {
-    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str, most| {
-        (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
-    };
-    digits(whole, 9) && digits(rest, 6)
+    money::parse(text).is_some_and(|micros| micros >= 0)
 }
 
 fn is_label(text: &str) -> bool {
@@ -370,7 +368,7 @@ mod tests {
             (json!({"max_parts": 256}), "/max_parts", "out_of_range"),
             (json!({"keep_texts": "soon"}), "/keep_texts", "duration_invalid"),
             (json!({"keep_texts": "99999d"}), "/keep_texts", "duration_invalid"),
-            (json!({"hours": {"commercial": ""}}), "/hours/commercial", "hours_unknown"),
+            (json!({"hours": {"commercial": "nights"}}), "/hours/commercial", "hours_unknown"),
             (json!({"region": "57"}), "/region", "region_invalid"),
             (json!({"credit": {}}), "/credit/price", "price_missing"),
             (json!({"credit": {"price": "-1"}}), "/credit/price", "amount_invalid"),

@@ -105,9 +105,17 @@ pub(super) fn check(
         Some(at) if at > now => (at, WaitReason::ScheduledByClient),
         _ => (now, WaitReason::Accepted),
     };
-    let (due_at, why) = hours::check(&draft, to, (due_at, why), asking, &mut terms, &mut errors);
+    let (due_at, why) = hours::check(
+        &draft,
+        to,
+        operator,
+        (due_at, why),
+        asking,
+        (&mut terms, &mut advice),
+        &mut errors,
+    );
     way::check(&mut draft, asking, &mut terms, &mut errors);
-    price::check(operator, &prepared.plan, asking, &mut terms);
+    price::check(operator, &prepared.plan, asking, &mut terms, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -322,15 +322,26 @@ impl Engine {
             .into_iter()
             .map(|checked| self.message(tenant, checked, batch, now))
             .collect();
+        let mut terms = messages.iter().filter_map(|message| message.terms.as_ref());
+        let charge = terms.find_map(|terms| terms.charge.as_ref());
+        let means = charge.map(|charge| {
+            let key = charge.key.as_ref().and_then(|key| self.store.key(key));
+            self.means(tenant, key.as_deref(), now)
+        });
         let submission = Submission {
             tenant: tenant.clone(),
             idempotency,
             batch,
             messages,
             max_live,
+            means: means.unwrap_or_default(),
             now,
         };
-        match self.store.accept(submission).await? {
+        let accepted = self.store.accept(submission).await;
+        if let Err(StoreError::Unpaid(why)) = &accepted {
+            self.metrics.credit_refused(why.code());
+        }
+        match accepted? {
             Accepted::New(messages) => {
                 for message in &messages {
                     self.accepted(message);
@@ -356,7 +367,7 @@ impl Engine {
         }
     }
 
-    fn message(
+    pub(super) fn message(
         &self,
         tenant: &Tenant,
         checked: Checked,

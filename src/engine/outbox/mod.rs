@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
+use super::credit::CreditLowView;
 use super::view::{InboundView, MessageView, message_view};
 use super::{Engine, journal};
 use crate::domain::message::Message;
@@ -63,6 +64,7 @@ struct Post<'a> {
 enum Data<'a> {
     Message(Box<MessageView<'a>>),
     Inbound(InboundView<'a>),
+    CreditLow(CreditLowView<'a>),
 }
 
 /// How a receiver has done lately.
@@ -234,7 +236,7 @@ impl Engine {
 fn message(event: &OutboxEvent) -> Option<&Message> {
     match event {
         OutboxEvent::Message(message) => Some(message),
-        OutboxEvent::Inbound(_) => None,
+        OutboxEvent::Inbound(_) | OutboxEvent::CreditLow(_) => None,
     }
 }
 
@@ -284,6 +286,11 @@ fn body(delivery: &Delivery) -> Result<(String, Vec<u8>), serde_json::Error> {
             inbound.id.to_string(),
             1,
             Data::Inbound(InboundView::from(inbound)),
+        ),
+        OutboxEvent::CreditLow(low) => (
+            uuid::Uuid::from_bytes(low.id()).to_string(),
+            1,
+            Data::CreditLow(CreditLowView::from(low)),
         ),
     };
     let post = Post {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::codec::{Swept, decode};
+use super::counts::Tally;
 use super::documents::Shelf;
 use super::frontier::Frontier;
 use super::index::Index;
@@ -33,9 +34,11 @@ use crate::domain::time::Timestamp;
 
 mod claims;
 mod copying;
+mod counts;
 mod deliveries;
 mod documents;
 mod known;
+mod ledgers;
 mod maintain;
 mod read;
 mod recover;
@@ -59,6 +62,8 @@ pub(super) struct Shared {
     pub(super) outbox_seq: AtomicU64,
     pub(super) webhooks: RwLock<Vec<Webhook>>,
     pub(super) documents: RwLock<Shelf>,
+    purses: Mutex<ledgers::Purses>,
+    pub(super) tally: Mutex<Tally>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.
@@ -232,10 +237,13 @@ impl<K: Kv> Store for Embedded<K> {
             return Err(StoreError::Unavailable(problem));
         }
         let policy = self.shared.policy.borrow().clone();
-        let (mut claimed, opted_out, beyond) = self.claim_now(lane, &by, limit, now, &policy);
-        if !opted_out.is_empty() {
+        let (mut claimed, not_now, beyond) = self.claim_now(lane, &by, limit, now, &policy);
+        if !not_now.is_empty() {
+            claimed.deferred = not_now.shut.len();
+            // What was put off and forgotten in a crash is put off again.
+            let durable = !not_now.opted_out.is_empty();
             claimed.failed = self
-                .write(true, move |txn| txn.fail_opted_out(opted_out, now))
+                .write(durable, move |txn| txn.turn_back(not_now, now))
                 .await?;
         }
         let careful: Vec<Message> = claimed
@@ -555,6 +563,7 @@ impl<K: Kv> Store for Embedded<K> {
         let mut gauges = Gauges::default();
         self.shared.index().gauges(&mut gauges, now);
         gauges.outbox = self.shared.outbox().len();
+        gauges.counts = self.shared.pending_counts();
         gauges.orphans = self
             .shared
             .orphans

@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Shared;
 use crate::domain::apply::Refused;
+use crate::domain::credit::Purse;
 use crate::domain::event::{Event, Sending};
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::{Message, State};
@@ -25,7 +26,9 @@ use crate::store::{
 
 mod by_sim;
 mod commit;
+mod counts;
 mod inbound;
+mod ledgers;
 mod meant;
 mod optouts;
 mod receipts;
@@ -59,6 +62,8 @@ pub(super) struct Txn<'a, K> {
     reached: BTreeMap<Rank, Place>,
     outgoing: Vec<(u64, Outgoing)>,
     settled: Vec<(u64, Settled)>,
+    /// What tenants have, where this group has changed it.
+    purses: BTreeMap<Tenant, Purse>,
     /// How many of `outgoing` the engine has.
     outgoing_written: usize,
     orphans: i64,
@@ -79,6 +84,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             reached: BTreeMap::new(),
             outgoing: Vec::new(),
             settled: Vec::new(),
+            purses: BTreeMap::new(),
             outgoing_written: 0,
             orphans: 0,
             failure: OnceCell::new(),
@@ -222,8 +228,12 @@ impl<'a, K: Kv> Txn<'a, K> {
             Ok(transition) => shared.fail_if_opted_out(message, transition, &policy, now),
             Err(refused) => return Ok(Err(refused)),
         };
+        let returned = message.reclaim();
         held.dirty = true;
         let message = held.message.clone();
+        if let Some(charge) = returned {
+            self.give_back(&message.tenant, &charge, id, now)?;
+        }
         if transition.status_changed() {
             self.tell(
                 &OutboxEvent::Message(message.clone()),
@@ -252,9 +262,13 @@ impl<'a, K: Kv> Txn<'a, K> {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         for outgoing in deliveries(event, tenant, own_url, &webhooks, now) {
-            let seq = self.shared.outbox_seq.fetch_add(1, Ordering::Relaxed);
-            self.outgoing.push((seq, outgoing));
+            self.send_out(outgoing);
         }
+    }
+
+    fn send_out(&mut self, outgoing: Outgoing) {
+        let seq = self.shared.outbox_seq.fetch_add(1, Ordering::Relaxed);
+        self.outgoing.push((seq, outgoing));
     }
 
     pub(super) fn accept(&mut self, submission: Submission) -> Result<Accepted, StoreError> {
@@ -262,8 +276,9 @@ impl<'a, K: Kv> Txn<'a, K> {
             tenant,
             idempotency,
             batch,
-            messages,
+            mut messages,
             max_live,
+            means,
             now,
         } = submission;
         if let Some(Idempotency { key, body }) = idempotency
@@ -282,6 +297,7 @@ impl<'a, K: Kv> Txn<'a, K> {
         if live.saturating_add(self.fresh.len() + messages.len()) > max_live {
             return Err(StoreError::Full);
         }
+        let due = self.price(&tenant, &mut messages, &means, &[], now)?;
         let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
         let mut accepted: Vec<_> = messages.into_iter().map(Arc::new).collect();
         // In pieces only where there is a seal to tell a whole submission from a torn one.
@@ -293,6 +309,10 @@ impl<'a, K: Kv> Txn<'a, K> {
             }
             self.put(keys::live(message.id), &**message)?;
             self.write(keys::recipient(message.to, message.id), Some(Vec::new()));
+        }
+        if let Some(due) = due {
+            let first = accepted.first().map(|message| &**message);
+            self.pay(due, &tenant, &means, first, now)?;
         }
         // Ended together with the seal: of a torn submission only live records are there to go.
         for message in &mut accepted {
