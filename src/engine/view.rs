@@ -129,6 +129,9 @@ pub struct MessageView<'a> {
     /// What its sender may want to know; in the answer that accepts it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Warning>,
+    /// The number that it was for, its middle hidden, where the tenant's sandbox got it instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox_for: Option<&'a str>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
     /// What it took of the tenant's credit.
@@ -167,7 +170,7 @@ pub struct MessageView<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Warning {
     /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`,
-    /// `no_channel`, `truncated`, `text_empty`, `stop_unknown`, …
+    /// `no_channel`, `truncated`, `text_empty`, `stop_unknown`, `insufficient_credit`, …
     pub code: &'static str,
     /// In words.
     pub detail: String,
@@ -340,6 +343,10 @@ pub fn message_view<'a>(
         template: terms.and_then(|terms| terms.template.as_deref()),
         truncated: terms.is_some_and(|terms| terms.truncated),
         warnings: Vec::new(),
+        sandbox_for: message
+            .terms
+            .as_ref()
+            .and_then(|terms| terms.sandbox_for.as_deref()),
         revision: message.revision,
         cost: message
             .terms

@@ -9,8 +9,8 @@
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
 //! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `templates`, `digests`,
-//!   `webhooks`, `keys`, `numbers`, `backup`,
-//!   `events`, `operations`, `reload` are the endpoints.
+//!   `webhooks`, `tenants`, `keys`, `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the
+//!   endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -37,6 +37,7 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod credit;
 mod digests;
 mod draft;
 mod events;
@@ -58,6 +59,7 @@ pub(crate) mod sheet;
 mod steps;
 mod stream;
 mod templates;
+mod tenants;
 mod webhooks;
 
 pub use live::{Live, tls};
@@ -111,6 +113,8 @@ struct App {
     gate: auth::Gate,
     /// What keys have used of their limits.
     quotas: quotas::Quotas,
+    /// Held while the record of a key is changed: of two changes neither is lost.
+    keys: tokio::sync::Mutex<()>,
     /// One permit a listener of events.
     listeners: Arc<Semaphore>,
     /// Ends what would never end by itself.
@@ -150,6 +154,7 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
         engine,
         gate: auth::Gate::new(&settings.admin_key),
         quotas: quotas::Quotas::default(),
+        keys: tokio::sync::Mutex::default(),
         listeners: Arc::new(Semaphore::new(settings.max_listeners)),
         stop,
         openapi: OnceLock::new(),
@@ -198,7 +203,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
+        .merge(tenants::routes())
         .merge(numbers::routes())
+        .merge(credit::routes())
         .merge(backup::routes())
         .merge(operations::routes())
         .merge(reload::routes())
@@ -212,8 +219,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
     modifiers(&Key),
     tags(
         (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "templates"),
-        (name = "digests"), (name = "webhooks"),
-        (name = "events"), (name = "operations"), (name = "admin")
+        (name = "digests"), (name = "webhooks"), (name = "tenants"), (name = "events"), (name = "credit"),
+        (name = "operations"), (name = "admin")
     )
 )]
 struct Document;

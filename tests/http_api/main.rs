@@ -6,7 +6,10 @@
 mod access;
 mod client;
 mod connections;
+mod credit;
+mod digests;
 mod document;
+mod guard;
 mod input;
 mod messages;
 mod numbers;
@@ -15,6 +18,7 @@ mod optouts;
 mod preview;
 mod quotas;
 mod templates;
+mod tenants;
 mod texts;
 
 use std::sync::Arc;

@@ -50,8 +50,8 @@ pub struct Draft {
     pub send_at: Option<Timestamp>,
     /// How long it is worth delivering; `None`: the operator's rule.
     pub validity: Option<Duration>,
-    /// Transactional or commercial.
-    pub class: Class,
+    /// Transactional or commercial; `None`: as the tenant says.
+    pub class: Option<Class>,
     /// Free label of the kind of message.
     pub kind: Option<String>,
     /// The caller's reference.
@@ -108,6 +108,14 @@ pub struct Kept {
     pub text: Option<Prepared>,
     /// True: the time that it waits for.
     pub time: bool,
+}
+
+impl Draft {
+    /// Its class; once it is checked, that of its tenant where the caller has named none.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class.unwrap_or_default()
+    }
 }
 
 /// For whom a draft is checked and stored.
@@ -194,8 +202,10 @@ impl FieldError {
 /// A draft that passed every check: what sending it would do.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// Recipient.
+    /// Recipient; that of the sandbox where its tenant has one.
     pub to: Msisdn,
+    /// The recipient that the draft names.
+    pub asked: Msisdn,
     /// Sender.
     pub from: Option<Sender>,
     /// The text as it will be sent.
@@ -290,14 +300,15 @@ impl Engine {
         until: Option<Duration>,
     ) -> Result<Checked, Vec<FieldError>> {
         let rules = self.rules();
+        let settings = self.settings(&by.tenant);
+        let to = settings.sandbox.as_ref().unwrap_or(&draft.to);
         let looked_up = if rules.portability.is_on()
-            && let Ok(to) = msisdn::parse(&draft.to, &rules.default_country)
+            && let Ok(to) = msisdn::parse(to, &rules.default_country)
         {
             self.lookups.find(to, &rules, until).await
         } else {
             None
         };
-        let settings = self.settings(&by.tenant);
         let asking = Asking {
             engine: self,
             by,
@@ -359,24 +370,10 @@ impl Engine {
     ) -> Result<Submitted, StoreError> {
         let now = self.clock.now();
         let batch = as_batch.then(|| BatchId::new(now, self.random.bytes()));
-        let messages: Vec<Message> = checked
-            .into_iter()
-            .map(|checked| self.message(tenant, checked, batch, now))
-            .collect();
-        let mut terms = messages.iter().filter_map(|message| message.terms.as_ref());
-        let charge = terms.find_map(|terms| terms.charge.as_ref());
-        let means = charge.map(|charge| {
-            let key = charge.key.as_ref().and_then(|key| self.store.key(key));
-            self.means(tenant, key.as_deref(), now)
-        });
         let submission = Submission {
-            tenant: tenant.clone(),
             idempotency,
-            batch,
-            messages,
             max_live,
-            means: means.unwrap_or_default(),
-            now,
+            ..self.submission(tenant, checked, batch, now)
         };
         let accepted = self.store.accept(submission).await;
         if let Err(StoreError::Unpaid(why)) = &accepted {
@@ -432,7 +429,36 @@ impl Engine {
         }
     }
 
-    pub(super) fn message(
+    /// What stores checked drafts.
+    pub(super) fn submission(
+        &self,
+        tenant: &Tenant,
+        checked: Vec<Checked>,
+        batch: Option<BatchId>,
+        now: Timestamp,
+    ) -> Submission {
+        let messages: Vec<Message> = checked
+            .into_iter()
+            .map(|checked| self.message(tenant, checked, batch, now))
+            .collect();
+        let mut terms = messages.iter().filter_map(|message| message.terms.as_ref());
+        let charge = terms.find_map(|terms| terms.charge.as_ref());
+        let means = charge.map(|charge| {
+            let key = charge.key.as_ref().and_then(|key| self.store.key(key));
+            self.means(tenant, key.as_deref(), now)
+        });
+        Submission {
+            tenant: tenant.clone(),
+            idempotency: None,
+            batch,
+            messages,
+            max_live: self.rules().limits.max_live_messages,
+            means: means.unwrap_or_default(),
+            now,
+        }
+    }
+
+    fn message(
         &self,
         tenant: &Tenant,
         checked: Checked,
@@ -441,6 +467,7 @@ impl Engine {
     ) -> Message {
         let Checked {
             to,
+            asked: _,
             from,
             text,
             replaced,
@@ -478,7 +505,7 @@ impl Engine {
             replaced,
             plan,
             concat_reference,
-            class: draft.class,
+            class: draft.class(),
             kind: draft.kind,
             reference: draft.reference,
             metadata: draft

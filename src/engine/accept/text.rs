@@ -140,7 +140,7 @@ fn answer(
     errors: &mut Vec<FieldError>,
     advice: &mut Vec<Advice>,
 ) -> Option<Answer> {
-    if draft.class != Class::Commercial {
+    if draft.class() != Class::Commercial {
         return None;
     }
     let face = asking.policy.first_face(operator);
