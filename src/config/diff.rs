@@ -86,6 +86,7 @@ impl Line {
                 let told = SmppAccount {
                     rate: Rate::NONE,
                     tenant: Tenant::DEFAULT.into(),
+                    invalid_errors: Vec::new(),
                     // Texts come to it as octets; what else makes them so is said in `wire`.
                     text: TextRules {
                         alphabet: account.text.alphabet,
@@ -192,12 +193,13 @@ pub struct Diff {
 }
 
 /// What a running process cannot change: all keys that begin so.
-const AT_START: [&str; 6] = [
+const AT_START: [&str; 7] = [
     "data_dir",
     "http.listen",
     "http.metrics_listen",
     "store.",
     "retention.",
+    "privacy.",
     "log.format",
 ];
 

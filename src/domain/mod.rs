@@ -27,6 +27,7 @@
 
 pub mod apply;
 pub mod chain;
+pub mod consent;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 
 use super::Engine;
 use crate::domain::inbound::Inbound;
-use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
+use crate::domain::message::{
+    Cause, Class, Doubt, Happening, Message, Outcome, State, WaitReason, What,
+};
 use crate::domain::optout::Wish;
 use crate::domain::privacy::{self, Erased};
 use crate::domain::receipt::{NetworkError, ReceiptState};
@@ -21,8 +23,10 @@ use crate::pdu::segment::Alphabet;
 use crate::store::why_code;
 
 mod channels;
+mod numbers;
 
 pub use channels::ChannelJson;
+pub use numbers::InvalidNumberView;
 
 /// A message as clients read it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,6 +58,9 @@ pub struct MessageView<'a> {
     /// Why it expired or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// True if nobody has the number (`number_invalid`): it may be deleted from lists of contacts.
+    #[serde(skip_serializing_if = "is_false")]
+    deletable: bool,
     /// What a pending message waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
@@ -242,6 +249,7 @@ pub fn message_view<'a>(
         label: status.label(language),
         state: state_word(&message.state, eta),
         reason: message.reason().map(|cause| cause.code()),
+        deletable: message.reason() == Some(Cause::NumberInvalid),
         why,
         eta: eta.map(Rfc3339),
         encoding: alphabet_word(message.current_plan().alphabet),

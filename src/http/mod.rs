@@ -7,8 +7,8 @@
 //!
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
-//!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `numbers`, `backup`,
+//!   `lists` is what is imported and exported; `problem` renders errors;
+//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `consents`, `invalid`, `webhooks`, `keys`, `numbers`, `backup`,
 //!   `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
@@ -36,10 +36,13 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod consents;
 mod draft;
 mod events;
 mod inbound;
+mod invalid;
 mod keys;
+mod lists;
 mod live;
 mod messages;
 mod numbers;
@@ -185,6 +188,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())
+        .merge(consents::routes())
+        .merge(invalid::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
@@ -201,7 +206,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "webhooks"),
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "consents"), (name = "numbers"), (name = "webhooks"),
         (name = "events"), (name = "operations"), (name = "admin")
     )
 )]

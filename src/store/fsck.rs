@@ -10,7 +10,8 @@ use super::codec::{
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
-use super::{ApiKey, Batch, Document, Pause, Spending, Webhook};
+use super::{ApiKey, Batch, Document, InvalidNumber, Pause, Spending, Webhook};
+use crate::domain::consent::Consent;
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -99,12 +100,12 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Counted
             | KeySpace::Account
             | KeySpace::Ledger
-            | KeySpace::Consent
-            | KeySpace::Invalid
             | KeySpace::Plan
             | KeySpace::Once => {}
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
+            KeySpace::Consent => consent(&key, &octets, &mut findings),
+            KeySpace::Invalid => invalid(&key, &octets, &mut findings),
         }
     }
     Ok(findings)
@@ -179,10 +180,44 @@ fn readable<R: Record>(key: &[u8], octets: &[u8], findings: &mut Findings) {
 
 fn optout(key: &[u8], octets: &[u8], findings: &mut Findings) {
     readable::<OptOut>(key, octets, findings);
-    if decode::<OptOut>(key, octets).is_ok_and(|it| keys::optout(&it.tenant, it.number) != key) {
+    let stands = |it: &OptOut| {
+        let sender = it.sender_key();
+        keys::optout(&it.tenant, it.number, sender.as_deref()) == key
+    };
+    if decode::<OptOut>(key, octets).is_ok_and(|it| !stands(&it)) {
         findings.problem(format!(
             "{}: an opt-out stands under another's key",
             hex(key)
+        ));
+    }
+}
+
+fn consent(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    readable::<Consent>(key, octets, findings);
+    let Ok(it) = decode::<Consent>(key, octets) else {
+        return;
+    };
+    if keys::consent(&it.tenant, it.number, &it.purpose) != key || it.notes.is_empty() {
+        let key = hex(key);
+        findings.problem(format!(
+            "{key}: a consent stands under another's key, or is empty"
+        ));
+    }
+    if !it.is_unchanged() {
+        let key = hex(key);
+        findings.problem(format!(
+            "{key}: the history of a consent was changed afterwards"
+        ));
+    }
+}
+
+fn invalid(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    readable::<InvalidNumber>(key, octets, findings);
+    let elsewhere = |it: InvalidNumber| keys::invalid(&it.tenant, it.number) != key;
+    if decode::<InvalidNumber>(key, octets).is_ok_and(elsewhere) {
+        let key = hex(key);
+        findings.problem(format!(
+            "{key}: an invalid number stands under another's key"
         ));
     }
 }

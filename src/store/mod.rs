@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::claiming::{Claimant, Claimed, Reach};
+pub use self::consents::{Consents, Noted};
 pub use self::documents::{Document, DocumentKind, Documents};
 pub use self::embedded::RecoverError;
+pub use self::invalid::{InvalidNumber, InvalidNumbers};
 pub use self::opening::{Options, check, memory, open, read_closed};
+pub use self::optouts::{OptOuts, Opted, Part};
 pub use self::records::{
     ApiKey, Batch, FINAL_EVENTS, Known, KnownPage, Pause, Scope, Spending, Webhook,
 };
@@ -26,7 +29,6 @@ use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, OperatorNa
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, Token, WaitReason};
 use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::OptOut;
 use crate::domain::receipt::{IdWriting, Receipt, Taken};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
@@ -36,12 +38,14 @@ mod claiming;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+mod consents;
 mod documents;
 pub mod embedded;
 mod frontier;
 pub mod fsck;
 pub mod generation;
 mod index;
+mod invalid;
 pub mod keys;
 pub mod kv;
 #[cfg(test)]
@@ -49,6 +53,7 @@ mod lockstep;
 pub mod memory;
 mod opening;
 mod opted_out;
+mod optouts;
 mod outbox;
 mod part_sets;
 mod places;
@@ -59,7 +64,7 @@ mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
-pub trait Store: Documents + Send + Sync + 'static {
+pub trait Store: Documents + OptOuts + Consents + InvalidNumbers + Send + Sync + 'static {
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
@@ -118,21 +123,6 @@ pub trait Store: Documents + Send + Sync + 'static {
     async fn give_up_parts(&self, now: Timestamp, limit: usize) -> Result<TakenIn, StoreError>;
     /// When missing parts are next given up.
     fn next_parts_deadline(&self) -> Option<Timestamp>;
-
-    /// Opts a number out, and fails what waits for it in the same commit. A number that is opted
-    /// out already stays so since when it is.
-    async fn opt_out(&self, optout: OptOut) -> Result<Vec<Change>, StoreError>;
-    /// Ends an opt-out; `NotFound` if there is none.
-    async fn opt_in(&self, tenant: &Tenant, number: Msisdn) -> Result<(), StoreError>;
-    /// The opt-out of a number; `NotFound` if there is none.
-    async fn optout(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError>;
-    /// A page of a tenant's opt-outs by number, those after `after`.
-    async fn optouts(
-        &self,
-        tenant: &Tenant,
-        after: Option<Msisdn>,
-        limit: usize,
-    ) -> Result<Page<OptOut>, StoreError>;
 
     /// Up to `limit` webhook deliveries that are due, no two of one message to one target, none for
     /// an origin of `busy`. A delivery handed out is not handed out again until it is settled.
@@ -453,6 +443,8 @@ pub enum OutboxEvent {
     Message(Arc<Message>),
     /// A handset wrote.
     Inbound(Inbound),
+    /// A carrier has said that nobody has a number.
+    NumberInvalid(InvalidNumber),
 }
 
 impl OutboxEvent {
@@ -469,6 +461,7 @@ impl OutboxEvent {
                 Status::Cancelled => "message.cancelled",
             },
             Self::Inbound(_) => "inbound.received",
+            Self::NumberInvalid(_) => "number.invalid",
         }
     }
 }

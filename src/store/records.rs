@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ReceiptReport;
+use super::{InvalidNumber, ReceiptReport};
+use crate::domain::consent::Consent;
 use crate::domain::id::{BatchId, MessageId, Tenant};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
@@ -141,6 +142,10 @@ pub enum Known {
     Receipt(ReceiptReport),
     /// That a SIM has sent to it.
     Spending(Spending),
+    /// What its owner has agreed to.
+    Consent(Consent),
+    /// That nobody has it.
+    Invalid(InvalidNumber),
 }
 
 /// A part of what is known of a number.

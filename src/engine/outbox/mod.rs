@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
-use super::view::{InboundView, MessageView, message_view};
+use super::view::{InboundView, InvalidNumberView, MessageView, message_view};
 use super::{Engine, journal};
 use crate::domain::message::Message;
 use crate::domain::status::Language;
@@ -63,6 +63,7 @@ struct Post<'a> {
 enum Data<'a> {
     Message(Box<MessageView<'a>>),
     Inbound(InboundView<'a>),
+    Number(InvalidNumberView),
 }
 
 /// How a receiver has done lately.
@@ -234,7 +235,7 @@ impl Engine {
 fn message(event: &OutboxEvent) -> Option<&Message> {
     match event {
         OutboxEvent::Message(message) => Some(message),
-        OutboxEvent::Inbound(_) => None,
+        OutboxEvent::Inbound(_) | OutboxEvent::NumberInvalid(_) => None,
     }
 }
 
@@ -284,6 +285,12 @@ fn body(delivery: &Delivery) -> Result<(String, Vec<u8>), serde_json::Error> {
             inbound.id.to_string(),
             1,
             Data::Inbound(InboundView::from(inbound)),
+        ),
+        OutboxEvent::NumberInvalid(it) => (
+            // A message may tell of its own end besides.
+            format!("{}-number", it.message),
+            1,
+            Data::Number(InvalidNumberView::from(it)),
         ),
     };
     let post = Post {

@@ -72,7 +72,7 @@ impl<K: Kv> Embedded<K> {
                 others.push((message, due_at));
                 continue;
             }
-            if self.shared.is_opted_out(&message.tenant, message.to) {
+            if self.shared.is_unwanted(&message, policy) {
                 opted_out.push(id);
                 index.pass_over(&message);
                 continue;

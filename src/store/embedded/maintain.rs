@@ -5,12 +5,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::txn::is_over;
 use super::{Embedded, Shared, sweep};
 use crate::domain::time::Timestamp;
 use crate::store::codec::{Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::Kv;
-use crate::store::{Batch, Spending, StoreError};
+use crate::store::{Batch, InvalidNumber, Spending, StoreError};
 
 /// Between two counts of the octets of all records: a count reads everything once.
 const MEASURE_EVERY: Duration = Duration::from_hours(6);
@@ -37,6 +38,7 @@ impl<K: Kv> Embedded<K> {
         if old.is_empty() && found.is_empty() {
             return Ok(more);
         }
+        let kept = self.shared.keeping.retention;
         self.write(false, move |txn| {
             txn.sweep(found, now)?;
             for key in old.orphans {
@@ -44,6 +46,12 @@ impl<K: Kv> Embedded<K> {
             }
             for key in old.others {
                 txn.write(key, None);
+            }
+            for key in old.consents {
+                txn.prune_consent(&key, kept.messages, now)?;
+            }
+            for key in old.invalid {
+                txn.prune_invalid(&key, kept.numbers, now)?;
             }
             Ok(())
         })
@@ -82,13 +90,16 @@ impl<K: Kv> Embedded<K> {
 struct Old {
     orphans: Vec<Vec<u8>>,
     others: Vec<Vec<u8>>,
+    consents: Vec<Vec<u8>>,
+    invalid: Vec<Vec<u8>>,
     /// True if it is likely that there is more.
     more: bool,
 }
 
 impl Old {
     fn is_empty(&self) -> bool {
-        self.orphans.is_empty() && self.others.is_empty()
+        let all = [&self.orphans, &self.others, &self.consents, &self.invalid];
+        all.iter().all(|old| old.is_empty())
     }
 }
 
@@ -135,9 +146,18 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     let spent = go_on(kv, shared, KeySpace::Spending, |key, octets| {
         Ok(now.since(decode::<Spending>(key, octets)?.at) >= Spending::KEPT)
     })?;
-    old.more = [&orphans, &idempotent, &spent]
+    let consents = go_on(kv, shared, KeySpace::Consent, |key, octets| {
+        Ok(is_over(&decode(key, octets)?, retention, now))
+    })?;
+    let numbers = shared.keeping.retention.numbers;
+    let invalid = go_on(kv, shared, KeySpace::Invalid, |key, octets| {
+        Ok(now.since(decode::<InvalidNumber>(key, octets)?.since) >= numbers)
+    })?;
+    old.more = [&orphans, &idempotent, &spent, &consents, &invalid]
         .iter()
         .any(|(_, more)| *more);
+    old.consents = consents.0;
+    old.invalid = invalid.0;
     old.orphans = orphans.0;
     old.others.extend(idempotent.0);
     old.others.extend(spent.0);
