@@ -22,6 +22,13 @@ pub(super) fn check(
     if draft.class != Class::Commercial || asking.settings.consent == Consent::Caller {
         return;
     }
+    // What can never leave needs no consent.
+    if errors
+        .iter()
+        .any(|error| error.code == "commercial_on_modem")
+    {
+        return;
+    }
     let purpose = draft.purpose.as_deref().unwrap_or(MARKETING);
     let purpose = match consent::purpose(purpose) {
         Ok(purpose) => purpose,
