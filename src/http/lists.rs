@@ -349,18 +349,19 @@ impl Lines {
             .flexible(true)
             .from_reader(body);
         let mut names: Option<Vec<String>> = None;
+        let mut counted = (0, 1);
         for record in reader.byte_records() {
-            let (number, cells) = match record {
+            let (position, cells) = match record {
                 Ok(record) => {
-                    let number = record.position().map_or(0, csv::Position::line);
                     let cells: Option<Vec<_>> = record
                         .iter()
                         .map(|cell| Some(std::str::from_utf8(cell).ok()?.to_owned()))
                         .collect();
-                    (number, cells)
+                    (record.position().cloned(), cells)
                 }
-                Err(error) => (error.position().map_or(0, csv::Position::line), None),
+                Err(error) => (error.position().cloned(), None),
             };
+            let number = position.map_or(0, |it| line_at(body, it.byte(), &mut counted));
             let Some(cells) = cells else {
                 let detail = "the line is no CSV in UTF-8".to_owned();
                 take(number, Err(("line_invalid", detail)));
@@ -375,6 +376,19 @@ impl Lines {
         }
         Ok(())
     }
+}
+
+/// The line of a place in a text; `counted` is a place before it, and its line. The reader's own count
+/// is one behind where lines end in two characters.
+fn line_at(body: &[u8], at: u64, counted: &mut (usize, u64)) -> u64 {
+    let mut end = usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
+    while matches!(body.get(end), Some(b'\r' | b'\n')) {
+        end += 1;
+    }
+    let passed = body.get(counted.0..end).unwrap_or_default();
+    let lines = passed.iter().filter(|octet| **octet == b'\n').count();
+    *counted = (end, counted.1 + lines as u64);
+    counted.1
 }
 
 fn header_names(cells: &[String], columns: &[&str]) -> Result<Vec<String>, Problem> {
