@@ -18,6 +18,7 @@ mod recovery;
 mod sending;
 mod spendings;
 mod sweeps;
+mod wishes;
 mod world;
 mod writings;
 

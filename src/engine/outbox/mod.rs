@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
 use super::credit::CreditLowView;
-use super::view::{InboundView, MessageView, message_view};
+use super::view::{InboundView, InvalidNumberView, MessageView, message_view};
 use super::{Engine, journal};
 use crate::domain::message::Message;
 use crate::domain::status::Language;
@@ -66,6 +66,7 @@ enum Data<'a> {
     Message(Box<MessageView<'a>>),
     Inbound(InboundView<'a>),
     CreditLow(CreditLowView<'a>),
+    Number(InvalidNumberView),
 }
 
 /// How a receiver has done lately.
@@ -237,7 +238,7 @@ impl Engine {
 fn message(event: &OutboxEvent) -> Option<&Message> {
     match event {
         OutboxEvent::Message(message) => Some(message),
-        OutboxEvent::Inbound(_) | OutboxEvent::CreditLow(_) => None,
+        OutboxEvent::Inbound(_) | OutboxEvent::CreditLow(_) | OutboxEvent::NumberInvalid(_) => None,
     }
 }
 
@@ -289,6 +290,12 @@ fn body(delivery: &Delivery) -> Result<(String, Vec<u8>), serde_json::Error> {
             uuid::Uuid::from_bytes(low.id()).to_string(),
             1,
             Data::CreditLow(CreditLowView::from(low)),
+        ),
+        OutboxEvent::NumberInvalid(it) => (
+            // A message may tell of its own end besides.
+            format!("{}-number", it.message),
+            1,
+            Data::Number(InvalidNumberView::from(it)),
         ),
     };
     let post = Post {

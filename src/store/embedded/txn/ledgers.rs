@@ -55,9 +55,12 @@ impl<K: Kv> Txn<'_, K> {
         now: Timestamp,
     ) -> Result<Option<Due>, StoreError> {
         for message in messages.iter_mut() {
-            let Message { terms, to, .. } = message;
-            let Some(terms) = terms else { continue };
-            if terms.charge.is_some() && self.shared.is_opted_out(tenant, *to) {
+            let unwanted = || self.shared.is_unwanted(message, &self.policy);
+            let free = charge_of(message).is_some() && unwanted();
+            let Some(terms) = &mut message.terms else {
+                continue;
+            };
+            if free {
                 terms.charge = None;
             }
             if let Some(charge) = &mut terms.charge {
