@@ -8,6 +8,7 @@ mod by_sim;
 mod copies;
 mod handsets;
 mod outbox;
+mod plans;
 mod probe;
 mod reads;
 mod receipts;
