@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
+mod hours;
 mod http;
 mod inbound;
 mod include;
@@ -425,7 +426,12 @@ fn the_reference_names_every_key() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if let Some(header) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
             let mut parts: Vec<_> = header.0.split('.').collect();
-            if let ["smpp" | "modem" | "operators", name, ..] = &mut parts[..] {
+            if let [
+                "smpp" | "modem" | "operators" | "hours" | "holidays",
+                name,
+                ..,
+            ] = &mut parts[..]
+            {
                 *name = "*";
             }
             table = format!("{}.", parts.join("."));

@@ -23,6 +23,15 @@ pub enum Event {
         /// The carrier's id of it, as the carrier wrote it.
         reference: String,
     },
+    /// An app has taken it, and says that it is with the recipient.
+    SegmentDelivered {
+        /// Attempt and claim that sent it.
+        by: Sending,
+        /// Segment index, from 0.
+        segment: u16,
+        /// The far end's id of it; empty if it has none.
+        reference: String,
+    },
     /// A carrier refused one segment; the rest of the claim was not sent.
     SegmentRejected {
         /// Attempt and claim that sent it.
@@ -72,6 +81,11 @@ pub enum Event {
     LeaseLost,
     /// It was due when a process died that kept its claims in memory: it may have left.
     MayHaveLeft,
+    /// Its turn has come in hours in which it may not leave.
+    Deferred {
+        /// When it may.
+        until: Timestamp,
+    },
     /// The client withdrew it.
     Cancelled,
     /// The client planned anew: this message stands in its place.

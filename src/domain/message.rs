@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::chain::StepEnd;
 use super::id::{Account, BatchId, ChannelId, Lane, MessageId, Tenant};
 use super::msisdn::Msisdn;
 use super::policy::OnDoubt;
@@ -300,6 +301,8 @@ pub enum What {
     Cancelled,
     /// Ended because its recipient has opted out.
     OptedOut,
+    /// A step of its way ended.
+    StepEnded(StepEnd),
     /// Changed by the client.
     Changed,
 }
@@ -404,7 +407,7 @@ impl Message {
             let mut segments = attempt.segments.iter();
             segments.any(|segment| segment.progress != Progress::Unsent)
         };
-        let attempt = self.attempts.iter().rev().find(has_some)?;
+        let attempt = self.attempts_now().iter().rev().find(has_some)?;
         Some(&attempt.account)
     }
 
@@ -450,6 +453,9 @@ impl Message {
         self.metadata = None;
         // Half an address would be called in vain, so it goes whole.
         self.webhook_url = self.webhook_url.take().filter(|url| !url.contains('?'));
+        if let Some(chain) = self.terms.as_mut().and_then(|terms| terms.chain.as_mut()) {
+            chain.erase_text();
+        }
         self.erased.text_at = Some(now);
     }
 
@@ -463,6 +469,9 @@ impl Message {
         self.to = Msisdn::NOBODY;
         self.reference = None;
         self.webhook_url = None;
+        if let Some(chain) = self.terms.as_mut().and_then(|terms| terms.chain.as_mut()) {
+            chain.erase_addresses();
+        }
         self.trace = None;
         for segment in self.attempts.iter_mut().flat_map(|it| &mut it.segments) {
             segment.references.clear();
@@ -479,6 +488,7 @@ impl Message {
                 | What::TimedOut(_)
                 | What::Cancelled
                 | What::OptedOut
+                | What::StepEnded(_)
                 | What::Changed => {}
             }
         }

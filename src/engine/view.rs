@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Engine;
+use super::credit::CostView;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
 use crate::domain::optout::Wish;
@@ -21,8 +22,10 @@ use crate::pdu::segment::Alphabet;
 use crate::store::why_code;
 
 mod channels;
+mod steps;
 
 pub use channels::ChannelJson;
+pub use steps::StepView;
 
 /// A message as clients read it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -118,6 +121,15 @@ pub struct MessageView<'a> {
     metadata: Option<serde_json::Value>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
+    /// What it took of the tenant's credit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<CostView>,
+    /// The channels that it is tried on, in order, of which exactly one delivers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<StepView>,
+    /// The channel of the step that has succeeded: `sms`, `app` or `email`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivered_by: Option<&'static str>,
     /// The status as one letter: `I` nothing final is known, `E` it was not delivered, `V` delivered.
     letter: &'static str,
     /// The caller's name of the plan that it is of.
@@ -158,9 +170,9 @@ pub struct EventView<'a> {
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     at: Rfc3339,
     /// `accepted`, `submitted`, `refused`, `given_back`, `in_doubt`, `receipt`, `timed_out`,
-    /// `cancelled`, `opted_out` or `changed`.
+    /// `cancelled`, `opted_out`, `step_ended` or `changed`.
     event: &'static str,
-    /// The channel, the state that a receipt reports, or the reason, by `event`.
+    /// The channel, the state that a receipt reports, the reason, or how a step ended, by `event`.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
     /// The carrier's own code: of a refusal its number and name, of a receipt its `err:` field, or
@@ -297,6 +309,12 @@ pub fn message_view<'a>(
             .as_deref()
             .and_then(|json| serde_json::from_str(json).ok()),
         revision: message.revision,
+        cost: message
+            .terms
+            .as_ref()
+            .and_then(|terms| CostView::of(terms.charge.as_ref()?)),
+        steps: steps::steps(message),
+        delivered_by: steps::delivered_by(message),
         letter: status.letter(),
         schedule_key: terms.and_then(|terms| terms.schedule_key.as_deref()),
         once_key: terms.and_then(|terms| terms.once_key.as_deref()),
@@ -399,6 +417,11 @@ impl<'a> From<&'a Happening> for EventView<'a> {
             },
             What::OptedOut => Self {
                 event: "opted_out",
+                ..line
+            },
+            What::StepEnded(end) => Self {
+                event: "step_ended",
+                detail: Some(end.word()),
                 ..line
             },
             What::Changed => Self {

@@ -31,9 +31,12 @@ use crate::engine::accept::{By, Checked};
 use crate::engine::view::Rfc3339;
 use crate::store::StoreError;
 
+mod cost;
+
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create))
+        .routes(routes!(cost::preview))
         .routes(routes!(read))
 }
 
@@ -144,6 +147,7 @@ impl ItemResult {
     responses(
         (status = 202, description = "At least one is accepted and durable", body = BatchResult),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "The credit does not reach for all of it, and nothing was stored", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The idempotency key was used with another body, or the message of a schedule_key is leaving or has left", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "None is accepted, or there are too many", body = Problem, content_type = "application/problem+json"),
@@ -157,18 +161,7 @@ async fn create(
     caller: Allowed<ToSend>,
     incoming: Incoming<true>,
 ) -> Result<Response, Problem> {
-    let engine = &app.engine;
-    let limit = engine.rules().limits.max_recipients;
-    let mut batch = batch::read(&incoming.body, limit).map_err(|error| match error {
-        BatchError::Json(error) => Problem::malformed_json(&error),
-        BatchError::Input(errors) => Problem::invalid_fields(errors),
-        BatchError::TooMany(count) => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "too_many_recipients",
-            "There are too many recipients",
-            format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
-        ),
-    })?;
+    let mut batch = read_batch(&app, &incoming.body)?;
     batch.trace(incoming.trace);
     let prefix = batch.prefix();
     let mut items = judge(&app, &caller.by(), batch).await;
@@ -213,6 +206,21 @@ async fn create(
             .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// The batch in a body.
+fn read_batch(app: &App, body: &[u8]) -> Result<Batch, Problem> {
+    let limit = app.engine.rules().limits.max_recipients;
+    batch::read(body, limit).map_err(|error| match error {
+        BatchError::Json(error) => Problem::malformed_json(&error),
+        BatchError::Input(errors) => Problem::invalid_fields(errors),
+        BatchError::TooMany(count) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "too_many_recipients",
+            "There are too many recipients",
+            format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
+        ),
+    })
 }
 
 type Judged = Result<Checked, Vec<InputError>>;

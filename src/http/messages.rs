@@ -71,6 +71,7 @@ pub(super) async fn check(
         (status = 202, description = "Accepted and durable", body = MessageView),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid key", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "The credit is not enough, and nothing was stored", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks the scope send", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The idempotency key was used with another body, or the message of the schedule_key is leaving or has left", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),

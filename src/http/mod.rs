@@ -8,8 +8,8 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `history`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `numbers`, `backup`,
-//!   `events`, `operations`, `reload` are the endpoints.
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `keys`,
+//!   `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,6 +36,8 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod credit;
+mod digests;
 mod draft;
 mod events;
 mod history;
@@ -53,6 +55,7 @@ mod quotas;
 mod reload;
 mod server;
 pub(crate) mod sheet;
+mod steps;
 mod stream;
 mod webhooks;
 
@@ -183,15 +186,18 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(messages::routes())
+        .merge(steps::routes())
         .merge(history::routes())
         .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())
+        .merge(digests::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
         .merge(numbers::routes())
+        .merge(credit::routes())
         .merge(backup::routes())
         .merge(operations::routes())
         .merge(reload::routes())
@@ -204,8 +210,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "webhooks"),
-        (name = "events"), (name = "operations"), (name = "admin")
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "digests"), (name = "webhooks"),
+        (name = "events"), (name = "credit"), (name = "operations"), (name = "admin")
     )
 )]
 struct Document;

@@ -6,7 +6,10 @@
 
 mod by_sim;
 mod copies;
+mod counts;
 mod handsets;
+mod hours;
+mod ledgers;
 mod outbox;
 mod plans;
 mod probe;

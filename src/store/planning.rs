@@ -15,6 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Change, StoreError};
+use crate::domain::credit::Means;
 use crate::domain::event::Changes;
 use crate::domain::message::Message;
 use crate::domain::time::Timestamp;
@@ -23,11 +24,13 @@ use crate::domain::time::Timestamp;
 #[async_trait]
 pub trait Planning {
     /// Changes a message that waits, if it still is as it was `seen`; `None`: it is not, look again.
-    /// `TooLate` once it is leaving, or may have left.
+    /// `TooLate` once it is leaving, or may have left. Where it costs something else than before, that
+    /// is paid by `means` in the same commit, or `Unpaid`.
     async fn change(
         &self,
         seen: Arc<Message>,
         changes: Changes,
+        means: Means,
         now: Timestamp,
     ) -> Result<Option<Change>, StoreError>;
 

@@ -64,7 +64,8 @@ impl Engine {
             let seen = Arc::new(self.store.message(&by.tenant, id).await?);
             let changes = self.changes(by, &seen, amendment)?;
             let now = self.clock.now();
-            if let Some(change) = self.store.change(seen, changes, now).await? {
+            let means = self.means(&by.tenant, by.key.as_deref(), now);
+            if let Some(change) = self.store.change(seen, changes, means, now).await? {
                 self.publish(&change);
                 self.bells.dispatcher.notify_one();
                 return Ok(change.message);
@@ -145,6 +146,12 @@ impl Engine {
             changes.replaced = replaced;
             all.template = terms.template;
             all.truncated = terms.truncated;
+            // Other parts are paid anew.
+            if let (Some(paid), Some(due)) = (&all.charge, terms.charge)
+                && paid.parts != due.parts
+            {
+                all.charge = Some(due);
+            }
         }
         if amendment.time {
             changes.send_at = draft.send_at;

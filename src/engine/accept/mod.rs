@@ -339,19 +339,16 @@ impl Engine {
     ) -> Result<Submitted, StoreError> {
         let now = self.clock.now();
         let batch = as_batch.then(|| BatchId::new(now, self.random.bytes()));
-        let messages: Vec<Message> = checked
-            .into_iter()
-            .map(|checked| self.message(tenant, checked, batch, now))
-            .collect();
         let submission = Submission {
-            tenant: tenant.clone(),
             idempotency,
-            batch,
-            messages,
             max_live,
-            now,
+            ..self.submission(tenant, checked, batch, now)
         };
-        match self.store.accept(submission).await? {
+        let accepted = self.store.accept(submission).await;
+        if let Err(StoreError::Unpaid(why)) = &accepted {
+            self.metrics.credit_refused(why.code());
+        }
+        match accepted? {
             Accepted::New(messages) => {
                 for message in &messages {
                     self.accepted(message);
@@ -401,6 +398,35 @@ impl Engine {
         }
     }
 
+    /// What stores checked drafts.
+    pub(super) fn submission(
+        &self,
+        tenant: &Tenant,
+        checked: Vec<Checked>,
+        batch: Option<BatchId>,
+        now: Timestamp,
+    ) -> Submission {
+        let messages: Vec<Message> = checked
+            .into_iter()
+            .map(|checked| self.message(tenant, checked, batch, now))
+            .collect();
+        let mut terms = messages.iter().filter_map(|message| message.terms.as_ref());
+        let charge = terms.find_map(|terms| terms.charge.as_ref());
+        let means = charge.map(|charge| {
+            let key = charge.key.as_ref().and_then(|key| self.store.key(key));
+            self.means(tenant, key.as_deref(), now)
+        });
+        Submission {
+            tenant: tenant.clone(),
+            idempotency: None,
+            batch,
+            messages,
+            max_live: self.rules().limits.max_live_messages,
+            means: means.unwrap_or_default(),
+            now,
+        }
+    }
+
     fn message(
         &self,
         tenant: &Tenant,
@@ -419,7 +445,7 @@ impl Engine {
             due_at,
             expires_at,
             draft,
-            terms,
+            mut terms,
             advice: _,
             rules: _,
         } = checked;
@@ -429,6 +455,13 @@ impl Engine {
             _ => (due_at, expires_at),
         };
         let concat_reference = u16::from_be_bytes(self.random.bytes());
+        let mut lane = Lane {
+            operator: operator.name.clone(),
+        };
+        if let Some(chain) = &mut terms.chain {
+            chain.begin(due_at);
+            lane = chain.lane();
+        }
         Message {
             id: MessageId::new(now, self.random.bytes()),
             tenant: tenant.clone(),
@@ -448,9 +481,7 @@ impl Engine {
             webhook_url: draft.webhook_url,
             priority: draft.priority.unwrap_or(1),
             on_doubt: draft.on_doubt,
-            lane: Lane {
-                operator: operator.name.clone(),
-            },
+            lane,
             created_at: now,
             send_at: draft.send_at,
             expires_at,

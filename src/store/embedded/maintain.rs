@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::txn::KEPT;
-use super::{Embedded, Shared, sweep};
+use super::{Embedded, Shared, ledgers, sweep};
+use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{Holder, Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
@@ -38,7 +39,7 @@ impl<K: Kv> Embedded<K> {
         if old.is_empty() && found.is_empty() {
             return Ok(more);
         }
-        self.write(false, move |txn| {
+        let overdue = self.write(false, move |txn| {
             txn.sweep(found, now)?;
             for key in old.orphans {
                 txn.forget_orphan(key)?;
@@ -49,10 +50,13 @@ impl<K: Kv> Embedded<K> {
             for key in old.others {
                 txn.write(key, None);
             }
-            Ok(())
-        })
-        .await?;
-        Ok(more)
+            let mut overdue = false;
+            for tenant in old.ledgers {
+                overdue |= txn.prune_ledger(&tenant, now)?;
+            }
+            Ok(overdue)
+        });
+        Ok(overdue.await? || more)
     }
 }
 
@@ -88,13 +92,18 @@ struct Old {
     /// Names of plans, and of what is told once.
     names: Vec<Vec<u8>>,
     others: Vec<Vec<u8>>,
+    /// Tenants whose ledgers have lines that are.
+    ledgers: Vec<Tenant>,
     /// True if it is likely that there is more.
     more: bool,
 }
 
 impl Old {
     fn is_empty(&self) -> bool {
-        self.orphans.is_empty() && self.names.is_empty() && self.others.is_empty()
+        self.orphans.is_empty()
+            && self.names.is_empty()
+            && self.others.is_empty()
+            && self.ledgers.is_empty()
     }
 }
 
@@ -152,6 +161,7 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     old.more = [&orphans, &idempotent, &spent, &plans, &once]
         .iter()
         .any(|(_, more)| *more);
+    old.ledgers = ledgers::overdue(kv, shared, now)?;
     old.orphans = orphans.0;
     old.names = plans.0;
     old.names.extend(once.0);

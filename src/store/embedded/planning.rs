@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 
 use super::{Embedded, Shared};
+use crate::domain::credit::Means;
 use crate::domain::event::Changes;
 use crate::domain::message::Message;
 use crate::domain::time::Timestamp;
@@ -18,9 +19,10 @@ impl<K: Kv> Planning for Embedded<K> {
         &self,
         seen: Arc<Message>,
         changes: Changes,
+        means: Means,
         now: Timestamp,
     ) -> Result<Option<Change>, StoreError> {
-        self.write(true, move |txn| txn.change(&seen, changes, now))
+        self.write(true, move |txn| txn.change(&seen, changes, &means, now))
             .await
     }
 

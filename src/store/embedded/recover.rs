@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use super::ledgers::Restart;
 use super::txn::{read_part_sets, reconsidered_after};
 use super::{Shared, sweep};
 use crate::domain::event::Event;
@@ -23,6 +24,7 @@ use crate::domain::policy::Policy;
 use crate::domain::privacy::Keeping;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, Swept, decode, encode};
+use crate::store::counts::Tally;
 use crate::store::documents::Shelf;
 use crate::store::frontier::Frontier;
 use crate::store::index::Index;
@@ -72,6 +74,11 @@ pub(super) fn recover<K: Kv>(
     for document in read_all::<K, Document>(kv, KeySpace::Document)? {
         documents.put(document);
     }
+    let mut restart = Restart::read(kv)?;
+    let mut tally = Tally::default();
+    for pair in kv.scan(KeySpace::Counted.range(), false) {
+        tally.insert(&pair?.0);
+    }
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
     let mut sealed: HashSet<BatchId> = HashSet::new();
@@ -109,6 +116,7 @@ pub(super) fn recover<K: Kv>(
             changed |= message.apply(&Event::OptedOut, &rules, now).is_ok();
         }
         if changed {
+            repairs.extend(restart.give_back(&mut message, now)?);
             let record = encode(&message)?;
             if message.status().is_final() {
                 repairs.push((key, None));
@@ -150,6 +158,8 @@ pub(super) fn recover<K: Kv>(
         outbox_seq: AtomicU64::new(next_seq),
         webhooks: RwLock::new(webhooks),
         documents: RwLock::new(documents),
+        purses: Mutex::new(restart.into_purses()),
+        tally: Mutex::new(tally),
         keys: RwLock::new(
             read_all(kv, KeySpace::ApiKey)?
                 .into_iter()

@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Shared;
 use crate::domain::apply::Refused;
+use crate::domain::credit::Purse;
 use crate::domain::event::{Event, Sending};
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::{Message, State};
@@ -25,7 +26,9 @@ use crate::store::{
 
 mod by_sim;
 mod commit;
+mod counts;
 mod inbound;
+mod ledgers;
 mod meant;
 mod optouts;
 mod plans;
@@ -62,6 +65,8 @@ pub(super) struct Txn<'a, K> {
     reached: BTreeMap<Rank, Place>,
     outgoing: Vec<(u64, Outgoing)>,
     settled: Vec<(u64, Settled)>,
+    /// What tenants have, where this group has changed it.
+    purses: BTreeMap<Tenant, Purse>,
     /// How many of `outgoing` the engine has.
     outgoing_written: usize,
     orphans: i64,
@@ -82,6 +87,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             reached: BTreeMap::new(),
             outgoing: Vec::new(),
             settled: Vec::new(),
+            purses: BTreeMap::new(),
             outgoing_written: 0,
             orphans: 0,
             failure: OnceCell::new(),
@@ -225,9 +231,13 @@ impl<'a, K: Kv> Txn<'a, K> {
             Ok(transition) => shared.fail_if_opted_out(message, transition, &policy, now),
             Err(refused) => return Ok(Err(refused)),
         };
+        let returned = message.reclaim();
         shared.stamp(message);
         held.dirty = true;
         let message = held.message.clone();
+        if let Some(charge) = returned {
+            self.give_back(&message.tenant, &charge, id, now)?;
+        }
         if transition.status_changed() {
             self.tell(
                 &OutboxEvent::Message(message.clone()),
@@ -256,9 +266,13 @@ impl<'a, K: Kv> Txn<'a, K> {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         for outgoing in deliveries(event, tenant, own_url, &webhooks, now) {
-            let seq = self.shared.outbox_seq.fetch_add(1, Ordering::Relaxed);
-            self.outgoing.push((seq, outgoing));
+            self.send_out(outgoing);
         }
+    }
+
+    fn send_out(&mut self, outgoing: Outgoing) {
+        let seq = self.shared.outbox_seq.fetch_add(1, Ordering::Relaxed);
+        self.outgoing.push((seq, outgoing));
     }
 
     pub(super) fn accept(&mut self, submission: Submission) -> Result<Accepted, StoreError> {
@@ -268,6 +282,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             batch,
             messages,
             max_live,
+            means,
             now,
         } = submission;
         if let Some(Idempotency { key, body }) = idempotency
@@ -286,12 +301,17 @@ impl<'a, K: Kv> Txn<'a, K> {
         }
         let live = usize::try_from(self.index().live()).unwrap_or(usize::MAX);
         let live = live.saturating_add(self.fresh.len());
-        let Sorted { messages, plans } = self.sort(messages)?;
+        let Sorted {
+            mut messages,
+            plans,
+        } = self.sort(messages)?;
         // What is replaced makes room; what was told before needs none.
         let (new, gone) = (messages.len(), plans.replaced());
         if new > max_live || new > 0 && live.saturating_add(new) > max_live.saturating_add(gone) {
             return Err(StoreError::Full);
         }
+        let returned = self.charges(&plans);
+        let due = self.price(&tenant, &mut messages, &means, &returned, now)?;
         let ids = plans.in_order(messages.iter().map(|message| message.id), |told| told.id);
         let mut accepted: Vec<_> = messages
             .into_iter()
@@ -321,7 +341,12 @@ impl<'a, K: Kv> Txn<'a, K> {
                 self.fresh.push(message.clone());
             }
         }
+        // What is replaced gives back first: it may be what the new one is paid with.
         let replaced = self.take_over(&plans, &accepted, now)?;
+        if let Some(due) = due {
+            let first = accepted.first().map(|message| &**message);
+            self.pay(due, &tenant, &means, first, now)?;
+        }
         // The seal: written last, so that recovery can tell a whole batch from a torn one.
         if let Some(id) = batch {
             self.put(
@@ -363,6 +388,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             let rank = frontier::rank(message);
             let operator = self.policy.operator(&message.lane.operator);
             let marked = message.doubt_rule(&self.policy) == OnDoubt::Resend
+                && !message.must_be_seen_leaving()
                 && !self.policy.is_by_modem(operator);
             if marked && due_at <= now && index.waiting(&rank.0, rank.1) < AHEAD {
                 let place = next.entry(rank).or_insert((due_at, message.id));

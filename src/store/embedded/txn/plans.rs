@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Txn;
+use crate::domain::credit::Means;
 use crate::domain::event::{Changes, Event};
 use crate::domain::id::MessageId;
 use crate::domain::message::{Message, State};
 use crate::domain::policy::OnDoubt;
-use crate::domain::terms::Terms;
+use crate::domain::terms::{Charge, Terms};
 use crate::domain::time::Timestamp;
 use crate::store::codec::Holder;
 use crate::store::frontier;
@@ -210,6 +211,14 @@ impl<K: Kv> Txn<'_, K> {
         message.is_still_here() && !(unseen && self.shared.frontier().is_doubtful(&rank, place))
     }
 
+    /// What the messages that a submission replaces have taken.
+    pub(super) fn charges(&self, plans: &Plans) -> Vec<Charge> {
+        let replaced = plans.replaced.iter();
+        let held = replaced.filter_map(|(old, _)| self.look_at(*old).ok());
+        let terms = held.filter_map(|message| message.terms.clone());
+        terms.filter_map(|terms| terms.charge).collect()
+    }
+
     /// Ends what is replaced, and gives the names to those that have them now.
     pub(super) fn take_over(
         &mut self,
@@ -237,7 +246,8 @@ impl<K: Kv> Txn<'_, K> {
     pub(in crate::store::embedded) fn change(
         &mut self,
         seen: &Message,
-        changes: Changes,
+        mut changes: Changes,
+        means: &Means,
         now: Timestamp,
     ) -> Result<Option<Change>, StoreError> {
         let message = self.hold(seen.id)?.message.clone();
@@ -248,6 +258,7 @@ impl<K: Kv> Txn<'_, K> {
             return Ok(None);
         }
         drop(message);
+        self.pay_anew(seen, &mut changes, means, now)?;
         let changed = self.apply(seen.id, &Event::Changed(Box::new(changes)), now)?;
         changed.map(Some).map_err(StoreError::from)
     }
