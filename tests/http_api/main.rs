@@ -16,6 +16,7 @@ mod messages;
 mod numbers;
 mod operations;
 mod optouts;
+mod plans;
 mod preview;
 mod quotas;
 mod templates;
