@@ -22,8 +22,8 @@ use raw::{Includes, Reader, Section};
 pub mod diff;
 pub mod duration;
 mod effective;
-mod hours;
 mod email;
+mod hours;
 mod http;
 mod inbound;
 mod modem;
@@ -375,7 +375,8 @@ fn names(
     }
     for (name, section) in carriers.iter().chain(modems) {
         if chain::is_relay(&name.as_str().into()) {
-            let problem = format!("{name} is the name of a channel that is none of SMS; choose another");
+            let problem =
+                format!("{name} is the name of a channel that is none of SMS; choose another");
             reader.error(section.line, &section.path, problem);
         }
     }

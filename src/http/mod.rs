@@ -8,8 +8,8 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `keys`, `numbers`, `backup`,
-//!   `credit`, `events`, `operations`, `reload` are the endpoints.
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `keys`,
+//!   `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -40,6 +40,7 @@ mod credit;
 mod digests;
 mod draft;
 mod events;
+mod history;
 mod inbound;
 mod keys;
 mod live;
@@ -53,6 +54,7 @@ mod problem;
 mod quotas;
 mod reload;
 mod server;
+pub(crate) mod sheet;
 mod steps;
 mod stream;
 mod webhooks;
@@ -185,6 +187,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(messages::routes())
         .merge(steps::routes())
+        .merge(history::routes())
         .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())

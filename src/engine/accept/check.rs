@@ -19,7 +19,7 @@ const LABEL_MAX_CHARS: usize = 200;
 /// Largest metadata, in octets of JSON.
 const METADATA_MAX: usize = 4096;
 /// Shortest and longest validity that a caller may ask for.
-const VALIDITY_RANGE: (Duration, Duration) =
+pub(super) const VALIDITY_RANGE: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_hours(24 * 14));
 
 /// Holds a draft to every rule; `looked_up` is the operator that a look-up has named.
@@ -43,21 +43,28 @@ pub(super) fn check(
     {
         draft.class = class;
     }
-    let to = recipient::check(&draft, asking, &mut errors);
-    let from = sender::check(&draft, asking, &mut errors, &mut advice);
+    let kept = std::mem::take(&mut draft.kept);
+    let to = kept
+        .to
+        .or_else(|| recipient::check(&draft, asking, &mut errors));
+    let from = kept
+        .from
+        .unwrap_or_else(|| sender::check(&draft, asking, &mut errors, &mut advice));
     // A number that cannot be read hides no error of the text.
     let by_prefix = || to.map_or(&policy.operators[0], |to| policy.operator_for(to));
     let operator = looked_up.unwrap_or_else(by_prefix);
     let rules = policy.first_text_rules(operator);
-    let prepared = text::check(
-        &mut draft,
-        asking,
-        &rules,
-        operator,
-        from.as_ref(),
-        &mut terms,
-        &mut errors,
-    );
+    let prepared = kept.text.or_else(|| {
+        text::check(
+            &mut draft,
+            asking,
+            &rules,
+            operator,
+            from.as_ref(),
+            &mut terms,
+            &mut errors,
+        )
+    });
     check_labels(&draft, &mut errors);
     // Whose route it would go is known only with the number.
     if draft.class == Class::Commercial
@@ -103,15 +110,19 @@ pub(super) fn check(
         Some(at) if at > now => (at, WaitReason::ScheduledByClient),
         _ => (now, WaitReason::Accepted),
     };
-    let (due_at, why) = hours::check(
-        &draft,
-        to,
-        operator,
-        (due_at, why),
-        asking,
-        (&mut terms, &mut advice),
-        &mut errors,
-    );
+    let (due_at, why) = if kept.time {
+        (due_at, why)
+    } else {
+        hours::check(
+            &draft,
+            to,
+            operator,
+            (due_at, why),
+            asking,
+            (&mut terms, &mut advice),
+            &mut errors,
+        )
+    };
     way::check(&mut draft, operator, asking, &mut terms, &mut errors);
     price::check(operator, &prepared.plan, asking, &mut terms, &mut errors);
     if !errors.is_empty() {
