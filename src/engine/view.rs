@@ -119,6 +119,9 @@ pub struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     metadata: Option<serde_json::Value>,
+    /// The number that it was for, its middle hidden, where the tenant's sandbox got it instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox_for: Option<&'a str>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
     /// What it took of the tenant's credit.
@@ -308,6 +311,10 @@ pub fn message_view<'a>(
             .metadata
             .as_deref()
             .and_then(|json| serde_json::from_str(json).ok()),
+        sandbox_for: message
+            .terms
+            .as_ref()
+            .and_then(|terms| terms.sandbox_for.as_deref()),
         revision: message.revision,
         cost: message
             .terms

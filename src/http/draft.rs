@@ -44,7 +44,7 @@ pub(super) struct NewMessage {
     /// How long it is worth delivering: whole seconds, or a string such as "48h".
     #[schema(value_type = Option<SecondsOrText>)]
     validity: Option<Value>,
-    /// `transactional` (default) or `commercial`. A commercial message is refused as
+    /// `transactional` or `commercial`; the tenant's own class, mostly `transactional`, where nothing is said. A commercial message is refused as
     /// `commercial_on_modem` where the route of its operator has a GSM modem: marketing may not leave
     /// over a SIM.
     #[schema(value_type = Option<ClassWord>)]
@@ -348,13 +348,13 @@ fn set(draft: &mut Draft, field: &'static str, value: Value) -> Result<(), Wrong
         "fallback" => draft.fallback = fallback::steps(value)?,
         "validity" => draft.validity = Some(duration(value)?),
         "class" => {
-            draft.class = word(
+            draft.class = Some(word(
                 value,
                 &[
                     ("transactional", Class::Transactional),
                     ("commercial", Class::Commercial),
                 ],
-            )?;
+            )?);
         }
         "type" => draft.kind = Some(text(value)?),
         "reference" => draft.reference = Some(text(value)?),

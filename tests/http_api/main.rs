@@ -9,6 +9,7 @@ mod connections;
 mod credit;
 mod digests;
 mod document;
+mod guard;
 mod input;
 mod messages;
 mod numbers;
@@ -16,6 +17,7 @@ mod operations;
 mod optouts;
 mod preview;
 mod quotas;
+mod tenants;
 
 use std::sync::Arc;
 

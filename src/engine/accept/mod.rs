@@ -50,8 +50,8 @@ pub struct Draft {
     pub send_at: Option<Timestamp>,
     /// How long it is worth delivering; `None`: the operator's rule.
     pub validity: Option<Duration>,
-    /// Transactional or commercial.
-    pub class: Class,
+    /// Transactional or commercial; `None`: as the tenant says.
+    pub class: Option<Class>,
     /// Free label of the kind of message.
     pub kind: Option<String>,
     /// The caller's reference.
@@ -103,6 +103,14 @@ pub struct Kept {
     pub text: Option<Prepared>,
     /// True: the time that it waits for.
     pub time: bool,
+}
+
+impl Draft {
+    /// Its class; once it is checked, that of its tenant where the caller has named none.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class.unwrap_or_default()
+    }
 }
 
 /// For whom a draft is checked and stored.
@@ -189,8 +197,10 @@ impl FieldError {
 /// A draft that passed every check: what sending it would do.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// Recipient.
+    /// Recipient; that of the sandbox where its tenant has one.
     pub to: Msisdn,
+    /// The recipient that the draft names.
+    pub asked: Msisdn,
     /// Sender.
     pub from: Option<Sender>,
     /// The text as it will be sent.
@@ -270,14 +280,15 @@ impl Engine {
         until: Option<Duration>,
     ) -> Result<Checked, Vec<FieldError>> {
         let rules = self.rules();
+        let settings = self.settings(&by.tenant);
+        let to = settings.sandbox.as_ref().unwrap_or(&draft.to);
         let looked_up = if rules.portability.is_on()
-            && let Ok(to) = msisdn::parse(&draft.to, &rules.default_country)
+            && let Ok(to) = msisdn::parse(to, &rules.default_country)
         {
             self.lookups.find(to, &rules, until).await
         } else {
             None
         };
-        let settings = self.settings(&by.tenant);
         let asking = Asking {
             engine: self,
             by,
@@ -436,6 +447,7 @@ impl Engine {
     ) -> Message {
         let Checked {
             to,
+            asked: _,
             from,
             text,
             replaced,
@@ -472,7 +484,7 @@ impl Engine {
             replaced,
             plan,
             concat_reference,
-            class: draft.class,
+            class: draft.class(),
             kind: draft.kind,
             reference: draft.reference,
             metadata: draft
