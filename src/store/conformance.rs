@@ -11,6 +11,7 @@ mod handsets;
 mod hours;
 mod ledgers;
 mod outbox;
+mod plans;
 mod probe;
 mod reads;
 mod receipts;

@@ -313,7 +313,13 @@ impl<'a, K: Kv> Txn<'a, K> {
         let returned = self.charges(&plans);
         let due = self.price(&tenant, &mut messages, &means, &returned, now)?;
         let ids = plans.in_order(messages.iter().map(|message| message.id), |told| told.id);
-        let mut accepted: Vec<_> = messages.into_iter().map(Arc::new).collect();
+        let mut accepted: Vec<_> = messages
+            .into_iter()
+            .map(|mut message| {
+                self.shared.stamp(&mut message);
+                Arc::new(message)
+            })
+            .collect();
         // In pieces only where there is a seal to tell a whole submission from a torn one.
         let large = batch.is_some() && accepted.len() > PIECE;
         let next = self.next_to_leave(&accepted, now);
