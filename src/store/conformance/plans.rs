@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::on_every_engine;
 use super::world::{World, accepted, all, keyed, receipt, shop, submission, token};
+use crate::domain::credit::Means;
 use crate::domain::event::{Changes, Rejection};
 use crate::domain::fixtures::{at, batch_id, lane, message, message_id, number};
 use crate::domain::id::MessageId;
@@ -142,7 +143,7 @@ async fn of_five_messages_of_a_plan_the_last_one_waits(world: World) {
     let told: Vec<_> = told
         .map(|(kind, event)| match event {
             OutboxEvent::Message(message) => (kind, message.id),
-            OutboxEvent::Inbound(_) => panic!("nobody wrote"),
+            other => panic!("{other:?}"),
         })
         .collect();
     let expected: Vec<_> = (2..=4)
@@ -373,7 +374,7 @@ async fn what_an_earlier_life_may_have_sent_is_too_late(world: World) {
     assert_eq!(store.tells(once(12)).await, Some(message_id(2)));
     let seen = Arc::new(store.of(1).await);
     let same = Changes::none(&seen).unwrap();
-    let changed = store.change(seen, same, at(3)).await;
+    let changed = store.change(seen, same, Means::default(), at(3)).await;
     assert_eq!(changed.unwrap_err(), StoreError::TooLate);
     // The claim of this one would be on the disk, and that one's time had not come.
     let next = named(13, Some("at most once"), None);
@@ -561,13 +562,17 @@ async fn a_change_is_made_to_what_was_seen_and_to_nothing_else(world: World) {
         plan: crate::pdu::segment::plan(text),
         ..Changes::none(&seen).unwrap()
     };
-    let changed = store.change(seen.clone(), text("un"), at(1)).await;
+    let changed = store
+        .change(seen.clone(), text("un"), Means::default(), at(1))
+        .await;
     let changed = changed.unwrap().unwrap();
     assert!(!changed.transition.status_changed());
     assert_eq!(changed.message.text, "un");
     assert_eq!(changed.message.updated_at, at(1));
     // Whoever saw the old one has to look again.
-    let stale = store.change(seen.clone(), text("deux"), at(2)).await;
+    let stale = store
+        .change(seen.clone(), text("deux"), Means::default(), at(2))
+        .await;
     assert_eq!(stale.unwrap(), None);
     let store = world.reopen(store, at(3)).await;
     let seen = Arc::new(store.of(1).await);
@@ -588,7 +593,11 @@ async fn a_change_moves_its_message_in_the_queue(world: World) {
         expires_at: at(700),
         ..Changes::none(&seen).unwrap()
     };
-    store.change(seen, later, at(1)).await.unwrap().unwrap();
+    store
+        .change(seen, later, Means::default(), at(1))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(store.claims(10, at(1)).await[0].id, message_id(2));
     assert!(store.claims(10, at(599)).await.is_empty());
     let reach = super::world::reach();
@@ -599,7 +608,11 @@ async fn a_change_moves_its_message_in_the_queue(world: World) {
         priority: 3,
         ..Changes::none(&seen).unwrap()
     };
-    store.change(seen, now, at(599)).await.unwrap().unwrap();
+    store
+        .change(seen, now, Means::default(), at(599))
+        .await
+        .unwrap()
+        .unwrap();
     let claimed = store.claims(10, at(599)).await.remove(0);
     assert_eq!((claimed.id, claimed.priority), (message_id(1), 3));
     world.finish(store).await;
@@ -613,7 +626,12 @@ async fn a_change_of_what_is_leaving_or_may_have_left_is_too_late(world: World) 
     let leased = store.claims(1, at(1)).await.remove(0);
     let late = |store: Arc<dyn Store>| {
         let (seen, same) = (seen.clone(), same.clone());
-        async move { store.change(seen, same, at(2)).await.unwrap_err() }
+        async move {
+            store
+                .change(seen, same, Means::default(), at(2))
+                .await
+                .unwrap_err()
+        }
     };
     assert_eq!(late(store.clone()).await, StoreError::TooLate);
     let change = store.reports(accepted(&leased, 0, "5fa8"), at(2)).await;
@@ -623,7 +641,9 @@ async fn a_change_of_what_is_leaving_or_may_have_left_is_too_late(world: World) 
         id: message_id(9),
         ..(*seen).clone()
     });
-    let gone = store.change(gone, same.clone(), at(2)).await;
+    let gone = store
+        .change(gone, same.clone(), Means::default(), at(2))
+        .await;
     assert_eq!(gone.unwrap_err(), StoreError::NotFound);
     let done = receipt("5fa8", ReceiptState::Delivered);
     store.receives(done, at(3)).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Model, Run};
 use crate::domain::apply::Transition;
+use crate::domain::credit::Means;
 use crate::domain::event::{Changes, Event};
 use crate::domain::id::MessageId;
 use crate::domain::message::{Message, WaitReason};
@@ -157,7 +158,7 @@ impl Run {
         let mut answers = Vec::new();
         for store in stores {
             let (seen, changes) = (seen.clone(), changes.clone());
-            answers.push(store.change(seen, changes, now).await);
+            answers.push(store.change(seen, changes, Means::default(), now).await);
         }
         self.model.over.retain(|other| *other != id);
         let message = self.model.messages[&id].clone();
