@@ -383,6 +383,43 @@ impl Engine {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::credit::CreditLow;
+    use crate::domain::tenant::Unit;
+
+    #[test]
+    fn a_low_credit_is_told_in_the_words_of_its_unit() {
+        let low = CreditLow {
+            tenant: "irris".into(),
+            line: 41,
+            unit: Unit::Eur,
+            threshold: 2_000_000,
+            balance: 1_960_700,
+            at: Timestamp(0),
+        };
+        let delivery = |low: &CreditLow| Delivery {
+            seq: 1,
+            url: "https://irris.example/".to_owned(),
+            origin: "https://irris.example".into(),
+            webhook: None,
+            tenant: low.tenant.clone(),
+            event: OutboxEvent::CreditLow(low.clone()),
+            created_at: Timestamp(0),
+            tries: 0,
+        };
+        let (id, post) = body(&delivery(&low)).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&post).unwrap();
+        assert_eq!(json["type"], "credit.low");
+        assert_eq!(
+            json["data"],
+            serde_json::json!({
+                "tenant": "irris", "unit": "eur", "threshold": "2.00", "balance": "1.9607",
+                "at": "1970-01-01T00:00:00.000Z",
+            })
+        );
+        let (again, _) = body(&delivery(&low)).unwrap();
+        let (next, _) = body(&delivery(&CreditLow { line: 42, ..low })).unwrap();
+        assert!(id == again && id != next, "one id an event");
+    }
 
     #[test]
     fn the_signature_is_that_of_the_standards_own_example() {
