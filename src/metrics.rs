@@ -49,6 +49,8 @@ pub struct Metrics {
     pub webhooks_dropped: Counter,
     /// Messages received from handsets.
     pub inbound: Counter,
+    /// Counts of digests that could not be told at their tick.
+    pub carried_over: Counter,
 }
 
 /// What a carrier has taken since its last receipt: gauges, so that nobody has to be told.
@@ -131,6 +133,7 @@ impl Metrics {
             webhooks_retried: counter("relais_webhook_retried_total"),
             webhooks_dropped: counter("relais_webhook_dropped_total"),
             inbound: counter("relais_inbound_total"),
+            carried_over: counter("relais_digest_carried_over_total"),
             recorder,
         };
         metrics
@@ -405,7 +408,7 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 13] = [
+    const COUNTERS: [(&str, &str); 14] = [
         (
             "relais_credit_refused_total",
             "Submissions that were refused because they were not paid for, by why: \
@@ -445,6 +448,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         ("relais_inbound_total", "Messages received from handsets."),
         (
+            "relais_digest_carried_over_total",
+            "Counts of digests that could not be told at their tick, and wait for the next one.",
+        ),
+        (
             "relais_http_refused_total",
             "What callers of the HTTP interface were refused, by why: connections, handshake, key_rate, \
              key_quota.",
@@ -460,7 +467,7 @@ fn describe(recorder: &PrometheusRecorder) {
              restarted, reopened, power.",
         ),
     ];
-    const GAUGES: [(&str, &str); 20] = [
+    const GAUGES: [(&str, &str); 21] = [
         (
             "relais_credit_remaining",
             "What is left of a tenant's credit, by unit: eur, or parts.",
@@ -513,6 +520,10 @@ fn describe(recorder: &PrometheusRecorder) {
              recipients in 30 days (recipients_30d).",
         ),
         ("relais_webhook_pending", "Webhook deliveries not yet made."),
+        (
+            "relais_digest_pending",
+            "Counts of digests that are still to be told: one a recipient, kind and tick.",
+        ),
         (
             "relais_store_up",
             "1 if the store takes messages; 0 after an error of the disk, until the process starts again.",

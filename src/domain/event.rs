@@ -18,6 +18,15 @@ pub enum Event {
         /// The carrier's id of it, as the carrier wrote it.
         reference: String,
     },
+    /// An app has taken it, and says that it is with the recipient.
+    SegmentDelivered {
+        /// Attempt and claim that sent it.
+        by: Sending,
+        /// Segment index, from 0.
+        segment: u16,
+        /// The far end's id of it; empty if it has none.
+        reference: String,
+    },
     /// A carrier refused one segment; the rest of the claim was not sent.
     SegmentRejected {
         /// Attempt and claim that sent it.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::chain::StepEnd;
 use super::id::{Account, BatchId, ChannelId, Lane, MessageId, Tenant};
 use super::msisdn::Msisdn;
 use super::policy::OnDoubt;
@@ -300,6 +301,8 @@ pub enum What {
     Cancelled,
     /// Ended because its recipient has opted out.
     OptedOut,
+    /// A step of its way ended.
+    StepEnded(StepEnd),
 }
 
 /// Why nobody can tell whether a carrier took a segment.
@@ -389,7 +392,7 @@ impl Message {
             let mut segments = attempt.segments.iter();
             segments.any(|segment| segment.progress != Progress::Unsent)
         };
-        let attempt = self.attempts.iter().rev().find(has_some)?;
+        let attempt = self.attempts_now().iter().rev().find(has_some)?;
         Some(&attempt.account)
     }
 
@@ -435,6 +438,9 @@ impl Message {
         self.metadata = None;
         // Half an address would be called in vain, so it goes whole.
         self.webhook_url = self.webhook_url.take().filter(|url| !url.contains('?'));
+        if let Some(chain) = self.terms.as_mut().and_then(|terms| terms.chain.as_mut()) {
+            chain.erase_text();
+        }
         self.erased.text_at = Some(now);
     }
 
@@ -448,6 +454,9 @@ impl Message {
         self.to = Msisdn::NOBODY;
         self.reference = None;
         self.webhook_url = None;
+        if let Some(chain) = self.terms.as_mut().and_then(|terms| terms.chain.as_mut()) {
+            chain.erase_addresses();
+        }
         self.trace = None;
         for segment in self.attempts.iter_mut().flat_map(|it| &mut it.segments) {
             segment.references.clear();
@@ -463,7 +472,8 @@ impl Message {
                 | What::Doubt(_)
                 | What::TimedOut(_)
                 | What::Cancelled
-                | What::OptedOut => {}
+                | What::OptedOut
+                | What::StepEnded(_) => {}
             }
         }
     }

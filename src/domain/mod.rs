@@ -28,6 +28,7 @@
 pub mod apply;
 pub mod chain;
 pub mod credit;
+pub mod digest;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -2,7 +2,8 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! `digests` tells at their ticks what was counted; `outbox` posts webhooks; `relay` tries apps and e-mail,
+//! and `steps` is told what became of it; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
 //! each operator's hours and rate, and `portability` asks whose a number is; `credit` what
 //! tenants pay with; `channels` lets connections
@@ -24,6 +25,9 @@ pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::lanes::Lanes;
 use self::portability::Lookups;
+use self::relay::Relays;
+use self::relay::email::Mailers;
+pub use self::steps::{StepRefused, Told};
 use self::tenants::Tenants;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
@@ -46,6 +50,7 @@ mod channels;
 mod circuit;
 mod control;
 pub mod credit;
+pub mod digests;
 mod dispatcher;
 mod flights;
 pub mod journal;
@@ -55,6 +60,8 @@ pub mod outbox;
 mod pace;
 mod portability;
 mod reaper;
+mod relay;
+mod steps;
 mod tenants;
 mod throttle;
 mod traffic;
@@ -92,6 +99,10 @@ pub struct Engine {
     tenants: Tenants,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
+    /// The channels that are none of SMS.
+    relays: Relays,
+    /// The way to the mail server, for what people are told.
+    mailers: Mailers,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -125,6 +136,8 @@ struct Bells {
     dispatcher: Notify,
     /// The outbox may have something new.
     outbox: Notify,
+    /// A digest may have an earlier tick.
+    digests: Notify,
 }
 
 impl Engine {
@@ -141,7 +154,9 @@ impl Engine {
             signing_key,
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let accounts = Accounts::new(&channels, &store.pauses(), &clock);
+        let relays = Relays::new();
+        let all: Vec<_> = channels.iter().cloned().chain(relays.handles()).collect();
+        let accounts = Accounts::new(&all, &store.pauses(), &clock);
         let lanes = Lanes::new(&clock);
         let lookups = Lookups::new(&clock, &metrics);
         let budgets = Budgets::new(store.spendings());
@@ -162,6 +177,8 @@ impl Engine {
             lookups,
             tenants: Tenants::default(),
             budgets,
+            relays,
+            mailers: Mailers::default(),
             signing_key,
         }
     }
@@ -381,6 +398,8 @@ pub fn run_without_webhooks(
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
+    tasks.spawn(digests::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(channels::run(engine.clone(), stop.claiming.clone()));
+    relay::start(engine, &mut tasks, &stop.claiming);
     tasks
 }

@@ -22,8 +22,10 @@ use crate::pdu::segment::Alphabet;
 use crate::store::why_code;
 
 mod channels;
+mod steps;
 
 pub use channels::ChannelJson;
+pub use steps::StepView;
 
 /// A message as clients read it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -122,6 +124,12 @@ pub struct MessageView<'a> {
     /// What it took of the tenant's credit.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<CostView>,
+    /// The channels that it is tried on, in order, of which exactly one delivers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<StepView>,
+    /// The channel of the step that has succeeded: `sms`, `app` or `email`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivered_by: Option<&'static str>,
     /// What happened, oldest first.
     events: Vec<EventView<'a>>,
 }
@@ -143,9 +151,9 @@ pub struct EventView<'a> {
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     at: Rfc3339,
     /// `accepted`, `submitted`, `refused`, `given_back`, `in_doubt`, `receipt`, `timed_out`,
-    /// `cancelled` or `opted_out`.
+    /// `cancelled`, `opted_out` or `step_ended`.
     event: &'static str,
-    /// The channel, the state that a receipt reports, or the reason, by `event`.
+    /// The channel, the state that a receipt reports, the reason, or how a step ended, by `event`.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
     /// The carrier's own code: of a refusal its number and name, of a receipt its `err:` field, or
@@ -276,6 +284,8 @@ pub fn message_view<'a>(
             .terms
             .as_ref()
             .and_then(|terms| CostView::of(terms.charge.as_ref()?)),
+        steps: steps::steps(message),
+        delivered_by: steps::delivered_by(message),
         events: message.events.iter().map(EventView::from).collect(),
     }
 }
@@ -372,6 +382,11 @@ impl<'a> From<&'a Happening> for EventView<'a> {
             },
             What::OptedOut => Self {
                 event: "opted_out",
+                ..line
+            },
+            What::StepEnded(end) => Self {
+                event: "step_ended",
+                detail: Some(end.word()),
                 ..line
             },
         }

@@ -86,7 +86,9 @@ pub(super) struct NewMessage {
     signature: Option<bool>,
     /// What a commercial message is for: the purpose that its recipient has agreed to.
     purpose: Option<String>,
-    /// Channels to try in order, of which exactly one delivers.
+    /// Channels to try in order, of which exactly one delivers: objects of `channel` (`sms`, `app`, `email`),
+    /// `success_on` (`accepted`, `delivered`), `deadline` (such as "10m"), of an app its `url`, of an e-mail
+    /// `to` and `subject`. Where the SMS is not among them it is the first.
     #[schema(value_type = Option<Vec<Object>>)]
     fallback: Option<Value>,
 }

@@ -8,7 +8,7 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `webhooks`, `keys`, `numbers`, `backup`,
+//! - `messages`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `keys`, `numbers`, `backup`,
 //!   `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
@@ -36,6 +36,7 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod digests;
 mod draft;
 mod events;
 mod inbound;
@@ -51,6 +52,7 @@ mod problem;
 mod quotas;
 mod reload;
 mod server;
+mod steps;
 mod stream;
 mod webhooks;
 
@@ -181,10 +183,12 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(messages::routes())
+        .merge(steps::routes())
         .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())
+        .merge(digests::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
@@ -201,7 +205,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "webhooks"),
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "digests"), (name = "webhooks"),
         (name = "events"), (name = "operations"), (name = "admin")
     )
 )]

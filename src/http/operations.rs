@@ -258,6 +258,7 @@ fn refresh(engine: &Engine) {
     }
     for (name, value) in [
         ("relais_webhook_pending", gauges.outbox),
+        ("relais_digest_pending", gauges.counts),
         ("relais_store_disk_bytes", gauges.disk_bytes),
         ("relais_store_live_bytes", gauges.live_bytes),
     ] {

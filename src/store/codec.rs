@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiKey, Batch, Document, OutboxEvent, Pause, ReceiptReport, Spending, StoreError, Webhook,
+    ApiKey, Batch, Count, Document, OutboxEvent, Pause, ReceiptReport, Spending, StoreError,
+    Webhook,
 };
 use crate::domain::credit::{KeyUse, Line, Purse};
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
@@ -51,6 +52,7 @@ records! {
     OptOut = 1,
     ApiKey = 2,
     Document = 1,
+    Count = 1,
     Pause = 1,
     Spending = 1,
     Learnt = 1,

@@ -6,6 +6,7 @@
 
 mod by_sim;
 mod copies;
+mod counts;
 mod handsets;
 mod hours;
 mod ledgers;

@@ -10,7 +10,7 @@ use super::codec::{
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
-use super::{ApiKey, Batch, Document, Pause, Spending, Webhook};
+use super::{ApiKey, Batch, Count, Document, DocumentKind, Pause, Spending, Webhook};
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -97,14 +97,11 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Writing => writing(&key, &octets, &mut findings),
             KeySpace::Spending => spending(&key, &octets, &mut findings),
             KeySpace::Document => readable::<Document>(&key, &octets, &mut findings),
-            // Their records come with what writes them.
+            KeySpace::Counted => count(kv, &key, &octets, &mut findings)?,
             KeySpace::Account => ledgers::account(kv, &key, &octets, &mut findings)?,
             KeySpace::Ledger => ledgers::line(kv, &key, &octets, &mut findings)?,
-            KeySpace::Counted
-            | KeySpace::Consent
-            | KeySpace::Invalid
-            | KeySpace::Plan
-            | KeySpace::Once => {}
+            // Their records come with what writes them.
+            KeySpace::Consent | KeySpace::Invalid | KeySpace::Plan | KeySpace::Once => {}
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }
@@ -187,6 +184,28 @@ fn optout(key: &[u8], octets: &[u8], findings: &mut Findings) {
             hex(key)
         ));
     }
+}
+
+/// What a digest has counted is something, and the digest is there to tell it.
+fn count<K: Kv>(kv: &K, key: &[u8], octets: &[u8], findings: &mut Findings) -> Result<(), KvError> {
+    readable::<Count>(key, octets, findings);
+    let Ok(count) = decode::<Count>(key, octets) else {
+        return Ok(());
+    };
+    if keys::count(&count) != key || count.count == 0 {
+        findings.problem(format!(
+            "{}: a count stands under another's key, or counts nothing",
+            hex(key)
+        ));
+    }
+    let definition = keys::document(DocumentKind::Digest, &count.tenant, &count.digest);
+    if kv.get(&definition)?.is_none() {
+        findings.problem(format!(
+            "{}: a count of a digest that is not defined",
+            hex(key)
+        ));
+    }
+    Ok(())
 }
 
 fn shown(key: &[u8], octets: &[u8], findings: &mut Findings) {

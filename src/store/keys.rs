@@ -1,7 +1,7 @@
 //! Keys of the embedded engines: the first octet is the key space, integers are big-endian, ids are
 //! UUIDv7, so that key order is creation order. An octet once assigned is never reused.
 
-use super::DocumentKind;
+use super::{Count, DocumentKind, Pending};
 use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Numbering, Part};
 use crate::domain::msisdn::Msisdn;
@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum KeySpace {
-    /// Events of digests that are still to be told, by tenant, digest, tick, number and kind.
+    /// What digests have counted and is still to be told, by tenant, digest, number, kind and tick.
     Counted = b'A',
     /// What tenants and keys have used: balances and quotas.
     Account = b'B',
@@ -288,6 +288,63 @@ pub fn ledger_range(tenant: &Tenant, before: Option<u64>) -> (Vec<u8>, Vec<u8>) 
         None => key(KeySpace::Ledger, &[name, &[1]]),
     };
     (key(KeySpace::Ledger, &[name, &[0]]), end)
+}
+
+/// What a digest has counted. Neither names of digests nor of kinds hold a NUL.
+#[must_use]
+pub fn count(count: &Count) -> Vec<u8> {
+    let mut key = counts_of_kind(&count.tenant, &count.digest, count.to, &count.kind);
+    key.extend_from_slice(&count.tick.millis().max(0).to_be_bytes());
+    key
+}
+
+/// How the keys of a digest's counts begin.
+#[must_use]
+pub fn counts_of(tenant: &Tenant, digest: &str) -> Vec<u8> {
+    let tenant = tenant.as_str().as_bytes();
+    key(KeySpace::Counted, &[tenant, &[0], digest.as_bytes(), &[0]])
+}
+
+/// How the keys of a digest's counts for a recipient begin.
+#[must_use]
+pub fn counts_to(tenant: &Tenant, digest: &str, to: Msisdn) -> Vec<u8> {
+    let mut key = counts_of(tenant, digest);
+    key.extend_from_slice(&to.as_u64().to_be_bytes());
+    key
+}
+
+/// How the keys of a digest's counts of a kind for a recipient begin.
+#[must_use]
+pub fn counts_of_kind(tenant: &Tenant, digest: &str, to: Msisdn, kind: &str) -> Vec<u8> {
+    let mut key = counts_to(tenant, digest, to);
+    key.extend_from_slice(kind.as_bytes());
+    key.push(0);
+    key
+}
+
+/// Range of what is pending of a digest.
+#[must_use]
+pub fn counts_range(tenant: &Tenant, digest: &str, of: Pending) -> (Vec<u8>, Vec<u8>) {
+    // A number has 15 digits at most: there is always a greater one.
+    let from = |number: u64| {
+        let mut key = counts_of(tenant, digest);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    };
+    match of {
+        Pending::Of(to) => (from(to.as_u64()), from(to.as_u64() + 1)),
+        Pending::After(after) => {
+            let first = after.map_or(0, |number| number.as_u64() + 1);
+            (from(first), from(u64::MAX))
+        }
+    }
+}
+
+/// The tick of a count's key.
+#[must_use]
+pub fn tick_of_count(key: &[u8]) -> Option<Timestamp> {
+    let tick = key.last_chunk::<8>().filter(|_| key.len() > 17)?;
+    Some(Timestamp(i64::from_be_bytes(*tick)))
 }
 
 /// A webhook delivery.

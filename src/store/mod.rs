@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::claiming::{Claimant, Claimed, Reach};
+pub use self::counts::{Count, Counting, Counts, Held, Notice, Pending};
 pub use self::documents::{Document, DocumentKind, Documents};
 pub use self::embedded::RecoverError;
 pub use self::ledgers::{LedgerPage, Ledgers, Posted, Posting};
@@ -19,14 +20,14 @@ pub use self::opening::{Options, check, memory, open, read_closed};
 pub use self::records::{
     ApiKey, Batch, FINAL_EVENTS, Known, KnownPage, Pause, Scope, Spending, Webhook,
 };
+pub use self::reports::Report;
 pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::credit::{CreditLow, Means, Unpaid};
-use crate::domain::event::{Event, Rejection};
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, OperatorName, Tenant};
 use crate::domain::inbound::Inbound;
-use crate::domain::message::{Message, Token, WaitReason};
+use crate::domain::message::{Message, WaitReason};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
 use crate::domain::receipt::{IdWriting, Receipt, Taken};
@@ -38,6 +39,7 @@ mod claiming;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+mod counts;
 mod documents;
 pub mod embedded;
 mod frontier;
@@ -56,13 +58,14 @@ mod outbox;
 mod part_sets;
 mod places;
 mod records;
+mod reports;
 pub mod restoring;
 pub mod sled;
 mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
-pub trait Store: Documents + Ledgers + Send + Sync + 'static {
+pub trait Store: Counts + Documents + Ledgers + Send + Sync + 'static {
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
@@ -324,52 +327,6 @@ pub struct TakenIn {
     pub failed: Vec<Change>,
 }
 
-/// What a channel reports about one claim.
-#[derive(Clone, Debug)]
-pub enum Report {
-    /// A segment was accepted under this reference.
-    Accepted {
-        /// Which claim.
-        token: Token,
-        /// Segment index, from 0.
-        segment: u16,
-        /// The carrier's id, as it wrote it.
-        reference: String,
-    },
-    /// A segment was refused.
-    Rejected {
-        /// Which claim.
-        token: Token,
-        /// How.
-        rejection: Rejection,
-    },
-    /// A segment was refused after its answer had been given up.
-    RefusedLate {
-        /// Which claim.
-        token: Token,
-        /// Segment index, from 0.
-        segment: u16,
-        /// How.
-        rejection: Rejection,
-    },
-    /// Nobody can tell.
-    Unknown {
-        /// Which claim.
-        token: Token,
-        /// Segment index, from 0.
-        segment: u16,
-        /// Why.
-        doubt: crate::domain::message::Doubt,
-    },
-    /// Returned unsent.
-    GivenBack {
-        /// Which claim.
-        token: Token,
-        /// Why it waits now.
-        why: WaitReason,
-    },
-}
-
 /// What a commit changed about one message.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -551,6 +508,8 @@ pub struct Gauges {
     pub outbox: u64,
     /// Receipts whose message is not known.
     pub orphans: u64,
+    /// Counts of digests that are still to be told.
+    pub counts: u64,
     /// Octets on the disk.
     pub disk_bytes: u64,
     /// Octets that are free there; `None` if it uses no disk, or nobody can tell.
@@ -572,59 +531,5 @@ pub const fn why_code(why: &WaitReason) -> &'static str {
         WaitReason::FellBack => "fell_back",
         WaitReason::NoChannelUp => "no_channel",
         WaitReason::InDoubt => "in_doubt",
-    }
-}
-
-/// The event that a report is, for the message that it names.
-impl Report {
-    /// The claim that it speaks for.
-    #[must_use]
-    pub const fn token(&self) -> Token {
-        match self {
-            Self::Accepted { token, .. }
-            | Self::Rejected { token, .. }
-            | Self::RefusedLate { token, .. }
-            | Self::Unknown { token, .. }
-            | Self::GivenBack { token, .. } => *token,
-        }
-    }
-
-    /// The domain event that it brings.
-    #[must_use]
-    pub fn event(&self) -> Event {
-        let token = self.token();
-        let by = crate::domain::event::Sending {
-            attempt: token.attempt,
-            claim: token.claim,
-        };
-        match self {
-            Self::Accepted {
-                segment, reference, ..
-            } => Event::SegmentAccepted {
-                by,
-                segment: *segment,
-                reference: reference.clone(),
-            },
-            Self::Rejected { rejection, .. } => Event::SegmentRejected {
-                by,
-                rejection: rejection.clone(),
-            },
-            Self::RefusedLate {
-                segment, rejection, ..
-            } => Event::SegmentRefusedLate {
-                by,
-                segment: *segment,
-                rejection: rejection.clone(),
-            },
-            Self::Unknown { segment, doubt, .. } => Event::SegmentUnknown {
-                by,
-                segment: *segment,
-                doubt: *doubt,
-            },
-            Self::GivenBack { why, .. } => Event::GivenBack {
-                by,
-                why: why.clone(),
-            },
-        }
     }
 }

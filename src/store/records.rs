@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ReceiptReport;
+use super::{Count, ReceiptReport};
 use crate::domain::id::{BatchId, MessageId, Tenant};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
@@ -141,6 +141,8 @@ pub enum Known {
     Receipt(ReceiptReport),
     /// That a SIM has sent to it.
     Spending(Spending),
+    /// What a digest has counted for it and has not told yet.
+    Count(Count),
 }
 
 /// A part of what is known of a number.

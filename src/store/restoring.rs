@@ -192,6 +192,11 @@ pub async fn restore(
     })
 }
 
+/// True if a claim of it is always on the disk.
+fn is_seen_leaving(message: &Message, policy: &Policy) -> bool {
+    message.doubt_rule(policy) == OnDoubt::Fail || message.must_be_seen_leaving()
+}
+
 /// Marks all that waits and was due by now as what may have left, and names all that waits or was
 /// leaving. If that is to be cancelled, what cannot be is made to fail as doubtful.
 fn doubt<K: Kv>(
@@ -232,7 +237,7 @@ fn doubt<K: Kv>(
         // start finds it lost.
         let mut changed = ends;
         if let Some(due_at) = due_at
-            && (ends || is_due && message.doubt_rule(policy) == OnDoubt::Fail)
+            && (ends || is_due && is_seen_leaving(&message, policy))
         {
             let lease = lease(&message, policy, due_at, now);
             changed |= message.apply(&Event::Claimed(lease), policy, now).is_ok();

@@ -7,6 +7,7 @@ use super::{
     Asking, Checked, Draft, FieldError, Refusal, consent, hours, plan, price, recipient, sender,
     text, way,
 };
+use crate::domain::chain::Chain;
 use crate::domain::id::Account;
 use crate::domain::message::{Class, WaitReason};
 use crate::domain::policy::Operator;
@@ -111,13 +112,15 @@ pub(super) fn check(
         (&mut terms, &mut advice),
         &mut errors,
     );
-    way::check(&mut draft, asking, &mut terms, &mut errors);
+    way::check(&mut draft, operator, asking, &mut terms, &mut errors);
     price::check(operator, &prepared.plan, asking, &mut terms, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }
     // Validity starts when the message may first leave, not when it was accepted.
-    let expires_at = due_at + draft.validity.unwrap_or(operator.validity);
+    let validity = draft.validity.unwrap_or(operator.validity);
+    let first_step = terms.chain.as_ref().and_then(Chain::current);
+    let expires_at = first_step.map_or(due_at + validity, |step| step.deadline(due_at));
     Ok(Checked {
         to,
         from,

@@ -356,7 +356,7 @@ impl Engine {
         }
     }
 
-    fn message(
+    pub(super) fn message(
         &self,
         tenant: &Tenant,
         checked: Checked,
@@ -374,7 +374,7 @@ impl Engine {
             due_at,
             expires_at,
             draft,
-            terms,
+            mut terms,
             advice: _,
             rules: _,
         } = checked;
@@ -384,6 +384,13 @@ impl Engine {
             _ => (due_at, expires_at),
         };
         let concat_reference = u16::from_be_bytes(self.random.bytes());
+        let mut lane = Lane {
+            operator: operator.name.clone(),
+        };
+        if let Some(chain) = &mut terms.chain {
+            chain.begin(due_at);
+            lane = chain.lane();
+        }
         Message {
             id: MessageId::new(now, self.random.bytes()),
             tenant: tenant.clone(),
@@ -403,9 +410,7 @@ impl Engine {
             webhook_url: draft.webhook_url,
             priority: draft.priority.unwrap_or(1),
             on_doubt: draft.on_doubt,
-            lane: Lane {
-                operator: operator.name.clone(),
-            },
+            lane,
             created_at: now,
             send_at: draft.send_at,
             expires_at,

@@ -372,6 +372,29 @@ fn credit_is_written_and_read_as_its_version_says() {
 }
 
 #[test]
+fn what_a_digest_has_counted_is_written_and_read_as_its_version_says() {
+    golden(
+        "count",
+        &Count {
+            tenant: "shop".into(),
+            digest: "mail".to_owned(),
+            to: number(1),
+            kind: "letter".to_owned(),
+            tick: at(1000),
+            count: 3,
+            reference: Some("desk-4".to_owned()),
+            since: at(1),
+            updated_at: at(7),
+            held: Some(crate::store::Held {
+                code: "tenant_disabled".to_owned(),
+                detail: "sending is switched off".to_owned(),
+                tick: at(500),
+            }),
+        },
+    );
+}
+
+#[test]
 fn a_record_of_an_unknown_version_is_corrupt_and_named() {
     let mut octets = encode(&LAYOUT).unwrap();
     octets[0] = 99;

@@ -21,15 +21,16 @@ use crate::domain::time::Timestamp;
 use crate::store::codec::{Orphans, Outgoing, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::Kv;
-use crate::store::{Known, KnownPage, OutboxEvent, ReceiptReport, Spending, StoreError};
+use crate::store::{Count, Known, KnownPage, OutboxEvent, ReceiptReport, Spending, StoreError};
 
 /// Records that a page looks at, and that it holds before it ends.
 const LOOKED_AT: usize = 2000;
 const HELD: usize = 64;
 
 /// Where something may be known of a number, in this order.
-const PLACES: [KeySpace; 6] = [
+const PLACES: [KeySpace; 7] = [
     KeySpace::Recipient,
+    KeySpace::Counted,
     KeySpace::Inbound,
     KeySpace::Parts,
     KeySpace::OptOut,
@@ -122,6 +123,11 @@ fn known<K: Kv>(
             let theirs = Some(spending).filter(|spending| spending.to == number);
             theirs.map(Known::Spending).into_iter().collect()
         }
+        KeySpace::Counted => {
+            let count: Count = decode(key, octets)?;
+            let theirs = Some(count).filter(|count| count.to == number);
+            theirs.map(Known::Count).into_iter().collect()
+        }
         _ => Vec::new(),
     })
 }
@@ -136,6 +142,7 @@ impl<K: Kv> Txn<'_, K> {
                 Known::Message(it) => (self.erase_message(it.id, now)?, Some(*it.id.bytes())),
                 Known::Inbound(it) => (self.erase_inbound(it, now)?, Some(*it.id.bytes())),
                 Known::Receipt(receipt) => (self.erase_receipt(receipt)?, None),
+                Known::Count(count) => (self.erase_count(count)?, None),
                 Known::Part(_) | Known::OptOut(_) | Known::Spending(_) => (false, None),
             };
             erased += usize::from(done);

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::codec::{Swept, decode};
+use super::counts::Tally;
 use super::documents::Shelf;
 use super::frontier::Frontier;
 use super::index::Index;
@@ -33,6 +34,7 @@ use crate::domain::time::Timestamp;
 
 mod claims;
 mod copying;
+mod counts;
 mod deliveries;
 mod documents;
 mod known;
@@ -61,6 +63,7 @@ pub(super) struct Shared {
     pub(super) webhooks: RwLock<Vec<Webhook>>,
     pub(super) documents: RwLock<Shelf>,
     purses: Mutex<ledgers::Purses>,
+    pub(super) tally: Mutex<Tally>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     pub(super) pauses: Mutex<Vec<Pause>>,
     /// Number of references that only receipts know.
@@ -247,7 +250,9 @@ impl<K: Kv> Store for Embedded<K> {
             .messages
             .iter()
             .filter(|message| {
-                message.doubt_rule(&policy) == OnDoubt::Fail || policy.is_modem(&by.account)
+                message.doubt_rule(&policy) == OnDoubt::Fail
+                    || policy.is_modem(&by.account)
+                    || message.must_be_seen_leaving()
             })
             .cloned()
             .collect();
@@ -560,6 +565,7 @@ impl<K: Kv> Store for Embedded<K> {
         let mut gauges = Gauges::default();
         self.shared.index().gauges(&mut gauges, now);
         gauges.outbox = self.shared.outbox().len();
+        gauges.counts = self.shared.pending_counts();
         gauges.orphans = self
             .shared
             .orphans

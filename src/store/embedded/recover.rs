@@ -24,6 +24,7 @@ use crate::domain::policy::Policy;
 use crate::domain::privacy::Keeping;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, Swept, decode, encode};
+use crate::store::counts::Tally;
 use crate::store::documents::Shelf;
 use crate::store::frontier::Frontier;
 use crate::store::index::Index;
@@ -74,6 +75,10 @@ pub(super) fn recover<K: Kv>(
         documents.put(document);
     }
     let mut restart = Restart::read(kv)?;
+    let mut tally = Tally::default();
+    for pair in kv.scan(KeySpace::Counted.range(), false) {
+        tally.insert(&pair?.0);
+    }
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
     let mut sealed: HashSet<BatchId> = HashSet::new();
@@ -154,6 +159,7 @@ pub(super) fn recover<K: Kv>(
         webhooks: RwLock::new(webhooks),
         documents: RwLock::new(documents),
         purses: Mutex::new(restart.into_purses()),
+        tally: Mutex::new(tally),
         keys: RwLock::new(
             read_all(kv, KeySpace::ApiKey)?
                 .into_iter()

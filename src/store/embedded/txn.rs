@@ -26,6 +26,7 @@ use crate::store::{
 
 mod by_sim;
 mod commit;
+mod counts;
 mod inbound;
 mod ledgers;
 mod meant;
@@ -364,6 +365,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             let rank = frontier::rank(message);
             let operator = self.policy.operator(&message.lane.operator);
             let marked = message.doubt_rule(&self.policy) == OnDoubt::Resend
+                && !message.must_be_seen_leaving()
                 && !self.policy.is_by_modem(operator);
             if marked && due_at <= now && index.waiting(&rank.0, rank.1) < AHEAD {
                 let place = next.entry(rank).or_insert((due_at, message.id));
