@@ -24,7 +24,11 @@ pub(super) fn read<'a>(
         reader.need(s, "host", "the mail server's host name or address", |v| {
             let host = v.text()?;
             let visible = !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic());
-            if visible { Ok(host) } else { Err("it is no host name".to_owned()) }
+            if visible {
+                Ok(host)
+            } else {
+                Err("it is no host name".to_owned())
+            }
         })
     } else {
         reader.take(s, "host", |v| v.text())

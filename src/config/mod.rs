@@ -22,8 +22,9 @@ use raw::{Includes, Reader, Section};
 pub mod diff;
 pub mod duration;
 mod effective;
-mod hours;
 mod email;
+mod guard;
+mod hours;
 mod http;
 mod inbound;
 mod modem;
@@ -279,6 +280,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let webhook_allow = webhooks(reader, &mut root);
     let email = email::read(reader, &mut root);
     let mut inbound = inbound::read(reader, &mut root);
+    let guard = guard::read(reader, &mut root);
 
     let mut delivery = reader.table(&mut root, "delivery");
     let hour = Duration::from_hours(1);
@@ -310,6 +312,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     (policy.hours, policy.holidays) = (hours, holidays);
     policy.webhook_allow = webhook_allow;
     policy.email = email;
+    policy.guard = guard;
     policy.portability = portability::read(reader, portability, &policy);
     let of_modems = modems.iter().map(|modem| (&modem.name, &modem.tenant));
     inbound.tenants = smpp
@@ -375,7 +378,8 @@ fn names(
     }
     for (name, section) in carriers.iter().chain(modems) {
         if chain::is_relay(&name.as_str().into()) {
-            let problem = format!("{name} is the name of a channel that is none of SMS; choose another");
+            let problem =
+                format!("{name} is the name of a channel that is none of SMS; choose another");
             reader.error(section.line, &section.path, problem);
         }
     }

@@ -37,7 +37,8 @@ pub(super) fn read<'a>(
     let mut sections = reader.joined_tables(root, "operators");
     for (name, section) in &sections {
         if chain::is_relay_operator(&name.as_str().into()) {
-            let problem = format!("{name} is the name of a channel that is none of SMS; choose another");
+            let problem =
+                format!("{name} is the name of a channel that is none of SMS; choose another");
             reader.error(section.line, &section.path, problem);
         }
     }

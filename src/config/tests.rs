@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
+mod guard;
 mod hours;
 mod http;
 mod inbound;
@@ -570,6 +571,8 @@ limits        10 parts a message, 1000 recipients a call, 5000000 live messages
 api keys      1000/s requests, any number of messages a day
 delivery      receipts awaited 1h past validity, doubtful submissions rest 10s
 webhooks      public addresses over https
+guard         to FR; 36 names reserved, 39 too general
+              a recipient 5 an hour, 20 a day; a prefix 50 in 10m; 10 consecutive numbers
 inbound       out by STOP ARRET, in again by START, missing parts awaited 1h
 
 account a

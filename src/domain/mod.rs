@@ -32,6 +32,7 @@ pub mod digest;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod guard;
 pub mod holidays;
 pub mod hours;
 pub mod id;

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, APP, EMAIL};
+use super::guard::GuardRules;
 use super::holidays::Holidays;
 use super::hours::SendingHours;
 use super::id::{Account, OperatorName};
@@ -55,6 +56,8 @@ pub struct Policy {
     pub inbound: InboundRules,
     /// How the operator of a number is looked up before its prefix is asked.
     pub portability: Portability,
+    /// Limits against abuse.
+    pub guard: GuardRules,
     /// The sending hours that have a name.
     pub hours: NamedHoursBook,
     /// The public holidays.
@@ -220,6 +223,7 @@ impl Policy {
             webhook_allow: Vec::new(),
             inbound: InboundRules::default(),
             portability: Portability::default(),
+            guard: GuardRules::default(),
             hours: NamedHoursBook::default(),
             holidays: Holidays::default(),
         }

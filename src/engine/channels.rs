@@ -74,7 +74,11 @@ pub(super) async fn run(engine: Arc<Engine>, claiming: CancellationToken) {
 }
 
 /// A channel that comes up has work to take. Ends with the channel's driver.
-pub(super) async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: CancellationToken) {
+pub(super) async fn wake_on_change(
+    engine: Arc<Engine>,
+    handle: ChannelHandle,
+    claiming: CancellationToken,
+) {
     let mut status = handle.status.clone();
     let mut logged = None;
     loop {

@@ -6,7 +6,10 @@
 mod access;
 mod client;
 mod connections;
+mod credit;
+mod digests;
 mod document;
+mod guard;
 mod input;
 mod messages;
 mod numbers;
@@ -14,6 +17,7 @@ mod operations;
 mod optouts;
 mod preview;
 mod quotas;
+mod tenants;
 
 use std::sync::Arc;
 

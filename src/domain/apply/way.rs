@@ -8,9 +8,7 @@
 use super::Message;
 use crate::domain::chain::{self, Chain, Step, StepEnd, SuccessOn, Way};
 use crate::domain::event::{Rejection, Sending};
-use crate::domain::message::{
-    Attempt, Cause, Outcome, Progress, Segment, State, WaitReason, What,
-};
+use crate::domain::message::{Attempt, Cause, Outcome, Progress, Segment, State, WaitReason, What};
 use crate::domain::policy::Policy;
 use crate::domain::receipt::Known;
 use crate::domain::time::Timestamp;

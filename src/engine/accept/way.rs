@@ -13,8 +13,7 @@ use crate::engine::relay::email::address;
 /// Most steps.
 const STEPS_MAX: usize = 8;
 /// Shortest and longest time for a step: the deadlines of messages are kept to the minute.
-const DEADLINES: (Duration, Duration) =
-    (Duration::from_mins(1), Duration::from_hours(24 * 14));
+const DEADLINES: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(24 * 14));
 /// How long an app, and a mail server, are tried where the caller does not say.
 const USUAL_APP: Duration = Duration::from_mins(10);
 const USUAL_EMAIL: Duration = Duration::from_hours(1);
@@ -69,9 +68,7 @@ pub(super) fn check(
             wrong(code, format!("step {index}: {detail}"));
         }
     }
-    if asking.settings.sandbox.is_some()
-        && steps.iter().any(|step| step.way.is_relay())
-    {
+    if asking.settings.sandbox.is_some() && steps.iter().any(|step| step.way.is_relay()) {
         errors.push(
             FieldError::new(
                 "/fallback",

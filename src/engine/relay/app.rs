@@ -133,14 +133,22 @@ mod tests {
         let doubt = SegmentOutcome::Unknown(Doubt::Disconnected);
         let taken = SegmentOutcome::Accepted(String::new());
         for (status, body, expected) in [
-            (200, r#"{"outcome": "delivered"}"#, SegmentOutcome::Delivered),
+            (
+                200,
+                r#"{"outcome": "delivered"}"#,
+                SegmentOutcome::Delivered,
+            ),
             (202, r#"{"outcome": "accepted", "x": 1}"#, taken.clone()),
             (200, "", taken.clone()),
             (204, "ok", taken.clone()),
             (200, "{}", taken),
             (200, r#"{"outcome": "no_address"}"#, refused(NO_ADDRESS)),
             (404, r#"{"outcome": "no_address"}"#, refused(NO_ADDRESS)),
-            (422, r#"{"outcome": "undeliverable"}"#, refused(UNDELIVERABLE)),
+            (
+                422,
+                r#"{"outcome": "undeliverable"}"#,
+                refused(UNDELIVERABLE),
+            ),
             (200, r#"{"outcome": "retry"}"#, later(RETRY)),
             (503, r#"{"outcome": "retry"}"#, later(RETRY)),
             (200, r#"{"outcome": "perhaps"}"#, doubt.clone()),

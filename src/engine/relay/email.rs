@@ -75,7 +75,11 @@ impl Mailers {
     /// Mails a step of a message's way.
     pub(super) async fn mail(&self, engine: &Engine, message: &Message) -> Tried {
         let way = message.step().map(|step| &step.way);
-        let Some(Way::Email { to: Some(to), subject }) = way else {
+        let Some(Way::Email {
+            to: Some(to),
+            subject,
+        }) = way
+        else {
             return Tried::Ended(refused(NO_ADDRESS));
         };
         let settings = engine.settings(&message.tenant);
@@ -88,16 +92,21 @@ impl Mailers {
             to,
             subject: subject.unwrap_or(usual),
             text: &message.text,
-            id: format!("{}.{}", message.id, message.chain().map_or(0, |chain| chain.at)),
+            id: format!(
+                "{}.{}",
+                message.id,
+                message.chain().map_or(0, |chain| chain.at)
+            ),
             at: engine.clock.now(),
         };
         let mailed = self.send(engine, &letter).await;
         tracing::debug!(message_id = %message.id, ?mailed, "mailed");
         Tried::Ended(match mailed {
             Mailed::Taken(id) => SegmentOutcome::Accepted(id),
-            Mailed::Refused { for_good: true, code } => {
-                SegmentOutcome::Rejected(Rejection::Permanent(code))
-            }
+            Mailed::Refused {
+                for_good: true,
+                code,
+            } => SegmentOutcome::Rejected(Rejection::Permanent(code)),
             Mailed::Refused { code, .. } => later(code),
             Mailed::Lost(doubt) => SegmentOutcome::Unknown(doubt),
             Mailed::Unreachable(cause) => return Tried::Unreachable(cause),

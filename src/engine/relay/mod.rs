@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use crate::channel::{ChannelEvent, ChannelHandle, ChannelStatus, Peer, SegmentOutcome, SubmitRequest};
+use crate::channel::{
+    ChannelEvent, ChannelHandle, ChannelStatus, Peer, SegmentOutcome, SubmitRequest,
+};
 use crate::domain::chain::{APP, EMAIL};
 use crate::domain::event::Rejection;
 use crate::domain::message::{Message, Token};
@@ -90,18 +92,15 @@ fn channel(name: &str, window: usize, peer: Peer) -> (ChannelHandle, Ends) {
 
 /// Starts both relays. They take nothing more once `stop` is cancelled, and end when what is under way
 /// has.
-pub(super) fn start(
-    engine: &Arc<Engine>,
-    tasks: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) {
+pub(super) fn start(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
     let ends = engine.relays.ends.lock();
     let Some(ends) = ends.unwrap_or_else(PoisonError::into_inner).take() else {
         return;
     };
     let (events, reported) = mpsc::channel(WINDOWS.0);
     for ends in ends {
-        let watching = super::channels::wake_on_change(engine.clone(), ends.handle.clone(), stop.clone());
+        let watching =
+            super::channels::wake_on_change(engine.clone(), ends.handle.clone(), stop.clone());
         tasks.spawn(watching);
         let relay = Relay {
             engine: engine.clone(),
@@ -312,7 +311,11 @@ impl Origins {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut counts = self.origins.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .origins
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.name) {
             *count -= 1;
             if *count == 0 {

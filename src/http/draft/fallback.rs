@@ -65,7 +65,9 @@ fn step(mut members: Map<String, Value>) -> Result<Step, Wrong> {
     };
     // One of nothing is too short, and not what stands for none.
     let deadline_ms = deadline.map_or(0, |deadline| {
-        u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).max(1)
+        u64::try_from(deadline.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
     });
     if let Some(stranger) = members.keys().next() {
         let shown: String = stranger.chars().take(super::NAME_SHOWN).collect();
@@ -123,12 +125,32 @@ mod tests {
         for (value, code, part) in [
             (json!({}), "wrong_type", "a list"),
             (json!([1]), "wrong_type", "step 0: it must be an object"),
-            (json!([{"channel": "sms"}, {}]), "required", "step 1: channel"),
-            (json!([{"channel": "fax"}]), "unknown_value", "step 0: channel"),
-            (json!([{"channel": "sms", "url": "x"}]), "unknown_field", "\"url\""),
+            (
+                json!([{"channel": "sms"}, {}]),
+                "required",
+                "step 1: channel",
+            ),
+            (
+                json!([{"channel": "fax"}]),
+                "unknown_value",
+                "step 0: channel",
+            ),
+            (
+                json!([{"channel": "sms", "url": "x"}]),
+                "unknown_field",
+                "\"url\"",
+            ),
             (json!([{"channel": "app", "url": 1}]), "wrong_type", "url"),
-            (json!([{"channel": "sms", "success_on": "read"}]), "unknown_value", "success_on"),
-            (json!([{"channel": "sms", "deadline": "soon"}]), "duration_invalid", "deadline"),
+            (
+                json!([{"channel": "sms", "success_on": "read"}]),
+                "unknown_value",
+                "success_on",
+            ),
+            (
+                json!([{"channel": "sms", "deadline": "soon"}]),
+                "duration_invalid",
+                "deadline",
+            ),
         ] {
             let (got, detail) = steps(value.clone()).unwrap_err();
             assert_eq!(got, code, "{value}");

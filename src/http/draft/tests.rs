@@ -29,7 +29,7 @@ fn a_full_body_is_read_whole() {
     );
     assert_eq!(draft.send_at.unwrap().rfc3339(), "2026-10-05T17:00:00.000Z");
     assert_eq!(draft.validity, Some(Duration::from_hours(48)));
-    assert_eq!(draft.class, Class::Commercial);
+    assert_eq!(draft.class, Some(Class::Commercial));
     assert_eq!(draft.encoding, Encoding::Gsm);
     assert_eq!((draft.max_parts, draft.priority), (Some(2), Some(3)));
     assert_eq!(draft.on_doubt, Some(OnDoubt::Fail));
@@ -94,6 +94,13 @@ fn plans_are_read_in_either_writing() {
         (r#""offset":"soon""#, "/offset", "duration_invalid"),
         (r#""offset":"--3h""#, "/offset", "duration_invalid"),
         (r#""send_at":{"at":1}"#, "/send_at", "unknown_field"),
+        (r#""send_at":{}"#, "/send_at", "anchor_missing"),
+        (
+            r#""send_at":{"offset":"-3h"}"#,
+            "/send_at",
+            "anchor_missing",
+        ),
+        (r#""anchors":[]"#, "/anchors", "anchor_missing"),
         (r#""signature":"yes""#, "/signature", "wrong_type"),
     ] {
         let body = format!(r#"{{"to":"1","text":"x",{members}}}"#);
