@@ -245,6 +245,9 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         by_form(account.source_ton),
         by_form(account.source_npi)
     )?;
+    if let Some(number) = &account.stop {
+        writeln!(out, "  stop        by a message to {number}")?;
+    }
     writeln!(
         out,
         "  recipients  ton {}, npi {}",

@@ -333,6 +333,10 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .iter()
         .map(|account| (account.name.clone(), account.text))
         .collect();
+    policy.faces = smpp
+        .iter()
+        .map(|account| (account.name.clone(), account.face()))
+        .collect();
     policy.modems = modems
         .iter()
         .map(|modem| (modem.name.clone(), modem.rules))

@@ -182,6 +182,10 @@ fn every_mistake_is_told_with_its_line_and_key() {
             "r.toml:7: smpp.a.tlvs.5120: 0x1400 is given twice",
         ),
         (
+            account("stop = \"STOP\"\n"),
+            "r.toml:5: smpp.a.stop: \"STOP\" is neither a short code, like \"36111\", nor an international number",
+        ),
+        (
             account("sender = \"TWELVECHARS!\"\n"),
             "r.toml:5: smpp.a.sender: the sender has 12 characters; an alphanumeric sender has at most 11",
         ),
@@ -602,6 +606,17 @@ operator x
   on doubt    fail (at most once)
 ";
     assert_eq!(read_text(&text).unwrap().effective(), expected);
+}
+
+#[test]
+fn the_stop_number_of_an_account_is_known_to_the_rules() {
+    let text = format!("{ACCOUNT}sender = \"MAGASIN\"\nstop = \"36111\"\n");
+    let config = read_text(&text).unwrap();
+    let face = config.policy.first_face(&config.policy.operators[0]);
+    assert_eq!(face, Some(&config.smpp[0].face()));
+    assert_eq!(face.unwrap().stop.as_deref(), Some("36111"));
+    let shown = "  stop        by a message to 36111\n";
+    assert!(config.effective().contains(shown), "{}", config.effective());
 }
 
 #[test]

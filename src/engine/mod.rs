@@ -29,6 +29,7 @@ use self::portability::Lookups;
 use self::relay::Relays;
 use self::relay::email::Mailers;
 pub use self::steps::{StepRefused, Told};
+use self::templates::Templates;
 use self::tenants::Tenants;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
@@ -64,6 +65,7 @@ mod portability;
 mod reaper;
 mod relay;
 mod steps;
+pub mod templates;
 mod tenants;
 mod throttle;
 mod traffic;
@@ -101,6 +103,8 @@ pub struct Engine {
     tenants: Tenants,
     /// What was sent to whom.
     guard: Guard,
+    /// Templates of tenants.
+    templates: Templates,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
     /// The channels that are none of SMS.
@@ -181,6 +185,7 @@ impl Engine {
             lookups,
             tenants: Tenants::default(),
             guard: Guard::default(),
+            templates: Templates::default(),
             budgets,
             relays,
             mailers: Mailers::default(),

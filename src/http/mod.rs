@@ -8,8 +8,8 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `tenants`,
-//!   `keys`, `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the endpoints.
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `templates`, `digests`, `webhooks`,
+//!   `tenants`, `keys`, `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -57,6 +57,7 @@ mod server;
 pub(crate) mod sheet;
 mod steps;
 mod stream;
+mod templates;
 mod tenants;
 mod webhooks;
 
@@ -196,6 +197,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())
+        .merge(templates::routes())
         .merge(digests::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
@@ -215,8 +217,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "digests"), (name = "webhooks"),
-        (name = "tenants"), (name = "events"), (name = "credit"), (name = "operations"), (name = "admin")
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "templates"),
+        (name = "digests"), (name = "webhooks"), (name = "tenants"), (name = "events"), (name = "credit"),
+        (name = "operations"), (name = "admin")
     )
 )]
 struct Document;

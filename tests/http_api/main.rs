@@ -17,7 +17,9 @@ mod operations;
 mod optouts;
 mod preview;
 mod quotas;
+mod templates;
 mod tenants;
+mod texts;
 
 use std::sync::Arc;
 
