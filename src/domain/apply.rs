@@ -15,6 +15,8 @@ use super::receipt::{Known, Receipt, ReceiptState};
 use super::status::Status;
 use super::time::Timestamp;
 
+mod plans;
+
 /// How much longer a doubtful message rests each time.
 const DOUBT_GROWTH: u32 = 4;
 
@@ -139,6 +141,8 @@ impl Message {
                 }
                 _ => return Err(Refused::TooLate),
             },
+            Event::Replaced(by) => self.replaced_by(*by, now)?,
+            Event::Changed(changes) => self.changed(changes, now)?,
             // A part of it may have left; what has not must not. What is leaving is not recalled.
             Event::OptedOut => match self.state {
                 State::Waiting { .. } => {

@@ -303,6 +303,8 @@ pub enum What {
     OptedOut,
     /// A step of its way ended.
     StepEnded(StepEnd),
+    /// Changed by the client.
+    Changed,
 }
 
 /// Why nobody can tell whether a carrier took a segment.
@@ -382,6 +384,19 @@ impl Message {
             .iter()
             .flat_map(|attempt| &attempt.segments)
             .any(|segment| segment.progress != Progress::Unsent)
+    }
+
+    /// True if it is certain that nothing of it has left us, and nobody is sending it: it can be
+    /// replaced or changed.
+    #[must_use]
+    pub fn is_still_here(&self) -> bool {
+        matches!(self.state, State::Waiting { .. }) && !self.may_have_left()
+    }
+
+    /// True if some part of it has left us, or may have, in this life of the gateway or an earlier one.
+    #[must_use]
+    pub fn may_have_left(&self) -> bool {
+        self.maybe_duplicate || self.has_left()
     }
 
     /// The account that has, or may have, a part of it: while it waits, nobody else may send it, or
@@ -473,8 +488,14 @@ impl Message {
                 | What::TimedOut(_)
                 | What::Cancelled
                 | What::OptedOut
-                | What::StepEnded(_) => {}
+                | What::StepEnded(_)
+                | What::Changed => {}
             }
+        }
+        // They are the caller's names of somebody's affairs.
+        if let Some(terms) = &mut self.terms {
+            terms.schedule_key = None;
+            terms.once_key = None;
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Engine;
+use super::accept::Advice;
 use super::credit::CostView;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
@@ -119,6 +120,18 @@ pub struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     metadata: Option<serde_json::Value>,
+    /// The number that it was for, its middle hidden, where the tenant's sandbox got it instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox_for: Option<&'a str>,
+    /// The template that its text was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<&'a str>,
+    /// True if its text was cut to what its tenant allows.
+    #[serde(skip_serializing_if = "is_false")]
+    truncated: bool,
+    /// What its sender may want to know; in the answer that accepts it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
     /// What it took of the tenant's credit.
@@ -130,8 +143,46 @@ pub struct MessageView<'a> {
     /// The channel of the step that has succeeded: `sms`, `app` or `email`.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivered_by: Option<&'static str>,
+    /// The status as one letter: `I` nothing final is known, `E` it was not delivered, `V` delivered.
+    letter: &'static str,
+    /// The caller's name of the plan that it is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule_key: Option<&'a str>,
+    /// The caller's name of what is told once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    once_key: Option<&'a str>,
+    /// The message of the same plan in whose place it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    replaces: Option<uuid::Uuid>,
+    /// The message of the same plan that stands in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    replaced_by: Option<uuid::Uuid>,
+    /// True in the answer to a post under a `once_key` that was told already: this is the first message.
+    #[serde(skip_serializing_if = "is_false")]
+    duplicate: bool,
     /// What happened, oldest first.
     events: Vec<EventView<'a>>,
+}
+
+/// Something worth knowing that does not prevent sending.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Warning {
+    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`,
+    /// `no_channel`, `truncated`, `text_empty`, `stop_unknown`, `insufficient_credit`, …
+    pub code: &'static str,
+    /// In words.
+    pub detail: String,
+}
+
+impl From<&Advice> for Warning {
+    fn from(advice: &Advice) -> Self {
+        Self {
+            code: advice.code,
+            detail: advice.detail.clone(),
+        }
+    }
 }
 
 /// A character, with its combining marks, and what stands in its place.
@@ -151,7 +202,7 @@ pub struct EventView<'a> {
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     at: Rfc3339,
     /// `accepted`, `submitted`, `refused`, `given_back`, `in_doubt`, `receipt`, `timed_out`,
-    /// `cancelled`, `opted_out` or `step_ended`.
+    /// `cancelled`, `opted_out`, `step_ended` or `changed`.
     event: &'static str,
     /// The channel, the state that a receipt reports, the reason, or how a step ended, by `event`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -235,6 +286,15 @@ impl Engine {
     }
 }
 
+impl MessageView<'_> {
+    /// The same, as the answer to a post that stored nothing because this message came first.
+    #[must_use]
+    pub const fn as_duplicate(mut self, duplicate: bool) -> Self {
+        self.duplicate = duplicate;
+        self
+    }
+}
+
 /// The message as clients read it; `why` is what [`Engine::why`] says of a pending one.
 #[must_use]
 pub fn message_view<'a>(
@@ -244,6 +304,7 @@ pub fn message_view<'a>(
 ) -> MessageView<'a> {
     let status = message.status();
     let (why, eta) = why.map_or((None, None), |(why, eta)| (Some(why), eta));
+    let terms = message.terms.as_deref();
     MessageView {
         id: message.id.0,
         to: number(&message.erased, || message.to.to_string()),
@@ -279,6 +340,13 @@ pub fn message_view<'a>(
             .metadata
             .as_deref()
             .and_then(|json| serde_json::from_str(json).ok()),
+        sandbox_for: message
+            .terms
+            .as_ref()
+            .and_then(|terms| terms.sandbox_for.as_deref()),
+        template: terms.and_then(|terms| terms.template.as_deref()),
+        truncated: terms.is_some_and(|terms| terms.truncated),
+        warnings: Vec::new(),
         revision: message.revision,
         cost: message
             .terms
@@ -286,7 +354,22 @@ pub fn message_view<'a>(
             .and_then(|terms| CostView::of(terms.charge.as_ref()?)),
         steps: steps::steps(message),
         delivered_by: steps::delivered_by(message),
+        letter: status.letter(),
+        schedule_key: terms.and_then(|terms| terms.schedule_key.as_deref()),
+        once_key: terms.and_then(|terms| terms.once_key.as_deref()),
+        replaces: terms.and_then(|terms| terms.replaces).map(|id| id.0),
+        replaced_by: terms.and_then(|terms| terms.replaced_by).map(|id| id.0),
+        duplicate: false,
         events: message.events.iter().map(EventView::from).collect(),
+    }
+}
+
+impl MessageView<'_> {
+    /// The same with what came of its check.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
+        self.warnings = warnings;
+        self
     }
 }
 
@@ -387,6 +470,10 @@ impl<'a> From<&'a Happening> for EventView<'a> {
             What::StepEnded(end) => Self {
                 event: "step_ended",
                 detail: Some(end.word()),
+                ..line
+            },
+            What::Changed => Self {
+                event: "changed",
                 ..line
             },
         }

@@ -3,6 +3,7 @@
 //! Items that fail a check are reported one by one and the rest is accepted; if none passes, the
 //! call is refused as a whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,13 +26,17 @@ use super::{App, json, quotas};
 use crate::domain::id::BatchId;
 use crate::domain::message::Message;
 use crate::domain::status::Status;
+use crate::domain::terms::Terms;
 use crate::engine::accept::{By, Checked};
 use crate::engine::view::Rfc3339;
 use crate::store::StoreError;
 
+mod cost;
+
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create))
+        .routes(routes!(cost::preview))
         .routes(routes!(read))
 }
 
@@ -47,10 +52,29 @@ enum NewBatch {
     },
     /// One text for several recipients; beside `to`, the members of a message.
     Recipients {
-        /// The recipients.
+        /// The recipients: a number, or `{to, params}` with what differs in its text.
+        #[schema(value_type = Vec<RecipientForm>)]
         to: Vec<String>,
-        /// The text.
-        text: String,
+        /// The text; needed unless a template gives it.
+        text: Option<String>,
+    },
+}
+
+/// A recipient of a batch.
+#[derive(ToSchema)]
+#[schema(as = Recipient)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum RecipientForm {
+    /// Its number, in any usual writing.
+    Number(String),
+    /// Its number, and what the template's variables stand for in its text.
+    WithParams {
+        /// Its number.
+        to: String,
+        /// Values, besides those that are common.
+        #[schema(value_type = Option<Object>)]
+        params: Option<serde_json::Value>,
     },
 }
 
@@ -88,6 +112,16 @@ struct ItemResult {
     /// Number of parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<usize>,
+    /// True if it was told before under its once_key: `id` is the first message, and nothing is stored.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+    /// The message of the same plan in whose place it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    replaces: Option<uuid::Uuid>,
+    /// True if its text was cut to what its tenant allows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
     /// What is wrong with it; pointers are into the whole body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<InputError>,
@@ -102,11 +136,15 @@ impl ItemResult {
             to: None,
             status: None,
             parts: None,
+            duplicate: false,
+            replaces: None,
+            truncated: false,
             errors,
         }
     }
 
-    fn stored(index: usize, message: &Message) -> Self {
+    fn stored(index: usize, message: &Message, duplicate: bool) -> Self {
+        let terms = message.terms.as_ref().filter(|_| !duplicate);
         Self {
             index,
             accepted: true,
@@ -114,6 +152,9 @@ impl ItemResult {
             to: Some(message.to.to_string()),
             status: Some(message.status().word()),
             parts: Some(message.parts()),
+            duplicate,
+            replaces: terms.and_then(|terms| terms.replaces).map(|id| id.0),
+            truncated: (message.terms.as_ref()).is_some_and(|terms| terms.truncated),
             errors: Vec::new(),
         }
     }
@@ -130,7 +171,8 @@ impl ItemResult {
     responses(
         (status = 202, description = "At least one is accepted and durable", body = BatchResult),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The idempotency key was used with another body", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "The credit does not reach for all of it, and nothing was stored", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The idempotency key was used with another body, or the message of a schedule_key is leaving or has left", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "None is accepted, or there are too many", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many messages are waiting, or the key has used up its rate or its quota; see Retry-After", body = Problem, content_type = "application/problem+json"),
@@ -143,20 +185,11 @@ async fn create(
     caller: Allowed<ToSend>,
     incoming: Incoming<true>,
 ) -> Result<Response, Problem> {
-    let engine = &app.engine;
-    let limit = engine.rules().limits.max_recipients;
-    let mut batch = batch::read(&incoming.body, limit).map_err(|error| match error {
-        BatchError::Json(error) => Problem::malformed_json(&error),
-        BatchError::Input(errors) => Problem::invalid_fields(errors),
-        BatchError::TooMany(count) => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "too_many_recipients",
-            "There are too many recipients",
-            format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
-        ),
-    })?;
+    let mut batch = read_batch(&app, &incoming.body)?;
     batch.trace(incoming.trace);
-    let items = judge(&app, &caller.by(), batch).await;
+    let prefix = batch.prefix();
+    let mut items = judge(&app, &caller.by(), batch).await;
+    refuse_repeated_names(&mut items, prefix);
     if items.iter().all(Result::is_err) {
         return Err(all_refused(items));
     }
@@ -173,10 +206,13 @@ async fn create(
         }
     }
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/batches");
-    let submitted = quotas::submit(&app, &caller, accepted, true, idempotency).await?;
+    let submitted = quotas::submit(&app, &caller, accepted, true, idempotency).await;
+    let submitted = submitted.map_err(|refused| refused.of_items(&places, prefix))?;
     let rejected = results.len();
-    for (index, message) in places.into_iter().zip(&submitted.messages) {
-        results.push(ItemResult::stored(index, message));
+    let stored = places.into_iter().zip(&submitted.messages);
+    for (place, (index, message)) in stored.enumerate() {
+        let duplicate = submitted.duplicates.contains(&place);
+        results.push(ItemResult::stored(index, message, duplicate));
     }
     results.sort_by_key(|result| result.index);
     let mut response = json(
@@ -194,6 +230,21 @@ async fn create(
             .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// The batch in a body.
+fn read_batch(app: &App, body: &[u8]) -> Result<Batch, Problem> {
+    let limit = app.engine.rules().limits.max_recipients;
+    batch::read(body, limit).map_err(|error| match error {
+        BatchError::Json(error) => Problem::malformed_json(&error),
+        BatchError::Input(errors) => Problem::invalid_fields(errors),
+        BatchError::TooMany(count) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "too_many_recipients",
+            "There are too many recipients",
+            format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
+        ),
+    })
 }
 
 type Judged = Result<Checked, Vec<InputError>>;
@@ -222,7 +273,12 @@ async fn judge(app: &App, by: &By, batch: Batch) -> Vec<Judged> {
         Batch::Fanout { common, to } => {
             let judged = to.into_iter().enumerate().map(async |(index, to)| {
                 let mut draft = common.draft.clone();
-                draft.to = to.map_err(|error| vec![error])?;
+                let recipient = to.map_err(|error| vec![error])?;
+                draft.to = recipient.to;
+                let has_params = recipient.params.is_some();
+                if let Some(own) = recipient.params {
+                    draft.params.get_or_insert_default().extend(own);
+                }
                 check(engine, by, draft.into(), until)
                     .await
                     .map_err(|errors| {
@@ -231,12 +287,47 @@ async fn judge(app: &App, by: &By, batch: Batch) -> Vec<Judged> {
                                 pointer: Some(format!("/to/{index}").into()),
                                 ..error
                             },
+                            Some("/params") if has_params => InputError {
+                                pointer: Some(format!("/to/{index}/params").into()),
+                                ..error
+                            },
                             _ => error,
                         };
                         errors.into_iter().map(place).collect()
                     })
             });
             stream::iter(judged).buffered(AT_ONCE).collect().await
+        }
+    }
+}
+
+/// Refuses every item whose schedule_key or once_key another one has too: a name has one message, and
+/// which of them it would be is not for us to say.
+fn refuse_repeated_names(items: &mut [Judged], prefix: Option<&str>) {
+    let of: [(&str, fn(&Terms) -> Option<&String>); 2] = [
+        ("schedule_key", |terms| terms.schedule_key.as_ref()),
+        ("once_key", |terms| terms.once_key.as_ref()),
+    ];
+    for (field, name) in of {
+        let mut uses: HashMap<String, usize> = HashMap::new();
+        for item in items.iter().flatten() {
+            if let Some(name) = name(&item.terms) {
+                *uses.entry(name.clone()).or_default() += 1;
+            }
+        }
+        for (index, item) in items.iter_mut().enumerate() {
+            let name = item.as_ref().ok().and_then(|item| name(&item.terms));
+            if name
+                .and_then(|name| uses.get(name))
+                .is_some_and(|uses| *uses > 1)
+            {
+                let pointer = prefix.map_or_else(
+                    || format!("/{field}"),
+                    |prefix| format!("{prefix}/{index}/{field}"),
+                );
+                let detail = "several messages of the batch have it; give each a name of its own";
+                *item = Err(vec![InputError::at(pointer, "key_repeated", detail)]);
+            }
         }
     }
 }

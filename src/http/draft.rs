@@ -3,6 +3,7 @@
 //! Each member is read as whatever JSON it is and then judged, so that one wrong field does not
 //! hide the next. What is read is bounded before it is kept: error lists, recipients, members.
 
+pub(super) mod amendment;
 pub(super) mod batch;
 mod fallback;
 
@@ -43,7 +44,7 @@ pub(super) struct NewMessage {
     /// How long it is worth delivering: whole seconds, or a string such as "48h".
     #[schema(value_type = Option<SecondsOrText>)]
     validity: Option<Value>,
-    /// `transactional` (default) or `commercial`. A commercial message is refused as
+    /// `transactional` or `commercial`; the tenant's own class, mostly `transactional`, where nothing is said. A commercial message is refused as
     /// `commercial_on_modem` where the route of its operator has a GSM modem: marketing may not leave
     /// over a SIM.
     #[schema(value_type = Option<ClassWord>)]
@@ -52,7 +53,7 @@ pub(super) struct NewMessage {
     r#type: Option<String>,
     /// The caller's own reference.
     reference: Option<String>,
-    /// `auto` (default), `gsm` or `transliterate`.
+    /// `auto`, `gsm` or `transliterate`; as the tenant says where nothing is said, or else `auto`.
     #[schema(value_type = Option<EncodingWord>)]
     encoding: Option<Encoding>,
     /// Most parts that may be paid for.
@@ -71,7 +72,7 @@ pub(super) struct NewMessage {
     on_doubt: Option<OnDoubt>,
     /// Name of a template, in place of `text`.
     template: Option<String>,
-    /// What the template's variables stand for.
+    /// What the template's variables stand for: strings, numbers or booleans.
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,
     /// In place of `send_at`: instants of which the earliest rules.
@@ -82,7 +83,7 @@ pub(super) struct NewMessage {
     schedule_key: Option<String>,
     /// Name of what is told once: a later post under it sends nothing and gives the first message.
     once_key: Option<String>,
-    /// Whether the tenant's signature is added.
+    /// Whether the tenant's signature is added; as its template or its tenant says where nothing is said.
     signature: Option<bool>,
     /// What a commercial message is for: the purpose that its recipient has agreed to.
     purpose: Option<String>,
@@ -324,6 +325,9 @@ fn set(draft: &mut Draft, field: &'static str, value: Value) -> Result<(), Wrong
                         _ => return Err(("unknown_field", "give anchors and offset".into())),
                     }
                 }
+                if draft.anchors.is_empty() {
+                    return Err(("anchor_missing", NO_ANCHOR.into()));
+                }
             }
             value => draft.send_at = Some(instant(value)?),
         },
@@ -344,25 +348,25 @@ fn set(draft: &mut Draft, field: &'static str, value: Value) -> Result<(), Wrong
         "fallback" => draft.fallback = fallback::steps(value)?,
         "validity" => draft.validity = Some(duration(value)?),
         "class" => {
-            draft.class = word(
+            draft.class = Some(word(
                 value,
                 &[
                     ("transactional", Class::Transactional),
                     ("commercial", Class::Commercial),
                 ],
-            )?;
+            )?);
         }
         "type" => draft.kind = Some(text(value)?),
         "reference" => draft.reference = Some(text(value)?),
         "encoding" => {
-            draft.encoding = word(
+            draft.encoding = Some(word(
                 value,
                 &[
                     ("auto", Encoding::Auto),
                     ("gsm", Encoding::Gsm),
                     ("transliterate", Encoding::Transliterate),
                 ],
-            )?;
+            )?);
         }
         "max_parts" => {
             draft.max_parts = Some(usize::try_from(natural(&value)?).unwrap_or(usize::MAX));
@@ -397,6 +401,7 @@ fn instant(value: Value) -> Result<Timestamp, Wrong> {
 
 /// Instants that a plan may be reckoned from, at most.
 const ANCHORS_MAX: usize = 100;
+const NO_ANCHOR: &str = "give \"anchors\" with at least one instant that the time is reckoned from";
 
 fn instants(value: Value) -> Result<Vec<Timestamp>, Wrong> {
     match value {
@@ -404,6 +409,8 @@ fn instants(value: Value) -> Result<Vec<Timestamp>, Wrong> {
             "out_of_range",
             format!("give at most {ANCHORS_MAX} anchors"),
         )),
+        // Without any it would be sent at once, which nobody means who speaks of anchors.
+        Value::Array(list) if list.is_empty() => Err(("anchor_missing", NO_ANCHOR.into())),
         Value::Array(list) => list.into_iter().map(instant).collect(),
         one => Ok(vec![instant(one)?]),
     }

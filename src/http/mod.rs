@@ -8,8 +8,8 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `keys`, `numbers`, `backup`,
-//!   `events`, `operations`, `reload` are the endpoints.
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `templates`, `digests`, `webhooks`,
+//!   `tenants`, `keys`, `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,9 +36,11 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod credit;
 mod digests;
 mod draft;
 mod events;
+mod history;
 mod inbound;
 mod keys;
 mod live;
@@ -52,8 +54,11 @@ mod problem;
 mod quotas;
 mod reload;
 mod server;
+pub(crate) mod sheet;
 mod steps;
 mod stream;
+mod templates;
+mod tenants;
 mod webhooks;
 
 pub use live::{Live, tls};
@@ -107,6 +112,8 @@ struct App {
     gate: auth::Gate,
     /// What keys have used of their limits.
     quotas: quotas::Quotas,
+    /// Held while the record of a key is changed: of two changes neither is lost.
+    keys: tokio::sync::Mutex<()>,
     /// One permit a listener of events.
     listeners: Arc<Semaphore>,
     /// Ends what would never end by itself.
@@ -146,6 +153,7 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
         engine,
         gate: auth::Gate::new(&settings.admin_key),
         quotas: quotas::Quotas::default(),
+        keys: tokio::sync::Mutex::default(),
         listeners: Arc::new(Semaphore::new(settings.max_listeners)),
         stop,
         openapi: OnceLock::new(),
@@ -184,15 +192,19 @@ fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(messages::routes())
         .merge(steps::routes())
+        .merge(history::routes())
         .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())
+        .merge(templates::routes())
         .merge(digests::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
+        .merge(tenants::routes())
         .merge(numbers::routes())
+        .merge(credit::routes())
         .merge(backup::routes())
         .merge(operations::routes())
         .merge(reload::routes())
@@ -205,8 +217,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "digests"), (name = "webhooks"),
-        (name = "events"), (name = "operations"), (name = "admin")
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "templates"),
+        (name = "digests"), (name = "webhooks"), (name = "tenants"), (name = "events"), (name = "credit"),
+        (name = "operations"), (name = "admin")
     )
 )]
 struct Document;

@@ -16,7 +16,9 @@ pub use self::counts::{Count, Counting, Counts, Held, Notice, Pending};
 pub use self::documents::{Document, DocumentKind, Documents};
 pub use self::embedded::RecoverError;
 pub use self::ledgers::{LedgerPage, Ledgers, Posted, Posting};
+pub use self::listing::Query;
 pub use self::opening::{Options, check, memory, open, read_closed};
+pub use self::planning::{Planned, Planning};
 pub use self::records::{
     ApiKey, Batch, FINAL_EVENTS, Known, KnownPage, Pause, Scope, Spending, Webhook,
 };
@@ -49,6 +51,7 @@ mod index;
 pub mod keys;
 pub mod kv;
 mod ledgers;
+mod listing;
 #[cfg(test)]
 mod lockstep;
 pub mod memory;
@@ -57,6 +60,7 @@ mod opted_out;
 mod outbox;
 mod part_sets;
 mod places;
+mod planning;
 mod records;
 mod reports;
 pub mod restoring;
@@ -65,12 +69,12 @@ mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
-pub trait Store: Counts + Documents + Ledgers + Send + Sync + 'static {
+pub trait Store: Counts + Documents + Ledgers + Planning + Send + Sync + 'static {
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
     /// ids again, another body is `Conflict`. A message to a number that has opted out is stored as
-    /// failed.
+    /// failed. Plans and what is told once: see [`Planning`].
     async fn accept(&self, submission: Submission) -> Result<Accepted, StoreError>;
 
     /// Takes up to `limit` messages of `lane` that are due at `now` and within reach, for sending. One
@@ -251,6 +255,12 @@ pub enum StoreError {
     /// It is not paid for, or there has been too much of it.
     #[error(transparent)]
     Unpaid(Unpaid),
+    /// The message that one of these plans has is leaving or has left.
+    #[error("the message of a plan is already leaving")]
+    PlanTooLate {
+        /// Their places in the submission.
+        items: Vec<usize>,
+    },
     /// Too much is waiting; try again later.
     #[error("too many messages are waiting")]
     Full,
@@ -309,12 +319,16 @@ pub struct Idempotency {
 pub enum Accepted {
     /// Stored now: the records, in the order of submission.
     New(Vec<Arc<Message>>),
+    /// The same of a submission with plans, or with what is told once.
+    Planned(Planned),
     /// Stored before, under the same idempotency key and body.
     Repeated {
         /// The first answer's batch.
         batch: Option<BatchId>,
         /// The first answer's messages.
         messages: Vec<MessageId>,
+        /// The places of those among them that had been told before, and were not stored again.
+        duplicates: Vec<usize>,
     },
 }
 
@@ -328,7 +342,7 @@ pub struct TakenIn {
 }
 
 /// What a commit changed about one message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The record as it is now.
     pub message: Arc<Message>,
@@ -459,31 +473,6 @@ pub enum Settled {
     Retry(Timestamp),
     /// Past its time: dropped, and counted.
     GivenUp,
-}
-
-/// Which messages to list.
-#[derive(Clone, Debug)]
-pub struct Query {
-    /// Whose.
-    pub tenant: Tenant,
-    /// Only this status.
-    pub status: Option<Status>,
-    /// Only to this number.
-    pub to: Option<Msisdn>,
-    /// Only with this reference.
-    pub reference: Option<String>,
-    /// Only of this kind.
-    pub kind: Option<String>,
-    /// Created at or after.
-    pub since: Option<Timestamp>,
-    /// Created before.
-    pub until: Option<Timestamp>,
-    /// Changed at or after.
-    pub updated_since: Option<Timestamp>,
-    /// Continue before this id.
-    pub before: Option<MessageId>,
-    /// Most per page.
-    pub limit: usize,
 }
 
 /// A page of a list.

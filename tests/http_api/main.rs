@@ -6,7 +6,10 @@
 mod access;
 mod client;
 mod connections;
+mod credit;
+mod digests;
 mod document;
+mod guard;
 mod input;
 mod messages;
 mod numbers;
@@ -14,6 +17,9 @@ mod operations;
 mod optouts;
 mod preview;
 mod quotas;
+mod templates;
+mod tenants;
+mod texts;
 
 use std::sync::Arc;
 

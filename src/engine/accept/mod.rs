@@ -17,12 +17,13 @@ use crate::domain::privacy::Erased;
 use crate::domain::sender::Sender;
 use crate::domain::tenant::Settings;
 use crate::domain::terms::Terms;
-use crate::domain::text::{Replacement, TextRules};
+use crate::domain::text::{Prepared, Replacement, TextRules};
 use crate::domain::time::Timestamp;
 use crate::domain::trace::TraceParent;
 use crate::pdu::segment::Plan;
-use crate::store::{Accepted, ApiKey, Idempotency, StoreError, Submission};
+use crate::store::{Accepted, ApiKey, Idempotency, Planned, StoreError, Submission};
 
+mod amend;
 mod check;
 mod consent;
 mod hours;
@@ -33,6 +34,7 @@ mod sender;
 mod text;
 mod way;
 
+pub use self::amend::{Amendment, NotAmended};
 pub use crate::domain::text::Encoding;
 
 /// What a client asks to be sent to one recipient, not yet checked.
@@ -48,14 +50,14 @@ pub struct Draft {
     pub send_at: Option<Timestamp>,
     /// How long it is worth delivering; `None`: the operator's rule.
     pub validity: Option<Duration>,
-    /// Transactional or commercial.
-    pub class: Class,
+    /// Transactional or commercial; `None`: as the tenant says.
+    pub class: Option<Class>,
     /// Free label of the kind of message.
     pub kind: Option<String>,
     /// The caller's reference.
     pub reference: Option<String>,
-    /// How to choose the alphabet.
-    pub encoding: Encoding,
+    /// How to choose the alphabet; `None`: as the tenant says, or else [`Encoding::Auto`].
+    pub encoding: Option<Encoding>,
     /// Most parts that the caller wants to pay for.
     pub max_parts: Option<usize>,
     /// 0 to 3; 1 where nothing is said.
@@ -86,6 +88,34 @@ pub struct Draft {
     pub purpose: Option<String>,
     /// The channels to try, in order; empty: the SMS alone.
     pub fallback: Vec<Step>,
+    /// True where its text was made from what an administrator has written, though it names no
+    /// template: a digest's.
+    pub vetted: bool,
+    /// True where it is only looked at: an empty text is measured then.
+    pub preview: bool,
+    /// What has been judged when the message was accepted, and stays.
+    pub kept: Kept,
+}
+
+/// What stays of a message that is changed in something else.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Its recipient.
+    pub to: Option<Msisdn>,
+    /// Its sender: `Some(None)` is the account's own.
+    pub from: Option<Option<Sender>>,
+    /// Its text, which may bear a signature and more than its caller wrote.
+    pub text: Option<Prepared>,
+    /// True: the time that it waits for.
+    pub time: bool,
+}
+
+impl Draft {
+    /// Its class; once it is checked, that of its tenant where the caller has named none.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class.unwrap_or_default()
+    }
 }
 
 /// For whom a draft is checked and stored.
@@ -172,8 +202,10 @@ impl FieldError {
 /// A draft that passed every check: what sending it would do.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// Recipient.
+    /// Recipient; that of the sandbox where its tenant has one.
     pub to: Msisdn,
+    /// The recipient that the draft names.
+    pub asked: Msisdn,
     /// Sender.
     pub from: Option<Sender>,
     /// The text as it will be sent.
@@ -196,7 +228,22 @@ pub struct Checked {
     pub terms: Terms,
     /// What the sender may want to know.
     pub advice: Vec<Advice>,
+    /// What stands around what was given.
+    pub wording: Wording,
     draft: Draft,
+}
+
+/// How a text was put together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// The signature that was added.
+    pub signature: Option<String>,
+    /// The mention that was added of how to answer STOP.
+    pub stop: Option<String>,
+    /// Characters of what was given, as far as it is sent.
+    pub own_chars: usize,
+    /// Most characters that its tenant allows.
+    pub max_chars: Option<u32>,
 }
 
 impl Checked {
@@ -215,8 +262,21 @@ pub struct Submitted {
     pub batch: Option<BatchId>,
     /// The messages, in the order of the accepted drafts.
     pub messages: Vec<Arc<Message>>,
+    /// The places of those that were told before, and were not stored again.
+    pub duplicates: Vec<usize>,
     /// True if this answers a repetition.
     pub repeated: bool,
+}
+
+impl Submitted {
+    /// Number of messages that it has stored.
+    #[must_use]
+    pub fn stored(&self) -> usize {
+        if self.repeated {
+            return 0;
+        }
+        self.messages.len().saturating_sub(self.duplicates.len())
+    }
 }
 
 impl Engine {
@@ -240,14 +300,15 @@ impl Engine {
         until: Option<Duration>,
     ) -> Result<Checked, Vec<FieldError>> {
         let rules = self.rules();
+        let settings = self.settings(&by.tenant);
+        let to = settings.sandbox.as_ref().unwrap_or(&draft.to);
         let looked_up = if rules.portability.is_on()
-            && let Ok(to) = msisdn::parse(&draft.to, &rules.default_country)
+            && let Ok(to) = msisdn::parse(to, &rules.default_country)
         {
             self.lookups.find(to, &rules, until).await
         } else {
             None
         };
-        let settings = self.settings(&by.tenant);
         let asking = Asking {
             engine: self,
             by,
@@ -285,14 +346,16 @@ impl Engine {
         as_batch: bool,
         idempotency: Option<Idempotency>,
     ) -> Result<Option<Submitted>, StoreError> {
-        if idempotency.is_none() || checked.is_empty() {
+        let told_once = |it: &Checked| it.terms.once_key.is_some();
+        let may_be_known = idempotency.is_some() || checked.iter().all(told_once);
+        if !may_be_known || checked.is_empty() {
             return Ok(None);
         }
-        // The store looks for the key first, and has no room for anything new.
+        // The store looks for the keys first, and has no room for anything new.
         let answer = self.submit_within(0, tenant, checked, as_batch, idempotency);
         match answer.await {
             Ok(submitted) => Ok(Some(submitted)),
-            Err(StoreError::Full) => Ok(None),
+            Err(StoreError::Full | StoreError::PlanTooLate { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -307,24 +370,10 @@ impl Engine {
     ) -> Result<Submitted, StoreError> {
         let now = self.clock.now();
         let batch = as_batch.then(|| BatchId::new(now, self.random.bytes()));
-        let messages: Vec<Message> = checked
-            .into_iter()
-            .map(|checked| self.message(tenant, checked, batch, now))
-            .collect();
-        let mut terms = messages.iter().filter_map(|message| message.terms.as_ref());
-        let charge = terms.find_map(|terms| terms.charge.as_ref());
-        let means = charge.map(|charge| {
-            let key = charge.key.as_ref().and_then(|key| self.store.key(key));
-            self.means(tenant, key.as_deref(), now)
-        });
         let submission = Submission {
-            tenant: tenant.clone(),
             idempotency,
-            batch,
-            messages,
             max_live,
-            means: means.unwrap_or_default(),
-            now,
+            ..self.submission(tenant, checked, batch, now)
         };
         let accepted = self.store.accept(submission).await;
         if let Err(StoreError::Unpaid(why)) = &accepted {
@@ -339,10 +388,33 @@ impl Engine {
                 Ok(Submitted {
                     batch,
                     messages,
+                    duplicates: Vec::new(),
                     repeated: false,
                 })
             }
-            Accepted::Repeated { batch, messages } => {
+            Accepted::Planned(Planned {
+                messages,
+                duplicates,
+                replaced,
+            }) => {
+                replaced.iter().for_each(|change| self.publish(change));
+                let new = messages.iter().enumerate();
+                for (_, message) in new.filter(|(place, _)| !duplicates.contains(place)) {
+                    self.accepted(message);
+                }
+                self.bells.dispatcher.notify_one();
+                Ok(Submitted {
+                    batch,
+                    messages,
+                    duplicates,
+                    repeated: false,
+                })
+            }
+            Accepted::Repeated {
+                batch,
+                messages,
+                duplicates,
+            } => {
                 let mut first = Vec::with_capacity(messages.len());
                 for id in messages {
                     first.push(Arc::new(self.store.message(tenant, id).await?));
@@ -350,13 +422,43 @@ impl Engine {
                 Ok(Submitted {
                     batch,
                     messages: first,
+                    duplicates,
                     repeated: true,
                 })
             }
         }
     }
 
-    pub(super) fn message(
+    /// What stores checked drafts.
+    pub(super) fn submission(
+        &self,
+        tenant: &Tenant,
+        checked: Vec<Checked>,
+        batch: Option<BatchId>,
+        now: Timestamp,
+    ) -> Submission {
+        let messages: Vec<Message> = checked
+            .into_iter()
+            .map(|checked| self.message(tenant, checked, batch, now))
+            .collect();
+        let mut terms = messages.iter().filter_map(|message| message.terms.as_ref());
+        let charge = terms.find_map(|terms| terms.charge.as_ref());
+        let means = charge.map(|charge| {
+            let key = charge.key.as_ref().and_then(|key| self.store.key(key));
+            self.means(tenant, key.as_deref(), now)
+        });
+        Submission {
+            tenant: tenant.clone(),
+            idempotency: None,
+            batch,
+            messages,
+            max_live: self.rules().limits.max_live_messages,
+            means: means.unwrap_or_default(),
+            now,
+        }
+    }
+
+    fn message(
         &self,
         tenant: &Tenant,
         checked: Checked,
@@ -365,6 +467,7 @@ impl Engine {
     ) -> Message {
         let Checked {
             to,
+            asked: _,
             from,
             text,
             replaced,
@@ -376,6 +479,7 @@ impl Engine {
             draft,
             mut terms,
             advice: _,
+            wording: _,
             rules: _,
         } = checked;
         // Validity runs from the promise, not from the check a moment before it.
@@ -401,7 +505,7 @@ impl Engine {
             replaced,
             plan,
             concat_reference,
-            class: draft.class,
+            class: draft.class(),
             kind: draft.kind,
             reference: draft.reference,
             metadata: draft

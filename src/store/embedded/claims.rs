@@ -121,6 +121,7 @@ impl<K: Kv> Embedded<K> {
             }
             // One that is past its validity stays out of the order; the reaper ends it.
             if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
+                self.shared.stamp(&mut message);
                 index.lease(&waiting, &message);
                 let resend = message.doubt_rule(policy) == OnDoubt::Resend;
                 let unseen = resend && !seen && !policy.is_modem(&by.account);
