@@ -34,7 +34,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Guard
         ("consecutive", &mut limits.consecutive),
     ] {
         let least = |most| match (key, most) {
-            ("consecutive", 1) => Err("one number alone is no run; write 0 for no limit".to_owned()),
+            ("consecutive", 1) => {
+                Err("one number alone is no run; write 0 for no limit".to_owned())
+            }
             _ => Ok(most),
         };
         let given = reader.take(&mut section, key, |v| least(v.integer(0..=MOST)?));

@@ -449,6 +449,9 @@ impl Message {
         self.reference = None;
         self.webhook_url = None;
         self.trace = None;
+        if let Some(terms) = &mut self.terms {
+            terms.sandbox_for = None;
+        }
         for segment in self.attempts.iter_mut().flat_map(|it| &mut it.segments) {
             segment.references.clear();
         }

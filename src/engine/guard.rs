@@ -382,7 +382,12 @@ mod tests {
     }
 
     /// What becomes of messages to these, one by one.
-    fn sends(seen: &mut Seen, numbers: &[u64], limits: &GuardLimits, now: u32) -> Vec<&'static str> {
+    fn sends(
+        seen: &mut Seen,
+        numbers: &[u64],
+        limits: &GuardLimits,
+        now: u32,
+    ) -> Vec<&'static str> {
         let one = |last: &u64| {
             let sent = seen.add_all(0, &[number(*last)], limits, now);
             sent.map_or_else(|(code, _)| code, |()| "")
@@ -449,8 +454,18 @@ mod tests {
         // Not one of them was counted.
         assert_eq!(sends(&mut seen, &[100, 101, 102], &LIMITS, 2), [""; 3]);
         let six = vec![number(50); 6];
-        assert_eq!(seen.add_all(0, &six, &LIMITS, 2).unwrap_err().0, "recipient_limit");
-        assert_eq!(seen.recipients.get((0, number(50).as_u64())).unwrap().hour.count, 1);
+        assert_eq!(
+            seen.add_all(0, &six, &LIMITS, 2).unwrap_err().0,
+            "recipient_limit"
+        );
+        assert_eq!(
+            seen.recipients
+                .get((0, number(50).as_u64()))
+                .unwrap()
+                .hour
+                .count,
+            1
+        );
         assert_eq!(seen.add_all(0, &six[..4], &LIMITS, 2), Ok(()));
     }
 
@@ -474,7 +489,14 @@ mod tests {
             }
         }
         assert!(seen.recipients.young.len() + seen.recipients.old.len() <= 2 * KEPT);
-        assert!(seen.recipients.get((0, number(7).as_u64())).unwrap().day.count > 299);
+        assert!(
+            seen.recipients
+                .get((0, number(7).as_u64()))
+                .unwrap()
+                .day
+                .count
+                > 299
+        );
         assert!(seen.recipients.get((0, number(1).as_u64())).is_none());
     }
 

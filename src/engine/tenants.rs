@@ -67,7 +67,9 @@ impl Engine {
     pub async fn remove_settings(&self, tenant: &Tenant) -> Result<(), StoreError> {
         let _alone = self.tenants.changing.lock().await;
         let store = &self.store;
-        store.delete_document(DocumentKind::Settings, tenant, "").await?;
+        store
+            .delete_document(DocumentKind::Settings, tenant, "")
+            .await?;
         let known = &self.tenants.known;
         known
             .lock()

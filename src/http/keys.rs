@@ -220,7 +220,13 @@ async fn change(
         changed.terms = merged.map_err(|problem| problem.under("/terms"))?;
     }
     let mut errors = Vec::new();
-    judge(&changed.name, &changed.scopes, &changed.terms, engine, &mut errors);
+    judge(
+        &changed.name,
+        &changed.scopes,
+        &changed.terms,
+        engine,
+        &mut errors,
+    );
     if !errors.is_empty() {
         return Err(Problem::invalid_fields(errors));
     }

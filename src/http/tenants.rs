@@ -322,7 +322,9 @@ fn known(app: &App, name: &str) -> Result<Tenant, Problem> {
     let tenant = Tenant::named(name).ok_or_else(Problem::not_found)?;
     let store = &app.engine.store;
     let is_known = tenant.as_str() == Tenant::DEFAULT
-        || store.document(DocumentKind::Settings, &tenant, "").is_some()
+        || store
+            .document(DocumentKind::Settings, &tenant, "")
+            .is_some()
         || store.keys().iter().any(|key| key.tenant == tenant);
     is_known.then_some(tenant).ok_or_else(Problem::not_found)
 }
@@ -357,7 +359,9 @@ async fn store(
 /// The names of settings that are not the same.
 fn changed(one: &Settings, other: &Settings) -> Vec<String> {
     let (one, other) = (written(one), written(other));
-    let differ = other.iter().filter(|(name, value)| one.get(*name) != Some(*value));
+    let differ = other
+        .iter()
+        .filter(|(name, value)| one.get(*name) != Some(*value));
     differ.map(|(name, _)| name.clone()).collect()
 }
 
@@ -446,7 +450,8 @@ pub(super) fn merged<T: DeserializeOwned>(
                 Segment::Enum { .. } | Segment::Unknown => {}
             }
         }
-        let detail = "it is not known here, out of range, or of the wrong type; see /v1/openapi.json";
+        let detail =
+            "it is not known here, out of range, or of the wrong type; see /v1/openapi.json";
         Problem::invalid_fields(vec![InputError::at(pointer, "invalid_field", detail)])
     })
 }
@@ -488,9 +493,17 @@ mod tests {
         // The examples of its appendix A that are about objects.
         for (known, patch, result) in [
             (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (
+                json!({"a": "b"}),
+                json!({"b": "c"}),
+                json!({"a": "b", "b": "c"}),
+            ),
             (json!({"a": "b"}), json!({"a": null}), json!({})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (
+                json!({"a": "b", "b": "c"}),
+                json!({"a": null}),
+                json!({"b": "c"}),
+            ),
             (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
             (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
             (
@@ -498,8 +511,16 @@ mod tests {
                 json!({"a": {"b": "d", "c": null}}),
                 json!({"a": {"b": "d"}}),
             ),
-            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
-            (json!({"a": "foo"}), json!({"b": {"c": {"d": null}}}), json!({"a": "foo", "b": {"c": {}}})),
+            (
+                json!({"a": [{"b": "c"}]}),
+                json!({"a": [1]}),
+                json!({"a": [1]}),
+            ),
+            (
+                json!({"a": "foo"}),
+                json!({"b": {"c": {"d": null}}}),
+                json!({"a": "foo", "b": {"c": {}}}),
+            ),
         ] {
             let mut merged = known.clone();
             merge(&mut merged, patch.clone());
@@ -513,8 +534,19 @@ mod tests {
         for name in MANAGED {
             assert!(known.contains_key(name), "{name}");
         }
-        for money in ["enabled", "senders", "countries", "numbers", "quotas", "credit", "guard"] {
-            assert!(known.contains_key(money) && !MANAGED.contains(&money), "{money}");
+        for money in [
+            "enabled",
+            "senders",
+            "countries",
+            "numbers",
+            "quotas",
+            "credit",
+            "guard",
+        ] {
+            assert!(
+                known.contains_key(money) && !MANAGED.contains(&money),
+                "{money}"
+            );
         }
     }
 }

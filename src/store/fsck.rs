@@ -139,7 +139,9 @@ impl Sweeps {
             // A time of its own is noted whatever the walk has come by.
             let terms = message.terms.as_ref();
             let own = *stage == Stage::Text && terms.is_some_and(|it| it.keep_text_s.is_some());
-            (passed || own) && !message.is_past(*stage) && !self.noted.contains(&(*stage, message.id))
+            (passed || own)
+                && !message.is_past(*stage)
+                && !self.noted.contains(&(*stage, message.id))
         })
     }
 }

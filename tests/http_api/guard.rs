@@ -18,12 +18,17 @@ async fn set(gateway: &Gateway, guard: Value) {
     let headers = [("Content-Type", "application/json")];
     let body = json!({"guard": guard}).to_string();
     let path = "/v1/admin/tenants/shop";
-    let answer = gateway.admin.send("PATCH", path, &headers, body.as_bytes()).await;
+    let answer = gateway
+        .admin
+        .send("PATCH", path, &headers, body.as_bytes())
+        .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 async fn post(client: &Client, to: &str) -> Answer {
-    client.post("/v1/messages", &json!({"to": to, "text": "Bonjour"})).await
+    client
+        .post("/v1/messages", &json!({"to": to, "text": "Bonjour"}))
+        .await
 }
 
 async fn stored(client: &Client) -> usize {
@@ -41,7 +46,8 @@ async fn a_recipient_gets_five_messages_an_hour_however_they_come() {
         assert_eq!(post(&client, "06 12 34 56 78").await.status, 202);
     }
     // A batch counts as a whole: three more are too many, and not one of them is taken.
-    let batch = json!({"messages": [hello(), hello(), {"to": "06 99 00 00 01", "text": "x"}, hello()]});
+    let batch =
+        json!({"messages": [hello(), hello(), {"to": "06 99 00 00 01", "text": "x"}, hello()]});
     let refused = client.post("/v1/batches", &batch).await;
     assert_eq!(refused.problem(429), "recipient_limit");
     assert_eq!(refused.errors(), [("", "recipient_limit")]);
@@ -60,16 +66,30 @@ async fn a_recipient_gets_five_messages_an_hour_however_they_come() {
     assert!((1..=3600).contains(&wait), "{wait}");
     // The first answer is given again although no more may be sent.
     let again = client.post_raw("/v1/messages", &key, body.as_bytes()).await;
-    assert_eq!((again.status, &*again.headers["idempotent-replayed"]), (202, "true"));
-    assert_eq!(post(&client, "06 12 34 56 79").await.status, 202, "another one");
+    assert_eq!(
+        (again.status, &*again.headers["idempotent-replayed"]),
+        (202, "true")
+    );
+    assert_eq!(
+        post(&client, "06 12 34 56 79").await.status,
+        202,
+        "another one"
+    );
     let other = gateway.client("other", &["send"]).await;
-    assert_eq!(post(&other, "06 12 34 56 78").await.status, 202, "another tenant");
+    assert_eq!(
+        post(&other, "06 12 34 56 78").await.status,
+        202,
+        "another tenant"
+    );
     for _ in 0..30 {
         // The installation's own tenant has only the limits that its settings name.
         assert_eq!(post(&gateway.admin, "06 12 34 56 78").await.status, 202);
     }
     let figures = gateway.engine.metrics.render();
-    assert!(figures.contains("relais_http_refused_total{why=\"recipient_limit\"} 3"), "{figures}");
+    assert!(
+        figures.contains("relais_http_refused_total{why=\"recipient_limit\"} 3"),
+        "{figures}"
+    );
     tokio::time::sleep(Duration::from_secs(wait)).await;
     assert_eq!(post(&client, "06 12 34 56 78").await.status, 202);
 }
@@ -78,16 +98,23 @@ async fn a_recipient_gets_five_messages_an_hour_however_they_come() {
 async fn consecutive_numbers_are_refused_one_by_one_and_together() {
     let (gateway, client) = shop().await;
     for n in 0..9 {
-        assert_eq!(post(&client, &format!("06 12 34 50 0{n}")).await.status, 202);
+        assert_eq!(
+            post(&client, &format!("06 12 34 50 0{n}")).await.status,
+            202
+        );
     }
     let refused = post(&client, "06 12 34 50 09").await;
     assert_eq!(refused.problem(403), "consecutive_numbers");
     let to: Vec<_> = (10..30).map(|n| format!("06 12 34 60 {n}")).collect();
-    let refused = client.post("/v1/batches", &json!({"to": to, "text": "x"})).await;
+    let refused = client
+        .post("/v1/batches", &json!({"to": to, "text": "x"}))
+        .await;
     assert_eq!(refused.problem(403), "consecutive_numbers");
     assert_eq!(stored(&client).await, 9);
     set(&gateway, json!({"consecutive": 0})).await;
-    let taken = client.post("/v1/batches", &json!({"to": to, "text": "x"})).await;
+    let taken = client
+        .post("/v1/batches", &json!({"to": to, "text": "x"}))
+        .await;
     assert_eq!(taken.json["accepted"], 20, "{}", taken.text());
 }
 
@@ -100,17 +127,31 @@ async fn numbers_that_begin_alike_share_a_burst_and_each_limit_has_its_setting()
         *policy = changed.into();
     });
     for last in ["00", "20", "40"] {
-        assert_eq!(post(&client, &format!("06 12 34 51 {last}")).await.status, 202);
+        assert_eq!(
+            post(&client, &format!("06 12 34 51 {last}")).await.status,
+            202
+        );
     }
     let refused = post(&client, "06 12 34 51 60").await;
     assert_eq!(refused.problem(429), "prefix_limit");
-    assert_eq!(post(&client, "06 12 35 51 60").await.status, 202, "another prefix");
+    assert_eq!(
+        post(&client, "06 12 35 51 60").await.status,
+        202,
+        "another prefix"
+    );
     set(&gateway, json!({"prefix_burst": 4})).await;
     assert_eq!(post(&client, "06 12 34 51 60").await.status, 202);
-    assert_eq!(post(&client, "06 12 34 51 80").await.problem(429), "prefix_limit");
+    assert_eq!(
+        post(&client, "06 12 34 51 80").await.problem(429),
+        "prefix_limit"
+    );
     tokio::time::sleep(Duration::from_mins(10)).await;
     assert_eq!(post(&client, "06 12 34 51 80").await.status, 202);
-    set(&gateway, json!({"recipient_daily": 2, "recipient_hourly": 0})).await;
+    set(
+        &gateway,
+        json!({"recipient_daily": 2, "recipient_hourly": 0}),
+    )
+    .await;
     for _ in 0..2 {
         assert_eq!(post(&client, "07 00 00 00 01").await.status, 202);
     }
@@ -129,7 +170,10 @@ async fn what_was_not_stored_does_not_count() {
         *policy = changed.into();
     });
     for _ in 0..10 {
-        assert_eq!(post(&client, "06 12 34 56 78").await.problem(429), "too_many_waiting");
+        assert_eq!(
+            post(&client, "06 12 34 56 78").await.problem(429),
+            "too_many_waiting"
+        );
     }
     gateway.policy.send_modify(|policy| {
         let mut changed: Policy = (**policy).clone();
@@ -139,5 +183,8 @@ async fn what_was_not_stored_does_not_count() {
     for _ in 0..5 {
         assert_eq!(post(&client, "06 12 34 56 78").await.status, 202);
     }
-    assert_eq!(post(&client, "06 12 34 56 78").await.problem(429), "recipient_limit");
+    assert_eq!(
+        post(&client, "06 12 34 56 78").await.problem(429),
+        "recipient_limit"
+    );
 }

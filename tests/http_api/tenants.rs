@@ -35,7 +35,10 @@ async fn sent(client: &Client, more: Value) -> (u16, Option<String>) {
         body[name] = value.clone();
     }
     let answer = client.post("/v1/messages", &body).await;
-    (answer.status, answer.json["code"].as_str().map(str::to_owned))
+    (
+        answer.status,
+        answer.json["code"].as_str().map(str::to_owned),
+    )
 }
 
 fn refused(status: u16, code: &str) -> (u16, Option<String>) {
@@ -48,7 +51,10 @@ async fn settings_are_made_read_changed_and_removed() {
     let admin = &gateway.admin;
     let path = "/v1/admin/tenants/ccas";
     assert_eq!(admin.get(path).await.problem(404), "not_found");
-    assert_eq!(patch(admin, path, &json!({})).await.problem(404), "not_found");
+    assert_eq!(
+        patch(admin, path, &json!({})).await.problem(404),
+        "not_found"
+    );
     let settings = json!({
         "sender": "CCASLYON", "signature": {"text": "0325828500", "position": "head"},
         "max_length": 155, "guard": {"recipient_hourly": 7},
@@ -82,16 +88,30 @@ async fn settings_are_made_read_changed_and_removed() {
     assert_eq!((again.status, &again.json["sender"]), (200, &Value::Null));
     let list = admin.get("/v1/admin/tenants").await;
     let names: Vec<_> = list.json["data"].as_array().unwrap().iter().collect();
-    let names: Vec<_> = names.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    let names: Vec<_> = names
+        .iter()
+        .map(|it| it["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["ccas", "default"]);
     let key = json!({"tenant": "ccas", "name": "x"});
     let key = admin.post("/v1/admin/keys", &key).await.json;
     assert_eq!(admin.delete(path).await.problem(409), "tenant_has_keys");
     let prefix = key["prefix"].as_str().unwrap();
-    assert_eq!(admin.delete(&format!("/v1/admin/keys/{prefix}")).await.status, 204);
+    assert_eq!(
+        admin
+            .delete(&format!("/v1/admin/keys/{prefix}"))
+            .await
+            .status,
+        204
+    );
     assert_eq!(admin.delete(path).await.status, 204);
     assert_eq!(admin.delete(path).await.problem(404), "not_found");
-    assert_eq!(put(admin, "/v1/admin/tenants/A%20B", &json!({})).await.problem(422), "tenant_invalid");
+    assert_eq!(
+        put(admin, "/v1/admin/tenants/A%20B", &json!({}))
+            .await
+            .problem(422),
+        "tenant_invalid"
+    );
 }
 
 #[tokio::test]
@@ -105,12 +125,32 @@ async fn every_wrong_setting_is_named_and_nothing_is_changed() {
         (json!({"overflow": "cut"}), "/overflow", "invalid_field"),
         (json!({"max_parts": "1"}), "/max_parts", "invalid_field"),
         (json!({"max_parts": -1}), "/max_parts", "invalid_field"),
-        (json!({"signature": {"text": ""}}), "/signature/text", "signature_invalid"),
-        (json!({"countries": ["France"]}), "/countries/0", "country_unknown"),
-        (json!({"numbers": ["FR fixed"]}), "/numbers/0", "number_kind_unknown"),
+        (
+            json!({"signature": {"text": ""}}),
+            "/signature/text",
+            "signature_invalid",
+        ),
+        (
+            json!({"countries": ["France"]}),
+            "/countries/0",
+            "country_unknown",
+        ),
+        (
+            json!({"numbers": ["FR fixed"]}),
+            "/numbers/0",
+            "number_kind_unknown",
+        ),
         (json!({"sandbox": "0123456789"}), "/sandbox", "not_mobile"),
-        (json!({"hours": {"commercial": "nights"}}), "/hours/commercial", "hours_unknown"),
-        (json!({"keep_texts": "7"}), "/keep_texts", "duration_invalid"),
+        (
+            json!({"hours": {"commercial": "nights"}}),
+            "/hours/commercial",
+            "hours_unknown",
+        ),
+        (
+            json!({"keep_texts": "7"}),
+            "/keep_texts",
+            "duration_invalid",
+        ),
         (json!([]), "", "wrong_type"),
     ] {
         let refused = patch(admin, "/v1/tenant", &body).await;
@@ -126,11 +166,15 @@ async fn every_wrong_setting_is_named_and_nothing_is_changed() {
 
 #[tokio::test]
 async fn a_manager_changes_how_messages_look_and_not_what_may_be_sent() {
-    let (gateway, sender) = shop(json!({"senders": ["CCAS", "MAIRIE"], "templates_only": false})).await;
+    let (gateway, sender) =
+        shop(json!({"senders": ["CCAS", "MAIRIE"], "templates_only": false})).await;
     let manager = gateway.client("shop", &["manage"]).await;
     assert_eq!(sender.get("/v1/tenant").await.status, 200);
     assert_eq!(manager.get("/v1/tenant").await.json["name"], "shop");
-    assert_eq!(patch(&sender, "/v1/tenant", &json!({})).await.problem(403), "forbidden_scope");
+    assert_eq!(
+        patch(&sender, "/v1/tenant", &json!({})).await.problem(403),
+        "forbidden_scope"
+    );
     let look = json!({"sender": "CCAS", "signature": {"text": "CCAS de Lyon"}, "max_length": 155,
                       "sandbox": "0612345678", "templates_only": true, "language": "en"});
     let changed = patch(&manager, "/v1/tenant", &look).await;
@@ -141,12 +185,24 @@ async fn a_manager_changes_how_messages_look_and_not_what_may_be_sent() {
         (json!({"senders": null}), "/senders", "admin_only"),
         (json!({"sender": "AUTRE"}), "/sender", "sender_not_allowed"),
         (json!({"countries": ["*"]}), "/countries", "admin_only"),
-        (json!({"quotas": {"daily_parts": 1}}), "/quotas", "admin_only"),
+        (
+            json!({"quotas": {"daily_parts": 1}}),
+            "/quotas",
+            "admin_only",
+        ),
         (json!({"guard": {"consecutive": 0}}), "/guard", "admin_only"),
         (json!({"credit": {"price": "0"}}), "/credit", "admin_only"),
         (json!({"consent": "caller"}), "/consent", "admin_only"),
-        (json!({"templates_only": false}), "/templates_only", "admin_only"),
-        (json!({"templates_only": null}), "/templates_only", "admin_only"),
+        (
+            json!({"templates_only": false}),
+            "/templates_only",
+            "admin_only",
+        ),
+        (
+            json!({"templates_only": null}),
+            "/templates_only",
+            "admin_only",
+        ),
     ] {
         let refused = patch(&manager, "/v1/tenant", &change).await;
         refused.problem(403);
@@ -155,7 +211,10 @@ async fn a_manager_changes_how_messages_look_and_not_what_may_be_sent() {
     // What stays as it is may be said again; an administrator may all of it.
     let same = json!({"enabled": true, "senders": ["CCAS", "MAIRIE"], "sender": "MAIRIE"});
     assert_eq!(patch(&manager, "/v1/tenant", &same).await.status, 200);
-    assert_eq!(manager.get("/v1/admin/tenants").await.problem(403), "forbidden_scope");
+    assert_eq!(
+        manager.get("/v1/admin/tenants").await.problem(403),
+        "forbidden_scope"
+    );
     let other = patch(&manager, "/v1/admin/tenants/default", &json!({})).await;
     assert_eq!(other.problem(403), "forbidden_scope");
     let boss = gateway.client("shop", &["admin"]).await;
@@ -169,7 +228,11 @@ async fn of_fifty_changes_at_once_none_is_lost() {
     let prices = (0..50).map(|n| {
         let admin = gateway.admin.clone();
         let change = json!({"credit": {"unit": "parts", "prices": {format!("op{n}"): "0.05"}}});
-        async move { patch(&admin, "/v1/admin/tenants/shop", &change).await.status }
+        async move {
+            patch(&admin, "/v1/admin/tenants/shop", &change)
+                .await
+                .status
+        }
     });
     let answers = futures_util::future::join_all(prices).await;
     assert_eq!(answers, [200; 50]);
@@ -182,15 +245,31 @@ async fn a_tenant_that_is_switched_off_sends_nothing_and_loses_nothing() {
     let (gateway, client) = shop(json!({})).await;
     let waits = client.post("/v1/messages", &hello()).await;
     assert_eq!(waits.status, 202);
-    let off = patch(&gateway.admin, "/v1/admin/tenants/shop", &json!({"enabled": false})).await;
+    let off = patch(
+        &gateway.admin,
+        "/v1/admin/tenants/shop",
+        &json!({"enabled": false}),
+    )
+    .await;
     assert_eq!(off.status, 200);
-    assert_eq!(sent(&client, json!({})).await, refused(403, "tenant_disabled"));
+    assert_eq!(
+        sent(&client, json!({})).await,
+        refused(403, "tenant_disabled")
+    );
     let preview = client.post("/v1/preview", &hello()).await;
     assert_eq!(preview.problem(403), "tenant_disabled");
     let path = format!("/v1/messages/{}", waits.json["id"].as_str().unwrap());
     assert_eq!(client.get(&path).await.json["status"], "pending");
-    assert_eq!(gateway.admin.post("/v1/messages", &hello()).await.status, 202);
-    patch(&gateway.admin, "/v1/admin/tenants/shop", &json!({"enabled": true})).await;
+    assert_eq!(
+        gateway.admin.post("/v1/messages", &hello()).await.status,
+        202
+    );
+    patch(
+        &gateway.admin,
+        "/v1/admin/tenants/shop",
+        &json!({"enabled": true}),
+    )
+    .await;
     assert_eq!(sent(&client, json!({})).await.0, 202);
 }
 
@@ -198,22 +277,45 @@ async fn a_tenant_that_is_switched_off_sends_nothing_and_loses_nothing() {
 async fn only_numbers_of_the_tenants_countries_and_kinds_are_written_to() {
     let (gateway, client) = shop(json!({"numbers": ["FR mobile"]})).await;
     let to = |number: &str| sent(&client, json!({"to": number}));
-    for good in ["06 12 34 56 78", "0690123456", "+262 639 12 34 56", "+687751234"] {
+    for good in [
+        "06 12 34 56 78",
+        "0690123456",
+        "+262 639 12 34 56",
+        "+687751234",
+    ] {
         assert_eq!(to(good).await.0, 202, "{good}");
     }
     assert_eq!(to("01 23 45 67 89").await, refused(422, "not_mobile"));
     assert_eq!(to("06 12").await, refused(422, "number_invalid"));
-    assert_eq!(to("+32 470 12 34 56").await, refused(403, "country_not_allowed"));
-    for premium in ["0892 123 456", "36111", "3949", "+881 6 1234 5678", "+979123456789"] {
-        assert_eq!(to(premium).await, refused(403, "number_premium"), "{premium}");
+    assert_eq!(
+        to("+32 470 12 34 56").await,
+        refused(403, "country_not_allowed")
+    );
+    for premium in [
+        "0892 123 456",
+        "36111",
+        "3949",
+        "+881 6 1234 5678",
+        "+979123456789",
+    ] {
+        assert_eq!(
+            to(premium).await,
+            refused(403, "number_premium"),
+            "{premium}"
+        );
     }
     let set = async |settings: Value| {
-        put(&gateway.admin, "/v1/admin/tenants/shop", &settings).await.status
+        put(&gateway.admin, "/v1/admin/tenants/shop", &settings)
+            .await
+            .status
     };
     assert_eq!(set(json!({"countries": ["BE", "RE"]})).await, 200);
     assert_eq!(to("+32 470 12 34 57").await.0, 202);
     assert_eq!(to("0692 12 34 57").await.0, 202);
-    assert_eq!(to("06 12 34 56 78").await, refused(403, "country_not_allowed"));
+    assert_eq!(
+        to("06 12 34 56 78").await,
+        refused(403, "country_not_allowed")
+    );
     assert_eq!(set(json!({"countries": ["*"]})).await, 200);
     assert_eq!(to("+1 202 555 0123").await.0, 202);
     assert_eq!(to("+1 900 234 5678").await, refused(403, "number_premium"));
@@ -225,23 +327,38 @@ async fn only_numbers_of_the_tenants_countries_and_kinds_are_written_to() {
     // In a batch the others go.
     let batch = json!({"to": ["06 12 34 56 70", "0899 70 12 34"], "text": "Bonjour"});
     let batch = client.post("/v1/batches", &batch).await.json;
-    assert_eq!((&batch["accepted"], &batch["rejected"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&batch["accepted"], &batch["rejected"]),
+        (&json!(1), &json!(1))
+    );
     assert_eq!(batch["results"][1]["errors"][0]["code"], "number_premium");
     // The installation's own tenant is bound too.
-    let own = gateway.admin.post("/v1/messages", &json!({"to": "+32 470 12 34 56", "text": "x"})).await;
+    let own = gateway
+        .admin
+        .post(
+            "/v1/messages",
+            &json!({"to": "+32 470 12 34 56", "text": "x"}),
+        )
+        .await;
     assert_eq!(own.problem(403), "country_not_allowed");
 }
 
 #[tokio::test]
 async fn a_sender_is_the_tenants_own_or_one_of_its_list() {
-    let (gateway, client) = shop(json!({"sender": "CCASLYON", "senders": ["MAIRIE", "AMELI"]})).await;
+    let (gateway, client) =
+        shop(json!({"sender": "CCASLYON", "senders": ["MAIRIE", "AMELI"]})).await;
     let answer = client.post("/v1/messages", &hello()).await;
     assert_eq!(answer.json["from"], "CCASLYON");
     let from = |name: &str| sent(&client, json!({"from": name}));
     for good in ["MAIRIE", "mairie", "CCASLYON", "AMELI"] {
         assert_eq!(from(good).await.0, 202, "{good}");
     }
-    patch(&gateway.admin, "/v1/admin/tenants/shop", &json!({"guard": {"recipient_hourly": 0}})).await;
+    patch(
+        &gateway.admin,
+        "/v1/admin/tenants/shop",
+        &json!({"guard": {"recipient_hourly": 0}}),
+    )
+    .await;
     assert_eq!(from("AUTRE").await, refused(403, "sender_not_allowed"));
     assert_eq!(from("AMEL1").await, refused(403, "sender_not_allowed"));
     let list = json!({"senders": null});
@@ -252,7 +369,8 @@ async fn a_sender_is_the_tenants_own_or_one_of_its_list() {
 
 #[tokio::test]
 async fn senders_that_operators_refuse_are_told_or_refused_with_what_would_do() {
-    let (gateway, client) = shop(json!({"guard": {"recipient_hourly": 0, "recipient_daily": 0}})).await;
+    let (gateway, client) =
+        shop(json!({"guard": {"recipient_hourly": 0, "recipient_daily": 0}})).await;
     let with = |from: &str| {
         let mut body = hello();
         body["from"] = from.into();
@@ -274,13 +392,21 @@ async fn senders_that_operators_refuse_are_told_or_refused_with_what_would_do() 
         let advice = gateway.engine.check(draft).await.unwrap().advice;
         assert_eq!(advice.iter().map(|it| it.code).collect::<Vec<_>>(), [code]);
         if let Some(suggestion) = suggestion {
-            assert!(advice[0].detail.contains(suggestion), "{}", advice[0].detail);
+            assert!(
+                advice[0].detail.contains(suggestion),
+                "{}",
+                advice[0].detail
+            );
         }
     }
     let set = |rules: &'static str| {
         let change = json!({"sender_rules": rules});
         let admin = gateway.admin.clone();
-        async move { patch(&admin, "/v1/admin/tenants/shop", &change).await.status }
+        async move {
+            patch(&admin, "/v1/admin/tenants/shop", &change)
+                .await
+                .status
+        }
     };
     assert_eq!(set("error").await, 200);
     for (from, code, suggestion) in named {
@@ -294,9 +420,16 @@ async fn senders_that_operators_refuse_are_told_or_refused_with_what_would_do() 
     }
     let long = client.post("/v1/messages", &with("CCAS DE LYON")).await;
     assert_eq!(long.problem(422), "sender_too_long");
-    assert!(long.text().contains("CCASDELYON would do"), "{}", long.text());
+    assert!(
+        long.text().contains("CCASDELYON would do"),
+        "{}",
+        long.text()
+    );
     assert_eq!(set("off").await, 200);
-    assert_eq!(client.post("/v1/messages", &with("CCAS LYON")).await.status, 202);
+    assert_eq!(
+        client.post("/v1/messages", &with("CCAS LYON")).await.status,
+        202
+    );
     let rejected = patch(
         &gateway.admin,
         "/v1/admin/tenants/shop",
@@ -311,20 +444,30 @@ async fn a_sandbox_gets_everything_and_says_for_whom() {
     let (gateway, client) = shop(json!({"sandbox": "07 00 00 00 01", "keep_texts": "7d"})).await;
     for n in 0..6 {
         let to = format!("06 12 34 56 7{n}");
-        let answer = client.post("/v1/messages", &json!({"to": to, "text": "Essai"})).await;
+        let answer = client
+            .post("/v1/messages", &json!({"to": to, "text": "Essai"}))
+            .await;
         assert_eq!(answer.status, 202, "{}", answer.text());
         assert_eq!(answer.json["to"], "+33700000001");
         assert_eq!(answer.json["sandbox_for"], format!("+336••••567{n}"));
     }
     // Whom it is for is judged all the same.
-    assert_eq!(sent(&client, json!({"to": "06 12"})).await, refused(422, "number_invalid"));
+    assert_eq!(
+        sent(&client, json!({"to": "06 12"})).await,
+        refused(422, "number_invalid")
+    );
     assert_eq!(
         sent(&client, json!({"to": "+32 470 12 34 56"})).await,
         refused(403, "country_not_allowed")
     );
     let preview = client.post("/v1/preview", &hello()).await;
     assert_eq!(preview.json["to"], "+33700000001", "{}", preview.text());
-    patch(&gateway.admin, "/v1/admin/tenants/shop", &json!({"sandbox": null})).await;
+    patch(
+        &gateway.admin,
+        "/v1/admin/tenants/shop",
+        &json!({"sandbox": null}),
+    )
+    .await;
     let answer = client.post("/v1/messages", &hello()).await.json;
     assert_eq!(answer["to"], "+33612345678");
     assert_eq!(answer.get("sandbox_for"), None);
@@ -339,7 +482,10 @@ async fn the_class_of_a_tenant_holds_where_a_message_says_none() {
         client.post("/v1/messages", &body).await.json["class"].clone()
     };
     assert_eq!(classes(&client, Value::Null).await, "commercial");
-    assert_eq!(classes(&client, "transactional".into()).await, "transactional");
+    assert_eq!(
+        classes(&client, "transactional".into()).await,
+        "transactional"
+    );
     assert_eq!(classes(&gateway.admin, Value::Null).await, "transactional");
 }
 
@@ -359,7 +505,8 @@ async fn a_key_has_terms_of_its_own_that_can_be_changed() {
                "hours": "office"})
     );
     let path = format!("/v1/admin/keys/{}", made.json["prefix"].as_str().unwrap());
-    let change = json!({"name": "Comptoir", "terms": {"quotas": {"monthly_parts": 900}, "hours": null}});
+    let change =
+        json!({"name": "Comptoir", "terms": {"quotas": {"monthly_parts": 900}, "hours": null}});
     let changed = patch(admin, &path, &change).await;
     assert_eq!(changed.status, 200, "{}", changed.text());
     assert_eq!(changed.json["name"], "Comptoir");
@@ -372,11 +519,22 @@ async fn a_key_has_terms_of_its_own_that_can_be_changed() {
     assert_eq!(changed.json.get("key"), None);
     let client = admin.with_key(made.json["key"].as_str().unwrap());
     assert_eq!(client.get("/v1/messages").await.status, 200);
-    assert_eq!(patch(admin, &path, &json!({"scopes": ["send"]})).await.status, 200);
-    assert_eq!(client.get("/v1/messages").await.problem(403), "forbidden_scope");
+    assert_eq!(
+        patch(admin, &path, &json!({"scopes": ["send"]}))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        client.get("/v1/messages").await.problem(403),
+        "forbidden_scope"
+    );
     for (change, pointer) in [
         (json!({"terms": {"hours": "nights"}}), "/terms/hours"),
-        (json!({"terms": {"quotas": {"daily_parts": -1}}}), "/terms/quotas/daily_parts"),
+        (
+            json!({"terms": {"quotas": {"daily_parts": -1}}}),
+            "/terms/quotas/daily_parts",
+        ),
         (json!({"scopes": []}), "/scopes"),
         (json!({"name": ""}), "/name"),
         (json!({"tenant": "other"}), "/tenant"),

@@ -74,8 +74,7 @@ pub fn is_in(number: Msisdn, country: &str) -> bool {
         return true;
     }
     let known = library(&digits).filter(|(number, _)| number.country_code == code);
-    let found =
-        known.and_then(|(number, _)| PHONE_NUMBER_UTIL.get_region_for_number(&number));
+    let found = known.and_then(|(number, _)| PHONE_NUMBER_UTIL.get_region_for_number(&number));
     found.or(main) == Some(region)
 }
 
@@ -118,10 +117,7 @@ pub fn is_mobile(number: Msisdn) -> bool {
         return true;
     }
     library(&digits).is_none_or(|(_, kind)| {
-        matches!(
-            kind,
-            Kind::Mobile | Kind::FixedLineOrMobile | Kind::Unknown
-        )
+        matches!(kind, Kind::Mobile | Kind::FixedLineOrMobile | Kind::Unknown)
     })
 }
 
@@ -165,7 +161,11 @@ pub fn is_paid_service(written: &str, default_country: &str) -> bool {
 }
 
 fn is_paid(digits: &str) -> bool {
-    let nowhere = || NOWHERE.iter().any(|code| digits.starts_with(&code.to_string()));
+    let nowhere = || {
+        NOWHERE
+            .iter()
+            .any(|code| digits.starts_with(&code.to_string()))
+    };
     nowhere() || library(digits).is_some_and(|(_, kind)| is_paid_kind(kind))
 }
 
@@ -297,10 +297,20 @@ mod tests {
 
     #[test]
     fn satellites_are_nowhere() {
-        for digits in ["881612345678", "882161234567", "883510012345", "870773112345"] {
+        for digits in [
+            "881612345678",
+            "882161234567",
+            "883510012345",
+            "870773112345",
+        ] {
             assert!(is_nowhere(number(digits)), "{digits}");
         }
-        for digits in ["33612345678", "447700900123", "88012345678", "8613812345678"] {
+        for digits in [
+            "33612345678",
+            "447700900123",
+            "88012345678",
+            "8613812345678",
+        ] {
             assert!(!is_nowhere(number(digits)), "{digits}");
         }
     }

@@ -144,7 +144,14 @@ mod tests {
     #[test]
     fn senders_are_judged_as_french_operators_judge_them() {
         for good in [
-            "CCAS", "CCASLYON", "Optic2000", "36111", "38200", "Amelie", "SMSFactor", "InfoLyon",
+            "CCAS",
+            "CCASLYON",
+            "Optic2000",
+            "36111",
+            "38200",
+            "Amelie",
+            "SMSFactor",
+            "InfoLyon",
             "Dupont",
         ] {
             assert_eq!(judged(good), None, "{good}");

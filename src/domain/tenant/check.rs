@@ -173,7 +173,8 @@ impl Mistakes {
         for (index, kind) in settings.numbers.iter().enumerate() {
             let (country, kind) = kind.split_once(' ').unwrap_or((kind, "mobile"));
             if !is_country(country) || kind != "mobile" {
-                let detail = "write a country, such as \"FR\", or its mobile numbers, \"FR mobile\"";
+                let detail =
+                    "write a country, such as \"FR\", or its mobile numbers, \"FR mobile\"";
                 self.add(format!("/numbers/{index}"), "number_kind_unknown", detail);
             }
         }
@@ -226,7 +227,11 @@ impl Mistakes {
             let detail = "a credit in euros needs the price of a part";
             self.add("/credit/price", "price_missing", detail);
         }
-        if credit.price.as_deref().is_some_and(|price| !is_amount(price)) {
+        if credit
+            .price
+            .as_deref()
+            .is_some_and(|price| !is_amount(price))
+        {
             self.add("/credit/price", "amount_invalid", amount);
         }
         for (operator, price) in &credit.prices {
@@ -239,7 +244,11 @@ impl Mistakes {
         self.list("/credit/thresholds", credit.thresholds.len());
         for (index, threshold) in credit.thresholds.iter().enumerate() {
             if !is_amount(threshold) {
-                self.add(format!("/credit/thresholds/{index}"), "amount_invalid", amount);
+                self.add(
+                    format!("/credit/thresholds/{index}"),
+                    "amount_invalid",
+                    amount,
+                );
             }
         }
         self.list("/credit/email", credit.email.len());
@@ -268,7 +277,11 @@ impl Mistakes {
             let detail = "one number alone is no run; write at least 2, or 0 for no limit";
             self.add("/guard/consecutive", "out_of_range", detail);
         }
-        if guard.daily_spend.as_deref().is_some_and(|spend| !is_amount(spend)) {
+        if guard
+            .daily_spend
+            .as_deref()
+            .is_some_and(|spend| !is_amount(spend))
+        {
             let detail = "write euros, such as \"50\"";
             self.add("/guard/daily_spend", "amount_invalid", detail);
         }
@@ -285,7 +298,10 @@ impl Mistakes {
 fn is_region(code: &str) -> bool {
     code.split_once('-').is_some_and(|(country, part)| {
         let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
-        country != "*" && is_country(country) && (1..=3).contains(&part.len()) && part.bytes().all(plain)
+        country != "*"
+            && is_country(country)
+            && (1..=3).contains(&part.len())
+            && part.bytes().all(plain)
     })
 }
 
@@ -344,19 +360,39 @@ mod tests {
     #[test]
     fn every_mistake_has_its_place_and_code() {
         for (settings, pointer, code) in [
-            (json!({"sender": "TWELVECHARS!"}), "/sender", "sender_too_long"),
+            (
+                json!({"sender": "TWELVECHARS!"}),
+                "/sender",
+                "sender_too_long",
+            ),
             (json!({"sender": "AMELI"}), "/sender", "sender_reserved"),
-            (json!({"sender": "CCAS LYON", "sender_rules": "error"}), "/sender", "sender_form"),
+            (
+                json!({"sender": "CCAS LYON", "sender_rules": "error"}),
+                "/sender",
+                "sender_form",
+            ),
             (json!({"senders": ["A", ""]}), "/senders/1", "sender_empty"),
-            (json!({"signature": {"text": " "}}), "/signature/text", "signature_invalid"),
+            (
+                json!({"signature": {"text": " "}}),
+                "/signature/text",
+                "signature_invalid",
+            ),
             (
                 json!({"signature": {"text": "x", "separator": "12345678901"}}),
                 "/signature/separator",
                 "signature_invalid",
             ),
-            (json!({"numbers": ["FR", "FR fixed"]}), "/numbers/1", "number_kind_unknown"),
+            (
+                json!({"numbers": ["FR", "FR fixed"]}),
+                "/numbers/1",
+                "number_kind_unknown",
+            ),
             (json!({"countries": []}), "/countries", "out_of_range"),
-            (json!({"countries": ["FR", "fr"]}), "/countries/1", "country_unknown"),
+            (
+                json!({"countries": ["FR", "fr"]}),
+                "/countries/1",
+                "country_unknown",
+            ),
             (json!({"sandbox": "0123456789"}), "/sandbox", "not_mobile"),
             (json!({"sandbox": "12"}), "/sandbox", "number_invalid"),
             (json!({"max_length": 0}), "/max_length", "out_of_range"),
@@ -366,12 +402,28 @@ mod tests {
                 "signature_too_long",
             ),
             (json!({"max_parts": 256}), "/max_parts", "out_of_range"),
-            (json!({"keep_texts": "soon"}), "/keep_texts", "duration_invalid"),
-            (json!({"keep_texts": "99999d"}), "/keep_texts", "duration_invalid"),
-            (json!({"hours": {"commercial": "nights"}}), "/hours/commercial", "hours_unknown"),
+            (
+                json!({"keep_texts": "soon"}),
+                "/keep_texts",
+                "duration_invalid",
+            ),
+            (
+                json!({"keep_texts": "99999d"}),
+                "/keep_texts",
+                "duration_invalid",
+            ),
+            (
+                json!({"hours": {"commercial": "nights"}}),
+                "/hours/commercial",
+                "hours_unknown",
+            ),
             (json!({"region": "57"}), "/region", "region_invalid"),
             (json!({"credit": {}}), "/credit/price", "price_missing"),
-            (json!({"credit": {"price": "-1"}}), "/credit/price", "amount_invalid"),
+            (
+                json!({"credit": {"price": "-1"}}),
+                "/credit/price",
+                "amount_invalid",
+            ),
             (
                 json!({"credit": {"unit": "parts", "prices": {"a/b": "1,5"}}}),
                 "/credit/prices/a~1b",
@@ -387,9 +439,21 @@ mod tests {
                 "/credit/email/0",
                 "email_invalid",
             ),
-            (json!({"guard": {"consecutive": 1}}), "/guard/consecutive", "out_of_range"),
-            (json!({"guard": {"daily_spend": "much"}}), "/guard/daily_spend", "amount_invalid"),
-            (json!({"email_subject": "a\r\nBcc: b"}), "/email_subject", "label_invalid"),
+            (
+                json!({"guard": {"consecutive": 1}}),
+                "/guard/consecutive",
+                "out_of_range",
+            ),
+            (
+                json!({"guard": {"daily_spend": "much"}}),
+                "/guard/daily_spend",
+                "amount_invalid",
+            ),
+            (
+                json!({"email_subject": "a\r\nBcc: b"}),
+                "/email_subject",
+                "label_invalid",
+            ),
         ] {
             let found = mistakes(settings.clone());
             assert_eq!(found, [(pointer.to_owned(), code)], "{settings}");

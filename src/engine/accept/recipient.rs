@@ -4,7 +4,9 @@
 //! refusals of numbers that are good.
 
 use super::{Asking, Draft, FieldError, Refusal};
-use crate::domain::msisdn::destination::{is_in, is_mobile, is_nowhere, is_paid_service, own_country};
+use crate::domain::msisdn::destination::{
+    is_in, is_mobile, is_nowhere, is_paid_service, own_country,
+};
 use crate::domain::msisdn::{self, Msisdn, NumberError};
 
 /// The recipient.

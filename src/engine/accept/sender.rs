@@ -65,7 +65,10 @@ pub(super) fn check(
 fn may_show(sender: &Sender, settings: &Settings) -> bool {
     settings.senders.is_empty()
         || is_listed(sender, settings)
-        || settings.sender.as_ref().is_some_and(|own| names(own, sender))
+        || settings
+            .sender
+            .as_ref()
+            .is_some_and(|own| names(own, sender))
 }
 
 fn is_listed(sender: &Sender, settings: &Settings) -> bool {
