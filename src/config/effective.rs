@@ -7,7 +7,7 @@ use crate::domain::holidays::Day;
 use crate::domain::inbound::InboundRules;
 use crate::domain::msisdn::destination::own_country;
 use crate::domain::optout::Wish;
-use crate::domain::policy::{OnDoubt, Operator, Policy};
+use crate::domain::policy::{EmailTls, OnDoubt, Operator, Policy};
 use crate::domain::portability::Portability;
 use crate::domain::rate::Rate;
 use crate::domain::refusal::status_text;
@@ -97,6 +97,21 @@ impl Config {
                 format!(", and {}", allow.join(", "))
             }
         )?;
+        if let Some(email) = &self.policy.email {
+            let tls = match email.tls {
+                EmailTls::Starttls => "STARTTLS",
+                EmailTls::Tls => "TLS",
+                EmailTls::None => "in the clear",
+            };
+            writeln!(
+                out,
+                "e-mail        {}:{}, {tls}, from {}, an answer within {}",
+                email.host,
+                email.port,
+                email.from,
+                duration::write(email.response_timeout)
+            )?;
+        }
         write_guard(out, &self.policy)?;
         write_inbound(out, &self.policy.inbound)?;
         write_portability(out, &self.policy.portability)?;

@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use super::hours::window;
 use super::raw::{Line, Placed, Reader, Section, Value};
 use super::{country, duration};
+use crate::domain::chain;
 use crate::domain::hours::SendingHours;
 use crate::domain::id::{Account, OperatorName};
 use crate::domain::policy::{OnDoubt, Operator};
@@ -34,6 +35,13 @@ pub(super) fn read<'a>(
     hours: &NamedHoursBook,
 ) -> Option<(Operator, Vec<Operator>)> {
     let mut sections = reader.joined_tables(root, "operators");
+    for (name, section) in &sections {
+        if chain::is_relay_operator(&name.as_str().into()) {
+            let problem =
+                format!("{name} is the name of a channel that is none of SMS; choose another");
+            reader.error(section.line, &section.path, problem);
+        }
+    }
     let default_at = sections.iter().position(|(name, _)| name == DEFAULT);
     let default = default_at.map(|at| sections.remove(at).1);
     let mut prefixes = HashMap::new();

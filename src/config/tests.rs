@@ -7,6 +7,7 @@ use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
 mod guard;
+mod hours;
 mod http;
 mod inbound;
 mod include;
@@ -426,7 +427,12 @@ fn the_reference_names_every_key() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if let Some(header) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
             let mut parts: Vec<_> = header.0.split('.').collect();
-            if let ["smpp" | "modem" | "operators", name, ..] = &mut parts[..] {
+            if let [
+                "smpp" | "modem" | "operators" | "hours" | "holidays",
+                name,
+                ..,
+            ] = &mut parts[..]
+            {
                 *name = "*";
             }
             table = format!("{}.", parts.join("."));

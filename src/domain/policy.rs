@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::chain::{self, APP, EMAIL};
 use super::guard::GuardRules;
 use super::holidays::Holidays;
 use super::hours::SendingHours;
@@ -26,6 +28,10 @@ use super::windows::{Binding, NamedHours, NamedHoursBook, Place};
 pub struct Policy {
     /// Every operator, the default one first.
     pub operators: Vec<Arc<Operator>>,
+    /// What rules the steps of a way that are none over SMS, as if app and e-mail were operators.
+    relays: [Arc<Operator>; 2],
+    /// Where e-mails are handed in; `None`: there are none.
+    pub email: Option<Arc<EmailServer>>,
     /// Operator index by number prefix (digits without `+`).
     prefixes: HashMap<u64, usize>,
     /// Longest prefix in digits.
@@ -79,6 +85,36 @@ impl Default for ModemRules {
             in_doubt_grace: Duration::from_mins(2),
         }
     }
+}
+
+/// Where e-mails are handed in.
+#[derive(Clone, Debug)]
+pub struct EmailServer {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: EmailTls,
+    /// A file of certificates to trust besides the machine's own (PEM).
+    pub ca: Option<Vec<u8>>,
+    /// User name and password, where it asks for them.
+    pub login: Option<(String, SecretString)>,
+    /// Who they are from: an address, with or without a name.
+    pub from: String,
+    /// How long each answer is awaited.
+    pub response_timeout: Duration,
+}
+
+/// How the connection to a mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailTls {
+    /// Begun in clear text and upgraded, or not used (RFC 3207).
+    Starttls,
+    /// From the first octet (RFC 8314).
+    Tls,
+    /// Not at all: for servers on this machine.
+    None,
 }
 
 /// Limits on input, each refused with a typed error.
@@ -173,6 +209,8 @@ impl Policy {
         }
         Self {
             operators,
+            relays: [relay(APP, OnDoubt::Resend), relay(EMAIL, OnDoubt::Fail)],
+            email: None,
             prefixes,
             longest_prefix,
             default_country: default_country.to_owned(),
@@ -214,6 +252,7 @@ impl Policy {
     pub fn operator(&self, name: &OperatorName) -> &Arc<Operator> {
         self.operators
             .iter()
+            .chain(&self.relays)
             .find(|operator| operator.name == *name)
             .unwrap_or(&self.operators[0])
     }
@@ -315,6 +354,13 @@ impl Policy {
     /// How texts travel over an account.
     #[must_use]
     pub fn text_rules_of(&self, account: &Account) -> TextRules {
+        if chain::is_relay(account) {
+            return TextRules {
+                // Neither app nor mailbox cuts a text.
+                single_piece: true,
+                ..TextRules::default()
+            };
+        }
         self.text_rules.get(account).copied().unwrap_or_default()
     }
 
@@ -332,6 +378,26 @@ impl Policy {
         let first = operator.route.first().and_then(|step| step.first());
         first.map_or_else(TextRules::default, |account| self.text_rules_of(account))
     }
+}
+
+/// The rules of a channel that is none of SMS. An app knows a repetition by its id and so is asked
+/// again; a mailbox does not.
+fn relay(name: &str, on_doubt: OnDoubt) -> Arc<Operator> {
+    let minute = Duration::from_mins(1);
+    let waits = [
+        Duration::from_secs(2),
+        Duration::from_secs(10),
+        Duration::from_secs(30),
+        minute,
+        2 * minute,
+        5 * minute,
+        10 * minute,
+    ];
+    Arc::new(Operator {
+        on_doubt,
+        retry: RetrySchedule(waits.to_vec()),
+        ..Operator::named(name, vec![vec![name.into()]])
+    })
 }
 
 impl Operator {

@@ -22,7 +22,6 @@ use crate::domain::msisdn::{self, Msisdn};
 use crate::domain::time::Timestamp;
 use crate::store::{
     Accepted, Count, Counting, Document, DocumentKind, Held, Idempotency, Notice, StoreError,
-    Submission,
 };
 
 /// Most counts told at once: they share a sync of the disk.
@@ -338,8 +337,19 @@ impl Engine {
                     | StoreError::Unavailable(_)
                     | StoreError::Corrupt { .. }),
                 ) => return Err(error),
+                Err(StoreError::Unpaid(why)) => {
+                    self.metrics.credit_refused(why.code());
+                    Refused {
+                        code: why.code().to_owned(),
+                        detail: why.to_string(),
+                    }
+                }
                 Err(error) => Refused {
-                    code: "refused".to_owned(),
+                    code: match &error {
+                        StoreError::Unpaid(why) => why.code(),
+                        _ => "refused",
+                    }
+                    .to_owned(),
                     detail: error.to_string(),
                 },
             },
@@ -428,17 +438,15 @@ impl Engine {
     /// Stores what tells a count, in the commit that consumes it. What has changed meanwhile stays due.
     async fn store_told(&self, count: &Count, checked: Checked) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let submission = Submission {
-            tenant: count.tenant.clone(),
-            idempotency: None,
-            batch: None,
-            messages: vec![self.message(&count.tenant, checked, None, now)],
-            max_live: self.rules().limits.max_live_messages,
-            means: self.means(&count.tenant, None, now),
-            now,
-        };
-        let told = self.store.tell_count(count.clone(), submission).await?;
-        if let Some(Accepted::New(messages)) = told {
+        let mut submission = self.submission(&count.tenant, vec![checked], None, now);
+        for message in &mut submission.messages {
+            message.maybe_duplicate = count.may_have_been_told();
+        }
+        let told = self.store.tell_count(count.clone(), submission).await;
+        if let Err(StoreError::Unpaid(why)) = &told {
+            self.metrics.credit_refused(why.code());
+        }
+        if let Some(Accepted::New(messages)) = told? {
             for message in &messages {
                 self.accepted(message);
             }
@@ -449,32 +457,10 @@ impl Engine {
 
     /// The time zone that a number is at home in.
     fn zone_of(&self, number: Msisdn) -> Tz {
-        let digits = number.digits();
-        let overseas = OVERSEAS
-            .iter()
-            .find(|(prefix, _)| digits.starts_with(prefix));
-        match overseas {
-            Some((_, zone)) => *zone,
-            None => self.rules().operator_for(number).timezone,
-        }
+        let rules = self.rules();
+        rules.place(number, rules.operator_for(number), None).zone
     }
 }
-
-/// Prefixes of the French territories that have clocks of their own.
-const OVERSEAS: [(&str, Tz); 12] = [
-    ("590", Tz::America__Guadeloupe),
-    ("594", Tz::America__Cayenne),
-    ("596", Tz::America__Martinique),
-    ("508", Tz::America__Miquelon),
-    ("262639", Tz::Indian__Mayotte),
-    ("2627093", Tz::Indian__Mayotte),
-    ("262269", Tz::Indian__Mayotte),
-    ("262", Tz::Indian__Reunion),
-    ("687", Tz::Pacific__Noumea),
-    ("689", Tz::Pacific__Tahiti),
-    ("681", Tz::Pacific__Wallis),
-    ("33", Tz::Europe__Paris),
-];
 
 fn definition_of(definition: &Definition) -> (&str, &Digest) {
     (&definition.document.name, &definition.digest)

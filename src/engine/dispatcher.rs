@@ -203,7 +203,10 @@ impl Dispatcher {
         let engine = &self.engine;
         let takes =
             |handle: &&ChannelHandle| handle.account == *account && engine.accounts.takes(handle);
-        let mut channels: Vec<_> = engine.channels().iter().filter(takes).cloned().collect();
+        let relays = engine.relays.handles();
+        let all = engine.channels();
+        let all = all.iter().chain(&relays);
+        let mut channels: Vec<_> = all.filter(takes).cloned().collect();
         let start = self.turn % channels.len().max(1);
         channels.rotate_left(start);
         channels.sort_by_key(|handle| std::cmp::Reverse(handle.window.available_permits()));

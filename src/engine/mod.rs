@@ -2,7 +2,8 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `digests` tells at their ticks what was counted; `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! `digests` tells at their ticks what was counted; `outbox` posts webhooks; `relay` tries apps and e-mail,
+//! and `steps` is told what became of it; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
 //! each operator's hours and rate, and `portability` asks whose a number is; `tenants` is what each tenant
 //! may do, `guard` what looks like abuse, `credit` what tenants pay with; `channels` lets connections
@@ -25,6 +26,9 @@ use self::flights::Flights;
 use self::guard::Guard;
 use self::lanes::Lanes;
 use self::portability::Lookups;
+use self::relay::Relays;
+use self::relay::email::Mailers;
+pub use self::steps::{StepRefused, Told};
 use self::tenants::Tenants;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
@@ -58,6 +62,8 @@ pub mod outbox;
 mod pace;
 mod portability;
 mod reaper;
+mod relay;
+mod steps;
 mod tenants;
 mod throttle;
 mod traffic;
@@ -97,6 +103,10 @@ pub struct Engine {
     guard: Guard,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
+    /// The channels that are none of SMS.
+    relays: Relays,
+    /// The way to the mail server, for what people are told.
+    mailers: Mailers,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -148,7 +158,9 @@ impl Engine {
             signing_key,
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let accounts = Accounts::new(&channels, &store.pauses(), &clock);
+        let relays = Relays::new();
+        let all: Vec<_> = channels.iter().cloned().chain(relays.handles()).collect();
+        let accounts = Accounts::new(&all, &store.pauses(), &clock);
         let lanes = Lanes::new(&clock);
         let lookups = Lookups::new(&clock, &metrics);
         let budgets = Budgets::new(store.spendings());
@@ -170,6 +182,8 @@ impl Engine {
             tenants: Tenants::default(),
             guard: Guard::default(),
             budgets,
+            relays,
+            mailers: Mailers::default(),
             signing_key,
         }
     }
@@ -391,5 +405,6 @@ pub fn run_without_webhooks(
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
     tasks.spawn(digests::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(channels::run(engine.clone(), stop.claiming.clone()));
+    relay::start(engine, &mut tasks, &stop.claiming);
     tasks
 }

@@ -8,8 +8,8 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `tenants`, `keys`, `numbers`, `backup`,
-//!   `events`, `operations`, `reload` are the endpoints.
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `digests`, `webhooks`, `tenants`,
+//!   `keys`, `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,9 +36,11 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod credit;
 mod digests;
 mod draft;
 mod events;
+mod history;
 mod inbound;
 mod keys;
 mod live;
@@ -52,6 +54,8 @@ mod problem;
 mod quotas;
 mod reload;
 mod server;
+pub(crate) mod sheet;
+mod steps;
 mod stream;
 mod tenants;
 mod webhooks;
@@ -186,6 +190,8 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(messages::routes())
+        .merge(steps::routes())
+        .merge(history::routes())
         .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())
@@ -196,6 +202,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(numbers::routes())
+        .merge(credit::routes())
         .merge(backup::routes())
         .merge(operations::routes())
         .merge(reload::routes())
@@ -209,7 +216,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     modifiers(&Key),
     tags(
         (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "digests"), (name = "webhooks"),
-        (name = "tenants"), (name = "events"), (name = "operations"), (name = "admin")
+        (name = "tenants"), (name = "events"), (name = "credit"), (name = "operations"), (name = "admin")
     )
 )]
 struct Document;

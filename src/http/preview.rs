@@ -14,11 +14,13 @@ use super::auth::{Allowed, ToSendOrRead};
 use super::body::Incoming;
 use super::draft::{self, NewMessage};
 use super::messages::check;
-use super::problem::Problem;
+use super::problem::{Problem, unpaid_detail};
 use super::{App, json};
+use crate::domain::credit::{Due, Unpaid};
 use crate::domain::text::{Replacement, two_septets};
 use crate::engine::Engine;
 use crate::engine::accept::Checked;
+use crate::engine::credit::CostView;
 use crate::engine::view::{Replaced, Rfc3339, alphabet_word};
 use crate::pdu::segment::Alphabet;
 
@@ -60,9 +62,9 @@ pub(super) struct Preview<'a> {
     /// The accounts that it would be tried on: steps in order, each a set. The text is planned for
     /// the first; another one may need another alphabet, and so other parts.
     route: Vec<Vec<&'a str>>,
-    /// What it would cost; null where no price is known.
-    #[schema(required, value_type = Option<f64>)]
-    cost: Option<f64>,
+    /// What it would cost; null where the tenant has no credit.
+    #[schema(required)]
+    cost: Option<CostView>,
     /// When it may first leave, by the operator's hours as well.
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     first_send_at: Rfc3339,
@@ -100,12 +102,22 @@ struct Double {
 
 /// Something worth knowing that does not prevent sending.
 #[derive(Debug, Serialize, ToSchema)]
-struct Warning {
-    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`
-    /// or `no_channel`.
+pub(super) struct Warning {
+    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`,
+    /// `no_channel`, `insufficient_credit`, `quota_exceeded` or `daily_spend`.
     code: &'static str,
     /// In words.
     detail: String,
+}
+
+impl Warning {
+    /// That nothing would be stored now, because it is not paid for.
+    pub(super) fn unpaid(why: &Unpaid) -> Self {
+        Self {
+            code: why.code(),
+            detail: unpaid_detail(why),
+        }
+    }
 }
 
 /// What a send would do, by the code that sends. Nothing is stored.
@@ -134,7 +146,12 @@ async fn preview(
     let checked = check(engine, &caller.by(), decoded, None)
         .await
         .map_err(Problem::invalid_fields)?;
-    Ok(json(StatusCode::OK, &Preview::of(engine, &checked)))
+    let mut preview = Preview::of(engine, &checked);
+    let due = Due::of(checked.terms.charge.as_ref());
+    let key = caller.key.as_deref();
+    let why = engine.would_pay(&caller.tenant, key, due).await?;
+    preview.warnings.extend(why.iter().map(Warning::unpaid));
+    Ok(json(StatusCode::OK, &preview))
 }
 
 impl<'a> Preview<'a> {
@@ -173,7 +190,7 @@ impl<'a> Preview<'a> {
                 .iter()
                 .map(|step| step.iter().map(|account| account.as_str()).collect())
                 .collect(),
-            cost: None,
+            cost: checked.terms.charge.as_ref().and_then(CostView::of),
             first_send_at: Rfc3339(checked.first_send_at()),
             expires_at: Rfc3339(checked.expires_at),
             warnings: warnings(engine, checked),

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::domain::credit::{Quota, Unpaid};
 use crate::domain::tenant::Unit;
-use crate::engine::accept::{FieldError, Refusal};
+use crate::engine::accept::{FieldError, NotAmended, Refusal};
 use crate::store::StoreError;
 
 /// An error answer.
@@ -39,6 +39,9 @@ pub(crate) struct Problem {
     /// True where the answer asks for a key.
     #[serde(skip)]
     challenge: bool,
+    /// The places, among what was submitted, of plans that can no longer be changed.
+    #[serde(skip)]
+    late: Vec<usize>,
 }
 
 /// What is wrong with one field or query parameter.
@@ -137,6 +140,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             challenge: false,
+            late: Vec::new(),
         }
     }
 
@@ -246,6 +250,21 @@ impl Problem {
         problem
     }
 
+    /// The same for a batch whose accepted items stood at these places of the body.
+    pub(crate) fn of_items(mut self, places: &[usize], prefix: Option<&str>) -> Self {
+        let late = std::mem::take(&mut self.late).into_iter();
+        let errors = late.filter_map(|item| places.get(item)).map(|index| {
+            let pointer = prefix.map_or_else(
+                || "/schedule_key".to_owned(),
+                |prefix| format!("{prefix}/{index}/schedule_key"),
+            );
+            let detail = "the message of this plan is leaving or has left";
+            InputError::at(pointer, "too_late", detail)
+        });
+        self.errors.extend(errors);
+        self
+    }
+
     /// 503: the store cannot take messages now.
     pub(crate) fn unavailable() -> Self {
         Self::new(
@@ -322,6 +341,17 @@ impl From<StoreError> for Problem {
                 "the message is leaving, has left or is finished",
             ),
             StoreError::Unpaid(why) => Self::unpaid(&why),
+            StoreError::PlanTooLate { items } => {
+                let mut problem = Self::new(
+                    StatusCode::CONFLICT,
+                    "too_late",
+                    "The plan can no longer be changed",
+                    "the message of this schedule_key is leaving or has left; nothing was stored, and \
+                     a new plan needs a new schedule_key",
+                );
+                problem.late = items;
+                problem
+            }
             StoreError::Full => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_waiting",
@@ -338,6 +368,17 @@ impl From<StoreError> for Problem {
                 tracing::debug!(%error, "store");
                 Self::unavailable()
             }
+        }
+    }
+}
+
+impl From<NotAmended> for Problem {
+    fn from(refused: NotAmended) -> Self {
+        match refused {
+            NotAmended::Refused(errors) => {
+                Self::invalid_fields(errors.into_iter().map(InputError::from).collect())
+            }
+            NotAmended::Store(error) => error.into(),
         }
     }
 }

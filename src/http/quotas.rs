@@ -204,9 +204,9 @@ async fn pay_and_store(
         });
     }
     let submitted = engine.submit(tenant, checked, as_batch, idempotency).await;
-    if submitted.as_ref().map_or(true, |it| it.repeated) {
-        app.quotas.give_back(&key.prefix, count, at);
-    }
+    let stored = submitted.as_ref().map_or(0, Submitted::stored);
+    app.quotas
+        .give_back(&key.prefix, count.saturating_sub(stored), at);
     Ok(submitted?)
 }
 

@@ -43,10 +43,11 @@ records! {
     Bound = 3,
     Orphans = 3,
     Batch = 1,
-    Idempotent = 1,
+    Idempotent = 2,
     Purse = 1,
     KeyUse = 1,
     Line = 1,
+    Holder = 1,
     Outgoing = 4,
     Webhook = 1,
     OptOut = 1,
@@ -194,6 +195,8 @@ pub struct Idempotent {
     pub batch: Option<BatchId>,
     /// The messages of the first answer.
     pub messages: Vec<MessageId>,
+    /// The places of those among them that had been told before, and were not stored again.
+    pub duplicates: Vec<u32>,
     /// When it was first used.
     pub at: Timestamp,
 }
@@ -206,6 +209,7 @@ impl Idempotent {
             body,
             batch: None,
             messages: vec![MessageId(uuid::Uuid::from_u128(number.into()))],
+            duplicates: Vec::new(),
             at,
         }
     }
@@ -218,6 +222,15 @@ impl Idempotent {
         };
         u64::try_from(id.0.as_u128()).ok()
     }
+}
+
+/// The message that a plan, or what is told once, has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The message: its terms bear the name.
+    pub message: MessageId,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// A webhook delivery that is still to be made.

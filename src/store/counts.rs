@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ use super::{Accepted, Idempotency, Page, StoreError, Submission, keys};
 use crate::domain::id::Tenant;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::time::Timestamp;
+
+/// How much later than a notice the ticks may be that are being told when it is counted.
+const CLOCK_SLACK: Duration = Duration::from_mins(1);
 
 /// The verbs of counts.
 #[async_trait]
@@ -96,6 +100,19 @@ pub struct Held {
     pub detail: String,
     /// The last tick at which it could not.
     pub tick: Timestamp,
+}
+
+impl Count {
+    /// The code of what stands in a backup and was due before it was restored.
+    pub const RESTORED: &'static str = "restored";
+
+    /// True if the gateway that a backup is of may have told it.
+    #[must_use]
+    pub fn may_have_been_told(&self) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.code == Self::RESTORED)
+    }
 }
 
 /// That something has come for a recipient, or has been taken back.
@@ -205,9 +222,15 @@ impl Tally {
     }
 
     /// The first of these ticks that is not being told.
-    pub(super) fn open(&self, ticks: [Timestamp; 2]) -> Timestamp {
+    pub(super) fn open(&self, ticks: [Timestamp; 2], now: Timestamp) -> Timestamp {
         let [first, next] = ticks;
-        if first > self.told { first } else { next }
+        // What a clock said that has been put back since is no tick that has come.
+        let stepped_back = self.told.since(now) > CLOCK_SLACK;
+        if first > self.told || stepped_back {
+            first
+        } else {
+            next
+        }
     }
 
     /// Keys that begin with `prefix`, in their order.

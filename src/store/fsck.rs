@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::codec::{
-    Bound, Idempotent, Layout, Learnt, Orphans, Outgoing, Reached, Record, Swept, decode, encode,
-    hex,
+    Bound, Holder, Idempotent, Layout, Learnt, Orphans, Outgoing, Reached, Record, Swept, decode,
+    encode, hex,
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
@@ -101,7 +101,8 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Account => ledgers::account(kv, &key, &octets, &mut findings)?,
             KeySpace::Ledger => ledgers::line(kv, &key, &octets, &mut findings)?,
             // Their records come with what writes them.
-            KeySpace::Consent | KeySpace::Invalid | KeySpace::Plan | KeySpace::Once => {}
+            KeySpace::Consent | KeySpace::Invalid => {}
+            KeySpace::Plan | KeySpace::Once => name(kv, &key, &octets, &mut findings)?,
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
         }
@@ -285,6 +286,9 @@ fn message<K: Kv>(
             "message {id} was passed over by the sweep of {stage:?}"
         ));
     }
+    if space == KeySpace::Live {
+        bears(kv, &message, findings)?;
+    }
     // Whom it was to is not known any more where the number is erased: nothing may lead there.
     let listed = kv.get(&keys::recipient(message.to, id))?.is_some();
     if listed == message.is_past(Stage::Number) {
@@ -302,6 +306,35 @@ fn message<K: Kv>(
             if kv.get(&key)?.is_none() {
                 findings.problem(format!("a carrier reference of message {id} is not bound"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// A name leads to a message that bears it.
+fn name<K: Kv>(kv: &K, key: &[u8], octets: &[u8], findings: &mut Findings) -> Result<(), KvError> {
+    readable::<Holder>(key, octets, findings);
+    let Ok(holder) = decode::<Holder>(key, octets) else {
+        return Ok(());
+    };
+    let message = stored(kv, holder.message)?;
+    if !message.is_some_and(|message| keys::names(&message).iter().any(|name| name == key)) {
+        findings.problem(format!(
+            "{}: a name of message {}, which does not bear it",
+            hex(key),
+            holder.message
+        ));
+    }
+    Ok(())
+}
+
+/// What a live message bears is its own: else two of a plan could leave.
+fn bears<K: Kv>(kv: &K, message: &Message, findings: &mut Findings) -> Result<(), KvError> {
+    for name in keys::names(message) {
+        let holder = kv.get(&name)?;
+        let holder = holder.and_then(|octets| decode::<Holder>(&name, &octets).ok());
+        if holder.is_none_or(|holder| holder.message != message.id) {
+            findings.problem(format!("message {} has lost its name", message.id));
         }
     }
     Ok(())

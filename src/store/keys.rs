@@ -1,9 +1,12 @@
 //! Keys of the embedded engines: the first octet is the key space, integers are big-endian, ids are
 //! UUIDv7, so that key order is creation order. An octet once assigned is never reused.
 
+use sha2::{Digest, Sha256};
+
 use super::{Count, DocumentKind, Pending};
 use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Numbering, Part};
+use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::privacy::Stage;
 use crate::domain::sim;
@@ -347,6 +350,37 @@ pub fn tick_of_count(key: &[u8]) -> Option<Timestamp> {
     Some(Timestamp(i64::from_be_bytes(*tick)))
 }
 
+/// A plan of a tenant. Tenants hold no NUL.
+#[must_use]
+pub fn plan(tenant: &Tenant, name: &str) -> Vec<u8> {
+    of_name(KeySpace::Plan, tenant, name)
+}
+
+/// What a tenant tells once.
+#[must_use]
+pub fn once(tenant: &Tenant, name: &str) -> Vec<u8> {
+    of_name(KeySpace::Once, tenant, name)
+}
+
+/// The keys of the names that a message bears: of its plan, and of what is told once.
+#[must_use]
+pub fn names(message: &Message) -> Vec<Vec<u8>> {
+    let Some(terms) = message.terms.as_deref() else {
+        return Vec::new();
+    };
+    let named = terms.schedule_key.as_deref();
+    let named = named.map(|name| plan(&message.tenant, name));
+    let told = terms.once_key.as_deref();
+    let told = told.map(|name| once(&message.tenant, name));
+    named.into_iter().chain(told).collect()
+}
+
+/// A name that a tenant has given, as the first half of its SHA-256: names may say whose affair it is.
+fn of_name(space: KeySpace, tenant: &Tenant, name: &str) -> Vec<u8> {
+    let whole: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+    key(space, &[tenant.as_str().as_bytes(), &[0], &whole[..16]])
+}
+
 /// A webhook delivery.
 #[must_use]
 pub fn outbox(seq: u64) -> Vec<u8> {
@@ -503,6 +537,13 @@ pub fn of_late(key: &[u8]) -> Option<(Stage, MessageId)> {
         .find(|stage| key.get(1) == Some(&(*stage as u8)))?;
     let id = trailing_id(key).filter(|_| key.len() == 26)?;
     Some((stage, MessageId(uuid::Uuid::from_bytes(id))))
+}
+
+/// The first id that is made at an instant, or the last one before it.
+#[must_use]
+pub fn first_made_at(at: Timestamp) -> MessageId {
+    let millis = u128::from(at.millis().max(0).unsigned_abs());
+    MessageId(uuid::Uuid::from_u128(millis << 80))
 }
 
 /// Range of the final messages after `id`.

@@ -16,18 +16,20 @@ pub use self::counts::{Count, Counting, Counts, Held, Notice, Pending};
 pub use self::documents::{Document, DocumentKind, Documents};
 pub use self::embedded::RecoverError;
 pub use self::ledgers::{LedgerPage, Ledgers, Posted, Posting};
+pub use self::listing::Query;
 pub use self::opening::{Options, check, memory, open, read_closed};
+pub use self::planning::{Planned, Planning};
 pub use self::records::{
     ApiKey, Batch, FINAL_EVENTS, Known, KnownPage, Pause, Scope, Spending, Webhook,
 };
+pub use self::reports::Report;
 pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
 use crate::domain::credit::{CreditLow, Means, Unpaid};
-use crate::domain::event::{Event, Rejection};
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, OperatorName, Tenant};
 use crate::domain::inbound::Inbound;
-use crate::domain::message::{Message, Token, WaitReason};
+use crate::domain::message::{Message, WaitReason};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
 use crate::domain::receipt::{IdWriting, Receipt, Taken};
@@ -49,6 +51,7 @@ mod index;
 pub mod keys;
 pub mod kv;
 mod ledgers;
+mod listing;
 #[cfg(test)]
 mod lockstep;
 pub mod memory;
@@ -57,19 +60,21 @@ mod opted_out;
 mod outbox;
 mod part_sets;
 mod places;
+mod planning;
 mod records;
+mod reports;
 pub mod restoring;
 pub mod sled;
 mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
-pub trait Store: Counts + Documents + Ledgers + Send + Sync + 'static {
+pub trait Store: Counts + Documents + Ledgers + Planning + Send + Sync + 'static {
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
     /// ids again, another body is `Conflict`. A message to a number that has opted out is stored as
-    /// failed.
+    /// failed. Plans and what is told once: see [`Planning`].
     async fn accept(&self, submission: Submission) -> Result<Accepted, StoreError>;
 
     /// Takes up to `limit` messages of `lane` that are due at `now` and within reach, for sending. One
@@ -250,6 +255,12 @@ pub enum StoreError {
     /// It is not paid for, or there has been too much of it.
     #[error(transparent)]
     Unpaid(Unpaid),
+    /// The message that one of these plans has is leaving or has left.
+    #[error("the message of a plan is already leaving")]
+    PlanTooLate {
+        /// Their places in the submission.
+        items: Vec<usize>,
+    },
     /// Too much is waiting; try again later.
     #[error("too many messages are waiting")]
     Full,
@@ -308,12 +319,16 @@ pub struct Idempotency {
 pub enum Accepted {
     /// Stored now: the records, in the order of submission.
     New(Vec<Arc<Message>>),
+    /// The same of a submission with plans, or with what is told once.
+    Planned(Planned),
     /// Stored before, under the same idempotency key and body.
     Repeated {
         /// The first answer's batch.
         batch: Option<BatchId>,
         /// The first answer's messages.
         messages: Vec<MessageId>,
+        /// The places of those among them that had been told before, and were not stored again.
+        duplicates: Vec<usize>,
     },
 }
 
@@ -326,54 +341,8 @@ pub struct TakenIn {
     pub failed: Vec<Change>,
 }
 
-/// What a channel reports about one claim.
-#[derive(Clone, Debug)]
-pub enum Report {
-    /// A segment was accepted under this reference.
-    Accepted {
-        /// Which claim.
-        token: Token,
-        /// Segment index, from 0.
-        segment: u16,
-        /// The carrier's id, as it wrote it.
-        reference: String,
-    },
-    /// A segment was refused.
-    Rejected {
-        /// Which claim.
-        token: Token,
-        /// How.
-        rejection: Rejection,
-    },
-    /// A segment was refused after its answer had been given up.
-    RefusedLate {
-        /// Which claim.
-        token: Token,
-        /// Segment index, from 0.
-        segment: u16,
-        /// How.
-        rejection: Rejection,
-    },
-    /// Nobody can tell.
-    Unknown {
-        /// Which claim.
-        token: Token,
-        /// Segment index, from 0.
-        segment: u16,
-        /// Why.
-        doubt: crate::domain::message::Doubt,
-    },
-    /// Returned unsent.
-    GivenBack {
-        /// Which claim.
-        token: Token,
-        /// Why it waits now.
-        why: WaitReason,
-    },
-}
-
 /// What a commit changed about one message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The record as it is now.
     pub message: Arc<Message>,
@@ -506,31 +475,6 @@ pub enum Settled {
     GivenUp,
 }
 
-/// Which messages to list.
-#[derive(Clone, Debug)]
-pub struct Query {
-    /// Whose.
-    pub tenant: Tenant,
-    /// Only this status.
-    pub status: Option<Status>,
-    /// Only to this number.
-    pub to: Option<Msisdn>,
-    /// Only with this reference.
-    pub reference: Option<String>,
-    /// Only of this kind.
-    pub kind: Option<String>,
-    /// Created at or after.
-    pub since: Option<Timestamp>,
-    /// Created before.
-    pub until: Option<Timestamp>,
-    /// Changed at or after.
-    pub updated_since: Option<Timestamp>,
-    /// Continue before this id.
-    pub before: Option<MessageId>,
-    /// Most per page.
-    pub limit: usize,
-}
-
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -576,59 +520,5 @@ pub const fn why_code(why: &WaitReason) -> &'static str {
         WaitReason::FellBack => "fell_back",
         WaitReason::NoChannelUp => "no_channel",
         WaitReason::InDoubt => "in_doubt",
-    }
-}
-
-/// The event that a report is, for the message that it names.
-impl Report {
-    /// The claim that it speaks for.
-    #[must_use]
-    pub const fn token(&self) -> Token {
-        match self {
-            Self::Accepted { token, .. }
-            | Self::Rejected { token, .. }
-            | Self::RefusedLate { token, .. }
-            | Self::Unknown { token, .. }
-            | Self::GivenBack { token, .. } => *token,
-        }
-    }
-
-    /// The domain event that it brings.
-    #[must_use]
-    pub fn event(&self) -> Event {
-        let token = self.token();
-        let by = crate::domain::event::Sending {
-            attempt: token.attempt,
-            claim: token.claim,
-        };
-        match self {
-            Self::Accepted {
-                segment, reference, ..
-            } => Event::SegmentAccepted {
-                by,
-                segment: *segment,
-                reference: reference.clone(),
-            },
-            Self::Rejected { rejection, .. } => Event::SegmentRejected {
-                by,
-                rejection: rejection.clone(),
-            },
-            Self::RefusedLate {
-                segment, rejection, ..
-            } => Event::SegmentRefusedLate {
-                by,
-                segment: *segment,
-                rejection: rejection.clone(),
-            },
-            Self::Unknown { segment, doubt, .. } => Event::SegmentUnknown {
-                by,
-                segment: *segment,
-                doubt: *doubt,
-            },
-            Self::GivenBack { why, .. } => Event::GivenBack {
-                by,
-                why: why.clone(),
-            },
-        }
     }
 }

@@ -6,6 +6,8 @@
 mod access;
 mod client;
 mod connections;
+mod credit;
+mod digests;
 mod document;
 mod guard;
 mod input;

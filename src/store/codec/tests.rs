@@ -206,6 +206,14 @@ fn every_record_is_written_and_read_as_its_version_says() {
             body: [7; 16],
             batch: Some(batch_id(2)),
             messages: vec![message_id(1), message_id(2)],
+            duplicates: vec![1],
+            at: at(1),
+        },
+    );
+    golden(
+        "holder",
+        &Holder {
+            message: message_id(1),
             at: at(1),
         },
     );

@@ -42,7 +42,7 @@ async fn defined(world: &World) -> std::sync::Arc<dyn Store> {
     store
 }
 
-async fn define(store: &dyn Store, name: &str) {
+pub(super) async fn define(store: &dyn Store, name: &str) {
     let document = Document {
         kind: DocumentKind::Digest,
         tenant: shop(),
@@ -54,7 +54,8 @@ async fn define(store: &dyn Store, name: &str) {
     store.put_document(document).await.unwrap();
 }
 
-fn notice(to: Msisdn, kind: &str, change: i32, second: u64) -> Notice {
+/// A notice for digest `mail` of the shop.
+pub(super) fn notice(to: Msisdn, kind: &str, change: i32, second: u64) -> Notice {
     Notice {
         tenant: shop(),
         digest: "mail".to_owned(),

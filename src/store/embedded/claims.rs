@@ -113,16 +113,18 @@ impl<K: Kv> Embedded<K> {
             let waiting = message.clone();
             let (rank, place) = (frontier::rank(&message), (due_at, id));
             // A claim of what must not be sent twice is on the disk: this one was not claimed.
-            let claimed_unseen = message.on_doubt != Some(OnDoubt::Fail);
+            let seen = message.must_be_seen_leaving();
+            let claimed_unseen = message.on_doubt != Some(OnDoubt::Fail) && !seen;
             if claimed_unseen && frontier.is_doubtful(&rank, place) {
                 // Refused if that is known of it already.
                 let _ = message.apply(&Event::MayHaveLeft, policy, now);
             }
             // One that is past its validity stays out of the order; the reaper ends it.
             if message.apply(&Event::Claimed(lease), policy, now).is_ok() {
+                self.shared.stamp(&mut message);
                 index.lease(&waiting, &message);
                 let resend = message.doubt_rule(policy) == OnDoubt::Resend;
-                let unseen = resend && !policy.is_modem(&by.account);
+                let unseen = resend && !seen && !policy.is_modem(&by.account);
                 if unseen && !frontier.covers(&rank, place) {
                     let mark = beyond.entry(rank).or_insert(place);
                     *mark = (*mark).max(place);

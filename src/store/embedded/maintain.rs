@@ -5,10 +5,11 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::txn::KEPT;
 use super::{Embedded, Shared, ledgers, sweep};
 use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
-use crate::store::codec::{Idempotent, Orphans, decode};
+use crate::store::codec::{Holder, Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::Kv;
 use crate::store::{Batch, Spending, StoreError};
@@ -42,6 +43,9 @@ impl<K: Kv> Embedded<K> {
             txn.sweep(found, now)?;
             for key in old.orphans {
                 txn.forget_orphan(key)?;
+            }
+            for name in old.names {
+                txn.forget_name(name, now)?;
             }
             for key in old.others {
                 txn.write(key, None);
@@ -85,6 +89,8 @@ impl<K: Kv> Embedded<K> {
 #[derive(Default)]
 struct Old {
     orphans: Vec<Vec<u8>>,
+    /// Names of plans, and of what is told once.
+    names: Vec<Vec<u8>>,
     others: Vec<Vec<u8>>,
     /// Tenants whose ledgers have lines that are.
     ledgers: Vec<Tenant>,
@@ -94,7 +100,10 @@ struct Old {
 
 impl Old {
     fn is_empty(&self) -> bool {
-        self.orphans.is_empty() && self.others.is_empty() && self.ledgers.is_empty()
+        self.orphans.is_empty()
+            && self.names.is_empty()
+            && self.others.is_empty()
+            && self.ledgers.is_empty()
     }
 }
 
@@ -141,11 +150,21 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     let spent = go_on(kv, shared, KeySpace::Spending, |key, octets| {
         Ok(now.since(decode::<Spending>(key, octets)?.at) >= Spending::KEPT)
     })?;
-    old.more = [&orphans, &idempotent, &spent]
+    let unused = |key: &[u8], octets: &[u8]| {
+        let holder: Holder = decode(key, octets)?;
+        // A message may be planned for a year ahead.
+        let old = now.since(holder.at) >= KEPT;
+        Ok(old && kv.get(&keys::live(holder.message))?.is_none())
+    };
+    let plans = go_on(kv, shared, KeySpace::Plan, unused)?;
+    let once = go_on(kv, shared, KeySpace::Once, unused)?;
+    old.more = [&orphans, &idempotent, &spent, &plans, &once]
         .iter()
         .any(|(_, more)| *more);
     old.ledgers = ledgers::overdue(kv, shared, now)?;
     old.orphans = orphans.0;
+    old.names = plans.0;
+    old.names.extend(once.0);
     old.others.extend(idempotent.0);
     old.others.extend(spent.0);
     Ok(old)

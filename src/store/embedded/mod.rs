@@ -40,6 +40,7 @@ mod documents;
 mod known;
 mod ledgers;
 mod maintain;
+mod planning;
 mod read;
 mod recover;
 mod sweep;
@@ -66,6 +67,8 @@ pub(super) struct Shared {
     pub(super) tally: Mutex<Tally>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     pub(super) pauses: Mutex<Vec<Pause>>,
+    /// No change says that it was before this.
+    pub(super) divide: AtomicI64,
     /// Number of references that only receipts know.
     pub(super) orphans: AtomicI64,
     /// How carriers write their ids in receipts.
@@ -250,7 +253,9 @@ impl<K: Kv> Store for Embedded<K> {
             .messages
             .iter()
             .filter(|message| {
-                message.doubt_rule(&policy) == OnDoubt::Fail || policy.is_modem(&by.account)
+                message.doubt_rule(&policy) == OnDoubt::Fail
+                    || policy.is_modem(&by.account)
+                    || message.must_be_seen_leaving()
             })
             .cloned()
             .collect();

@@ -167,6 +167,7 @@ pub(super) fn recover<K: Kv>(
                 .collect(),
         ),
         pauses: Mutex::new(read_all(kv, KeySpace::Pause)?),
+        divide: AtomicI64::new(0),
         orphans: AtomicI64::new(orphans),
         writings: Mutex::new(Writings::of(read_all(kv, KeySpace::Writing)?)),
         opted_out: RwLock::new(opted_out),

@@ -31,9 +31,12 @@ mod inbound;
 mod ledgers;
 mod meant;
 mod optouts;
+mod plans;
 mod receipts;
 
 pub(super) use inbound::read_part_sets;
+pub(super) use plans::KEPT;
+use plans::Sorted;
 pub(super) use receipts::reconsidered_after;
 
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
@@ -229,6 +232,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             Err(refused) => return Ok(Err(refused)),
         };
         let returned = message.reclaim();
+        shared.stamp(message);
         held.dirty = true;
         let message = held.message.clone();
         if let Some(charge) = returned {
@@ -276,7 +280,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             tenant,
             idempotency,
             batch,
-            mut messages,
+            messages,
             max_live,
             means,
             now,
@@ -285,20 +289,30 @@ impl<'a, K: Kv> Txn<'a, K> {
             && let Some(known) = self.get::<Idempotent>(&keys::idempotency(&key))?
         {
             return if known.body == body {
+                let places = known.duplicates.into_iter();
                 Ok(Accepted::Repeated {
                     batch: known.batch,
                     messages: known.messages,
+                    duplicates: places.filter_map(|it| usize::try_from(it).ok()).collect(),
                 })
             } else {
                 Err(StoreError::Conflict)
             };
         }
         let live = usize::try_from(self.index().live()).unwrap_or(usize::MAX);
-        if live.saturating_add(self.fresh.len() + messages.len()) > max_live {
+        let live = live.saturating_add(self.fresh.len());
+        let Sorted {
+            mut messages,
+            plans,
+        } = self.sort(messages)?;
+        // What is replaced makes room; what was told before needs none.
+        let (new, gone) = (messages.len(), plans.replaced());
+        if new > max_live || new > 0 && live.saturating_add(new) > max_live.saturating_add(gone) {
             return Err(StoreError::Full);
         }
-        let due = self.price(&tenant, &mut messages, &means, &[], now)?;
-        let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+        let returned = self.charges(&plans);
+        let due = self.price(&tenant, &mut messages, &means, &returned, now)?;
+        let ids = plans.in_order(messages.iter().map(|message| message.id), |told| told.id);
         let mut accepted: Vec<_> = messages.into_iter().map(Arc::new).collect();
         // In pieces only where there is a seal to tell a whole submission from a torn one.
         let large = batch.is_some() && accepted.len() > PIECE;
@@ -310,10 +324,6 @@ impl<'a, K: Kv> Txn<'a, K> {
             self.put(keys::live(message.id), &**message)?;
             self.write(keys::recipient(message.to, message.id), Some(Vec::new()));
         }
-        if let Some(due) = due {
-            let first = accepted.first().map(|message| &**message);
-            self.pay(due, &tenant, &means, first, now)?;
-        }
         // Ended together with the seal: of a torn submission only live records are there to go.
         for message in &mut accepted {
             if self.shared.is_opted_out(&message.tenant, message.to) {
@@ -324,6 +334,12 @@ impl<'a, K: Kv> Txn<'a, K> {
             } else {
                 self.fresh.push(message.clone());
             }
+        }
+        // What is replaced gives back first: it may be what the new one is paid with.
+        let replaced = self.take_over(&plans, &accepted, now)?;
+        if let Some(due) = due {
+            let first = accepted.first().map(|message| &**message);
+            self.pay(due, &tenant, &means, first, now)?;
         }
         // The seal: written last, so that recovery can tell a whole batch from a torn one.
         if let Some(id) = batch {
@@ -342,12 +358,13 @@ impl<'a, K: Kv> Txn<'a, K> {
                 body,
                 batch,
                 messages: ids,
+                duplicates: plans.duplicates(),
                 at: now,
             };
             self.put(keys::idempotency(&key), &record)?;
         }
         self.reach(next)?;
-        Ok(Accepted::New(accepted))
+        Ok(plans.answer(accepted, replaced))
     }
 
     /// Where those of `messages` stand that are due at once with no backlog before them: they are
@@ -365,6 +382,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             let rank = frontier::rank(message);
             let operator = self.policy.operator(&message.lane.operator);
             let marked = message.doubt_rule(&self.policy) == OnDoubt::Resend
+                && !message.must_be_seen_leaving()
                 && !self.policy.is_by_modem(operator);
             if marked && due_at <= now && index.waiting(&rank.0, rank.1) < AHEAD {
                 let place = next.entry(rank).or_insert((due_at, message.id));
@@ -526,6 +544,7 @@ impl<'a, K: Kv> Txn<'a, K> {
     pub(super) fn forget(&mut self, message: &Message) -> Result<(), StoreError> {
         self.write(keys::history(message.id), None);
         self.write(keys::recipient(message.to, message.id), None);
+        self.let_go(message)?;
         self.unbind(message)
     }
 

@@ -90,7 +90,7 @@ impl Rig {
     fn word(&self) -> ModemWord {
         match &self.handle.peer {
             Peer::Modem(word) => word.borrow().clone(),
-            Peer::Smsc(_) => panic!("a modem"),
+            Peer::Smsc(_) | Peer::App | Peer::Email => panic!("a modem"),
         }
     }
 
@@ -240,6 +240,7 @@ fn request(n: u8) -> SubmitRequest {
         reference: 0xA7,
         expires_at: START + Duration::from_hours(48),
         priority: 1,
+        relayed: None,
     }
 }
 

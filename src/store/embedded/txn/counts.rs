@@ -63,6 +63,7 @@ impl<K: Kv> Txn<'_, K> {
                 body,
                 batch: None,
                 messages: Vec::new(),
+                duplicates: Vec::new(),
                 at: notice.now,
             };
             self.put(keys::idempotency(&key), &record)?;
@@ -77,7 +78,7 @@ impl<K: Kv> Txn<'_, K> {
     /// Adds a notice to the count of its tick, which may be new, and says which of `stands` that is.
     fn add(&self, stands: &mut Vec<Count>, notice: &Notice) -> Result<usize, StoreError> {
         let tally = self.shared.tally();
-        let tick = tally.open(notice.ticks);
+        let tick = tally.open(notice.ticks, notice.now);
         let change = notice.change.unsigned_abs();
         if let Some(index) = stands.iter().position(|count| count.tick == tick) {
             stands[index].count = stands[index].count.saturating_add(change);
@@ -156,6 +157,11 @@ impl<K: Kv> Txn<'_, K> {
     ) -> Result<bool, StoreError> {
         if !self.still_stands(count)? {
             return Ok(false);
+        }
+        let mut held = held;
+        if count.may_have_been_told() {
+            // Not forgotten before it is told.
+            held.code = Count::RESTORED.to_owned();
         }
         let mut moved = Count {
             tick: to,

@@ -3,6 +3,7 @@
 
 use super::Txn;
 use crate::domain::credit::{CreditLow, Due, KeyUse, Line, Means, Purse};
+use crate::domain::event::Changes;
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::Message;
 use crate::domain::terms::Charge;
@@ -114,6 +115,42 @@ impl<K: Kv> Txn<'_, K> {
         if let Some(low) = low {
             self.tell_low(low, &means.email, now);
         }
+        Ok(())
+    }
+
+    /// Gives back what a message took, and takes what it costs after a change, if that is something else.
+    ///
+    /// # Errors
+    /// `Unpaid`, or the engine's own.
+    pub(super) fn pay_anew(
+        &mut self,
+        seen: &Message,
+        changes: &mut Changes,
+        means: &Means,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let due = changes
+            .terms
+            .as_ref()
+            .and_then(|terms| terms.charge.as_ref());
+        let Some(paid) = charge_of(seen).filter(|paid| due.is_some_and(|due| due != *paid)) else {
+            return Ok(());
+        };
+        let mut after = [seen.clone()];
+        after[0].terms.clone_from(&changes.terms);
+        let due = self.price(
+            &seen.tenant,
+            &mut after,
+            means,
+            std::slice::from_ref(paid),
+            now,
+        )?;
+        self.give_back(&seen.tenant, paid, seen.id, now)?;
+        if let Some(due) = due {
+            self.pay(due, &seen.tenant, means, Some(&after[0]), now)?;
+        }
+        let [after] = after;
+        changes.terms = after.terms;
         Ok(())
     }
 
