@@ -487,6 +487,9 @@ impl Message {
             chain.erase_addresses();
         }
         self.trace = None;
+        if let Some(terms) = &mut self.terms {
+            terms.sandbox_for = None;
+        }
         for segment in self.attempts.iter_mut().flat_map(|it| &mut it.segments) {
             segment.references.clear();
         }
