@@ -12,7 +12,9 @@ use super::Engine;
 use super::accept::Advice;
 use super::credit::CostView;
 use crate::domain::inbound::Inbound;
-use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
+use crate::domain::message::{
+    Cause, Class, Doubt, Happening, Message, Outcome, State, WaitReason, What,
+};
 use crate::domain::optout::Wish;
 use crate::domain::privacy::{self, Erased};
 use crate::domain::receipt::{NetworkError, ReceiptState};
@@ -23,9 +25,11 @@ use crate::pdu::segment::Alphabet;
 use crate::store::why_code;
 
 mod channels;
+mod numbers;
 mod steps;
 
 pub use channels::ChannelJson;
+pub use numbers::InvalidNumberView;
 pub use steps::StepView;
 
 /// A message as clients read it.
@@ -58,6 +62,9 @@ pub struct MessageView<'a> {
     /// Why it expired or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// True if nobody has the number (`number_invalid`): it may be deleted from lists of contacts.
+    #[serde(skip_serializing_if = "is_false")]
+    deletable: bool,
     /// What a pending message waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
@@ -120,6 +127,9 @@ pub struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     metadata: Option<serde_json::Value>,
+    /// The number that it was for, its middle hidden, where the tenant's sandbox got it instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox_for: Option<&'a str>,
     /// The template that its text was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     template: Option<&'a str>,
@@ -129,9 +139,6 @@ pub struct MessageView<'a> {
     /// What its sender may want to know; in the answer that accepts it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Warning>,
-    /// The number that it was for, its middle hidden, where the tenant's sandbox got it instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sandbox_for: Option<&'a str>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
     /// What it took of the tenant's credit.
@@ -315,6 +322,7 @@ pub fn message_view<'a>(
         label: status.label(language),
         state: state_word(&message.state, eta),
         reason: message.reason().map(|cause| cause.code()),
+        deletable: message.reason() == Some(Cause::NumberInvalid),
         why,
         eta: eta.map(Rfc3339),
         encoding: alphabet_word(message.current_plan().alphabet),
@@ -340,13 +348,13 @@ pub fn message_view<'a>(
             .metadata
             .as_deref()
             .and_then(|json| serde_json::from_str(json).ok()),
-        template: terms.and_then(|terms| terms.template.as_deref()),
-        truncated: terms.is_some_and(|terms| terms.truncated),
-        warnings: Vec::new(),
         sandbox_for: message
             .terms
             .as_ref()
             .and_then(|terms| terms.sandbox_for.as_deref()),
+        template: terms.and_then(|terms| terms.template.as_deref()),
+        truncated: terms.is_some_and(|terms| terms.truncated),
+        warnings: Vec::new(),
         revision: message.revision,
         cost: message
             .terms

@@ -109,8 +109,12 @@ async fn create(
         StatusCode::ACCEPTED
     };
     let view = engine.view(message, incoming.language);
-    let view = view.with_warnings(warnings);
-    let mut response = json(status, &view.as_duplicate(duplicate));
+    let view = if duplicate {
+        view.as_duplicate(true)
+    } else {
+        view.with_warnings(warnings)
+    };
+    let mut response = json(status, &view);
     if submitted.repeated {
         response
             .headers_mut()

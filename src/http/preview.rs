@@ -123,13 +123,11 @@ struct Double {
     count: usize,
 }
 
-impl Warning {
-    /// That nothing would be stored now, because it is not paid for.
-    pub(super) fn unpaid(why: &Unpaid) -> Self {
-        Self {
-            code: why.code(),
-            detail: unpaid_detail(why),
-        }
+/// That nothing would be stored now, because it is not paid for.
+pub(super) fn unpaid(why: &Unpaid) -> Warning {
+    Warning {
+        code: why.code(),
+        detail: unpaid_detail(why),
     }
 }
 
@@ -164,7 +162,7 @@ async fn preview(
     let due = Due::of(checked.terms.charge.as_ref());
     let key = caller.key.as_deref();
     let why = engine.would_pay(&caller.tenant, key, due).await?;
-    preview.warnings.extend(why.iter().map(Warning::unpaid));
+    preview.warnings.extend(why.iter().map(unpaid));
     Ok(json(StatusCode::OK, &preview))
 }
 
