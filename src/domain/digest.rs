@@ -10,11 +10,11 @@ use std::str::FromStr as _;
 
 use chrono::{Datelike as _, NaiveDate, NaiveTime, TimeDelta, TimeZone as _};
 use chrono_tz::Tz;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::sender::Sender;
+use super::template::Template;
 use super::tenant::Tongue;
 use super::time::Timestamp;
 
@@ -22,8 +22,8 @@ use super::time::Timestamp;
 const KINDS_MAX: usize = 20;
 /// Longest text of a kind, in characters.
 const TEXT_MAX_CHARS: usize = 4000;
-/// Steps that the making of one text may take.
-const FUEL: u64 = 10_000;
+/// The variable of its texts.
+const COUNT: &str = "count";
 /// The days, Monday first.
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const DAYS_IN_FULL: [&str; 7] = [
@@ -245,20 +245,16 @@ impl Digest {
             return Err(format!("the digest has no kind {kind}"));
         };
         let tongue = self.language.unwrap_or(fallback);
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL));
-        let plural = move |count: i64, one: String, many: String| {
-            let single = match tongue {
-                Tongue::Fr => (-1..=1).contains(&count),
-                Tongue::En => count == 1,
-            };
-            if single { one } else { many }
-        };
-        environment.add_filter("plural", plural);
-        let text = environment.render_str(&kind.text, minijinja::context! { count });
-        text.map_err(|error| error.to_string())
+        let template = Template::compile(&kind.text, tongue).map_err(|it| it.to_string())?;
+        let mut params = serde_json::Map::new();
+        // A text need not say how many.
+        if template.variables().any(|name| name == COUNT) {
+            params.insert(COUNT.to_owned(), count.into());
+        }
+        template.render(&params).map_err(|errors| {
+            let problems: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            problems.join("; ")
+        })
     }
 }
 
