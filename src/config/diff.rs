@@ -86,6 +86,8 @@ impl Line {
                 let told = SmppAccount {
                     rate: Rate::NONE,
                     tenant: Tenant::DEFAULT.into(),
+                    stop: None,
+                    invalid_errors: Vec::new(),
                     // Texts come to it as octets; what else makes them so is said in `wire`.
                     text: TextRules {
                         alphabet: account.text.alphabet,
@@ -192,12 +194,13 @@ pub struct Diff {
 }
 
 /// What a running process cannot change: all keys that begin so.
-const AT_START: [&str; 6] = [
+const AT_START: [&str; 7] = [
     "data_dir",
     "http.listen",
     "http.metrics_listen",
     "store.",
     "retention.",
+    "privacy.",
     "log.format",
 ];
 
@@ -355,8 +358,9 @@ fn account_of(key: &str) -> Option<&str> {
 
 /// True for the keys of an account that its driver is not told.
 fn is_for_the_rules_alone(key: &str) -> bool {
-    const RULES: [&str; 7] = [
+    const RULES: [&str; 8] = [
         "rate",
+        "stop",
         "tenant",
         "latin1",
         "transliterate",

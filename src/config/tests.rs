@@ -95,7 +95,7 @@ fn every_mistake_is_told_with_its_line_and_key() {
         ),
         (
             account("[smpp.a.errors]\n\"0x400\" = \"fatal\"\n"),
-            "r.toml:6: smpp.a.errors.0x400: \"fatal\" is not one of \"permanent\", \"temporary\", \"throttled\", \"account\"",
+            "r.toml:6: smpp.a.errors.0x400: \"fatal\" is not one of \"permanent\", \"number_invalid\", \"temporary\", \"throttled\", \"account\"",
         ),
         (
             account("[smpp.a.errors]\nESME_RTROTTLED = \"account\"\n"),
@@ -180,6 +180,10 @@ fn every_mistake_is_told_with_its_line_and_key() {
         (
             account("[smpp.a.tlvs]\n0x1400 = \"\"\n5120 = \"\"\n"),
             "r.toml:7: smpp.a.tlvs.5120: 0x1400 is given twice",
+        ),
+        (
+            account("stop = \"STOP\"\n"),
+            "r.toml:5: smpp.a.stop: \"STOP\" is neither a short code, like \"36111\", nor an international number",
         ),
         (
             account("sender = \"TWELVECHARS!\"\n"),
@@ -605,6 +609,17 @@ operator x
 }
 
 #[test]
+fn the_stop_number_of_an_account_is_known_to_the_rules() {
+    let text = format!("{ACCOUNT}sender = \"MAGASIN\"\nstop = \"36111\"\n");
+    let config = read_text(&text).unwrap();
+    let face = config.policy.first_face(&config.policy.operators[0]);
+    assert_eq!(face, Some(&config.smpp[0].face()));
+    assert_eq!(face.unwrap().stop.as_deref(), Some("36111"));
+    let shown = "  stop        by a message to 36111\n";
+    assert!(config.effective().contains(shown), "{}", config.effective());
+}
+
+#[test]
 fn the_way_of_texts_is_a_setting_of_each_account() {
     let text = format!(
         "{ACCOUNT}alphabet = \"latin1\"\nlatin1 = true\ntransliterate = true\npacked_gsm = true\n"
@@ -621,4 +636,27 @@ fn the_way_of_texts_is_a_setting_of_each_account() {
         errors(&format!("{ACCOUNT}alphabet = \"utf8\"\n")),
         ["r.toml:5: smpp.a.alphabet: \"utf8\" is not one of \"gsm\", \"latin1\", \"ascii\""]
     );
+}
+
+#[test]
+fn who_opted_out_may_be_kept_without_numbers_and_an_account_names_its_codes_of_no_number() {
+    let text =
+        format!("{ACCOUNT}invalid_errors = [\"001\", \"0x1a\"]\n[privacy]\noptouts = \"hashed\"\n");
+    let config = read_text(&text).unwrap();
+    assert!(config.hashed_optouts);
+    let codes = &config.policy.invalid_errors[&Account::from("a")];
+    assert_eq!(*codes, ["001", "0x1a"]);
+    let shown = config.effective();
+    assert!(
+        shown.contains("opt-outs      kept as keyed hashes"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("  no number   err: 001 0x1a in receipts"),
+        "{shown}"
+    );
+    let plain = read_text(ACCOUNT).unwrap();
+    assert!(!plain.hashed_optouts && plain.policy.invalid_errors.is_empty());
+    let wrong = format!("{ACCOUNT}[privacy]\noptouts = \"secret\"\n");
+    assert!(errors(&wrong)[0].contains("privacy.optouts"));
 }

@@ -27,6 +27,7 @@
 
 pub mod apply;
 pub mod chain;
+pub mod consent;
 pub mod credit;
 pub mod digest;
 pub mod event;
@@ -51,6 +52,7 @@ pub mod retry;
 pub mod sender;
 pub mod sim;
 pub mod status;
+pub mod template;
 pub mod tenant;
 pub mod terms;
 pub mod territory;
@@ -59,3 +61,4 @@ pub mod time;
 pub mod trace;
 pub mod windows;
 pub mod wire;
+pub mod wording;

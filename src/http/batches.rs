@@ -52,10 +52,29 @@ enum NewBatch {
     },
     /// One text for several recipients; beside `to`, the members of a message.
     Recipients {
-        /// The recipients.
+        /// The recipients: a number, or `{to, params}` with what differs in its text.
+        #[schema(value_type = Vec<RecipientForm>)]
         to: Vec<String>,
-        /// The text.
-        text: String,
+        /// The text; needed unless a template gives it.
+        text: Option<String>,
+    },
+}
+
+/// A recipient of a batch.
+#[derive(ToSchema)]
+#[schema(as = Recipient)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum RecipientForm {
+    /// Its number, in any usual writing.
+    Number(String),
+    /// Its number, and what the template's variables stand for in its text.
+    WithParams {
+        /// Its number.
+        to: String,
+        /// Values, besides those that are common.
+        #[schema(value_type = Option<Object>)]
+        params: Option<serde_json::Value>,
     },
 }
 
@@ -100,6 +119,9 @@ struct ItemResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     replaces: Option<uuid::Uuid>,
+    /// True if its text was cut to what its tenant allows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
     /// What is wrong with it; pointers are into the whole body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<InputError>,
@@ -116,6 +138,7 @@ impl ItemResult {
             parts: None,
             duplicate: false,
             replaces: None,
+            truncated: false,
             errors,
         }
     }
@@ -131,6 +154,7 @@ impl ItemResult {
             parts: Some(message.parts()),
             duplicate,
             replaces: terms.and_then(|terms| terms.replaces).map(|id| id.0),
+            truncated: (message.terms.as_ref()).is_some_and(|terms| terms.truncated),
             errors: Vec::new(),
         }
     }
@@ -249,13 +273,22 @@ async fn judge(app: &App, by: &By, batch: Batch) -> Vec<Judged> {
         Batch::Fanout { common, to } => {
             let judged = to.into_iter().enumerate().map(async |(index, to)| {
                 let mut draft = common.draft.clone();
-                draft.to = to.map_err(|error| vec![error])?;
+                let recipient = to.map_err(|error| vec![error])?;
+                draft.to = recipient.to;
+                let has_params = recipient.params.is_some();
+                if let Some(own) = recipient.params {
+                    draft.params.get_or_insert_default().extend(own);
+                }
                 check(engine, by, draft.into(), until)
                     .await
                     .map_err(|errors| {
                         let place = |error: InputError| match error.pointer.as_deref() {
                             Some("/to") => InputError {
                                 pointer: Some(format!("/to/{index}").into()),
+                                ..error
+                            },
+                            Some("/params") if has_params => InputError {
+                                pointer: Some(format!("/to/{index}/params").into()),
                                 ..error
                             },
                             _ => error,

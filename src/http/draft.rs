@@ -53,7 +53,7 @@ pub(super) struct NewMessage {
     r#type: Option<String>,
     /// The caller's own reference.
     reference: Option<String>,
-    /// `auto` (default), `gsm` or `transliterate`.
+    /// `auto`, `gsm` or `transliterate`; as the tenant says where nothing is said, or else `auto`.
     #[schema(value_type = Option<EncodingWord>)]
     encoding: Option<Encoding>,
     /// Most parts that may be paid for.
@@ -72,7 +72,7 @@ pub(super) struct NewMessage {
     on_doubt: Option<OnDoubt>,
     /// Name of a template, in place of `text`.
     template: Option<String>,
-    /// What the template's variables stand for.
+    /// What the template's variables stand for: strings, numbers or booleans.
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,
     /// In place of `send_at`: instants of which the earliest rules.
@@ -83,7 +83,7 @@ pub(super) struct NewMessage {
     schedule_key: Option<String>,
     /// Name of what is told once: a later post under it sends nothing and gives the first message.
     once_key: Option<String>,
-    /// Whether the tenant's signature is added.
+    /// Whether the tenant's signature is added; as its template or its tenant says where nothing is said.
     signature: Option<bool>,
     /// What a commercial message is for: the purpose that its recipient has agreed to.
     purpose: Option<String>,
@@ -359,14 +359,14 @@ fn set(draft: &mut Draft, field: &'static str, value: Value) -> Result<(), Wrong
         "type" => draft.kind = Some(text(value)?),
         "reference" => draft.reference = Some(text(value)?),
         "encoding" => {
-            draft.encoding = word(
+            draft.encoding = Some(word(
                 value,
                 &[
                     ("auto", Encoding::Auto),
                     ("gsm", Encoding::Gsm),
                     ("transliterate", Encoding::Transliterate),
                 ],
-            )?;
+            )?);
         }
         "max_parts" => {
             draft.max_parts = Some(usize::try_from(natural(&value)?).unwrap_or(usize::MAX));

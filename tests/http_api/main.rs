@@ -6,6 +6,7 @@
 mod access;
 mod client;
 mod connections;
+mod consents;
 mod credit;
 mod digests;
 mod document;
@@ -15,9 +16,12 @@ mod messages;
 mod numbers;
 mod operations;
 mod optouts;
+mod plans;
 mod preview;
 mod quotas;
+mod templates;
 mod tenants;
+mod texts;
 
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Asking, Checked, Draft, FieldError, Refusal, consent, hours, plan, price, recipient, sender,
-    text, way,
+    Asking, Checked, Draft, FieldError, Refusal, Wording, consent, hours, plan, price, recipient,
+    sender, text, way,
 };
 use crate::domain::chain::Chain;
 use crate::domain::id::Account;
@@ -56,17 +56,18 @@ pub(super) fn check(
         .from
         .unwrap_or_else(|| sender::check(&draft, asking, operator, &mut errors, &mut advice));
     let rules = policy.first_text_rules(operator);
-    let prepared = kept.text.or_else(|| {
-        text::check(
+    let worded = match kept.text {
+        Some(kept) => Some((kept, Wording::default())),
+        None => text::check(
             &mut draft,
             asking,
             &rules,
             operator,
             from.as_ref(),
             &mut terms,
-            &mut errors,
-        )
-    });
+            (&mut errors, &mut advice),
+        ),
+    };
     check_labels(&draft, &mut errors);
     // Whose route it would go is known only with the number.
     if draft.class() == Class::Commercial
@@ -106,7 +107,8 @@ pub(super) fn check(
             problem.to_string(),
         ));
     }
-    let (Some(asked), Some(to), Some(prepared), true) = (asked, to, prepared, errors.is_empty())
+    let (Some(asked), Some(to), Some((prepared, wording)), true) =
+        (asked, to, worded, errors.is_empty())
     else {
         return Err(errors);
     };
@@ -153,6 +155,7 @@ pub(super) fn check(
         expires_at,
         terms,
         advice,
+        wording,
         draft,
     })
 }

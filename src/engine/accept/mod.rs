@@ -56,8 +56,8 @@ pub struct Draft {
     pub kind: Option<String>,
     /// The caller's reference.
     pub reference: Option<String>,
-    /// How to choose the alphabet.
-    pub encoding: Encoding,
+    /// How to choose the alphabet; `None`: as the tenant says, or else [`Encoding::Auto`].
+    pub encoding: Option<Encoding>,
     /// Most parts that the caller wants to pay for.
     pub max_parts: Option<usize>,
     /// 0 to 3; 1 where nothing is said.
@@ -88,6 +88,11 @@ pub struct Draft {
     pub purpose: Option<String>,
     /// The channels to try, in order; empty: the SMS alone.
     pub fallback: Vec<Step>,
+    /// True where its text was made from what an administrator has written, though it names no
+    /// template: a digest's.
+    pub vetted: bool,
+    /// True where it is only looked at: an empty text is measured then.
+    pub preview: bool,
     /// What has been judged when the message was accepted, and stays.
     pub kept: Kept,
 }
@@ -223,7 +228,22 @@ pub struct Checked {
     pub terms: Terms,
     /// What the sender may want to know.
     pub advice: Vec<Advice>,
+    /// What stands around what was given.
+    pub wording: Wording,
     draft: Draft,
+}
+
+/// How a text was put together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// The signature that was added.
+    pub signature: Option<String>,
+    /// The mention that was added of how to answer STOP.
+    pub stop: Option<String>,
+    /// Characters of what was given, as far as it is sent.
+    pub own_chars: usize,
+    /// Most characters that its tenant allows.
+    pub max_chars: Option<u32>,
 }
 
 impl Checked {
@@ -459,6 +479,7 @@ impl Engine {
             draft,
             mut terms,
             advice: _,
+            wording: _,
             rules: _,
         } = checked;
         // Validity runs from the promise, not from the check a moment before it.

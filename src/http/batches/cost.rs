@@ -13,9 +13,10 @@ use crate::domain::credit::Due;
 use crate::domain::terms::Charge;
 use crate::engine::accept::Checked;
 use crate::engine::credit::CostView;
+use crate::engine::view::Warning;
 use crate::http::auth::{Allowed, ToSendOrRead};
 use crate::http::body::Incoming;
-use crate::http::preview::Warning;
+use crate::http::preview::unpaid;
 use crate::http::problem::{InputError, Problem};
 use crate::http::{App, json};
 
@@ -119,7 +120,7 @@ pub(super) async fn preview(
         parts: accepted.iter().map(|checked| checked.plan.count()).sum(),
         cost: credit.map(|_| CostView::of_all(due, charges.iter().any(|it| it.micros > 0))),
         credit_left: credit.map(|unit| unit.format(purse.balance.of(unit))),
-        warnings: why.iter().map(Warning::unpaid).collect(),
+        warnings: why.iter().map(unpaid).collect(),
         results: items
             .iter()
             .enumerate()
