@@ -158,7 +158,7 @@ impl Engine {
             changes.due_at = due_at;
             changes.why = why;
             changes.expires_at = expires_at;
-            all.hours = terms.hours;
+            (all.hours, all.region) = (terms.hours, terms.region);
             all.chain = terms.chain.or(all.chain);
         }
         changes.terms = (all != Default::default()).then(|| Box::new(all));
