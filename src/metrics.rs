@@ -49,6 +49,8 @@ pub struct Metrics {
     pub webhooks_dropped: Counter,
     /// Messages received from handsets.
     pub inbound: Counter,
+    /// Counts of digests that could not be told at their tick.
+    pub carried_over: Counter,
 }
 
 /// What a carrier has taken since its last receipt: gauges, so that nobody has to be told.
@@ -131,6 +133,7 @@ impl Metrics {
             webhooks_retried: counter("relais_webhook_retried_total"),
             webhooks_dropped: counter("relais_webhook_dropped_total"),
             inbound: counter("relais_inbound_total"),
+            carried_over: counter("relais_digest_carried_over_total"),
             recorder,
         };
         metrics
@@ -247,6 +250,13 @@ impl Metrics {
     pub fn http_refused(&self, why: &'static str) {
         self.counter_of(&self.http_refused, "relais_http_refused_total", "why", why)
             .increment(1);
+    }
+
+    /// Counts a submission that was refused because it was not paid for: `insufficient_credit`,
+    /// `quota_exceeded` or `daily_spend`.
+    pub fn credit_refused(&self, why: &'static str) {
+        let key = Key::from_parts("relais_credit_refused_total", labels(&[("why", why)]));
+        self.recorder.register_counter(&key, &META).increment(1);
     }
 
     /// Shows a channel's rare counters before they count: for Prometheus a series that begins at 1 has not
@@ -398,7 +408,12 @@ fn labels(pairs: &[(&'static str, &str)]) -> Vec<Label> {
 
 /// The HELP texts.
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 12] = [
+    const COUNTERS: [(&str, &str); 14] = [
+        (
+            "relais_credit_refused_total",
+            "Submissions that were refused because they were not paid for, by why: \
+             insufficient_credit, quota_exceeded, daily_spend.",
+        ),
         (
             "relais_messages_total",
             "Messages that have reached a status, by the channel they last went through.",
@@ -433,6 +448,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         ("relais_inbound_total", "Messages received from handsets."),
         (
+            "relais_digest_carried_over_total",
+            "Counts of digests that could not be told at their tick, and wait for the next one.",
+        ),
+        (
             "relais_http_refused_total",
             "What callers of the HTTP interface were refused, by why: connections, handshake, key_rate, \
              key_quota.",
@@ -448,7 +467,11 @@ fn describe(recorder: &PrometheusRecorder) {
              restarted, reopened, power.",
         ),
     ];
-    const GAUGES: [(&str, &str); 19] = [
+    const GAUGES: [(&str, &str); 21] = [
+        (
+            "relais_credit_remaining",
+            "What is left of a tenant's credit, by unit: eur, or parts.",
+        ),
         (
             "relais_queue_messages",
             "Messages waiting, by operator and what they wait for.",
@@ -497,6 +520,10 @@ fn describe(recorder: &PrometheusRecorder) {
              recipients in 30 days (recipients_30d).",
         ),
         ("relais_webhook_pending", "Webhook deliveries not yet made."),
+        (
+            "relais_digest_pending",
+            "Counts of digests that are still to be told: one a recipient, kind and tick.",
+        ),
         (
             "relais_store_up",
             "1 if the store takes messages; 0 after an error of the disk, until the process starts again.",

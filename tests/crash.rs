@@ -137,6 +137,7 @@ async fn client(store: Arc<dyn Store>, round: u8, client: u8) {
             batch,
             messages,
             max_live: 10_000_000,
+            means: Default::default(),
             now: clock.now(),
         };
         let key = format!("{round} {client} {number}");
@@ -241,6 +242,7 @@ async fn handsets(store: Arc<dyn Store>, round: u8) {
             batch: None,
             messages: vec![planned],
             max_live: 10_000_000,
+            means: Default::default(),
             now: clock.now(),
         };
         store.accept(submission).await.unwrap();
@@ -444,6 +446,7 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
                 batch: None,
                 messages: vec![message(&clock, &Random::system(), None)],
                 max_live: 10_000_000,
+                means: Default::default(),
                 now: clock.now(),
             };
             match store.accept(again).await.unwrap() {

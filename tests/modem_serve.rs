@@ -3,84 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[path = "support/processes.rs"]
+mod processes;
+
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
 
+use processes::{Running, relais, serve};
 use serde_json::{Value, json};
-
-/// The binary with an environment that says nothing.
-fn relais() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relais"));
-    for name in [
-        "LC_ALL",
-        "LC_MESSAGES",
-        "LANG",
-        "RUST_LOG",
-        "RELAIS_URL",
-        "RELAIS_KEY",
-        "RELAIS_ADMIN_KEY",
-    ] {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null());
-    command
-}
-
-/// A process that does not outlive its test; its output goes on being read, so that it never waits.
-struct Running {
-    child: Child,
-    reader: Option<JoinHandle<String>>,
-}
-
-impl Running {
-    /// Starts the binary, and waits until it has said `wanted`; gives what it had said by then.
-    fn start(arguments: &[&str], wanted: &str) -> (Self, String) {
-        let mut command = relais();
-        command.args(arguments);
-        // `serve` speaks on standard error, `sim` on standard output.
-        let (receiver, sender) = std::io::pipe().unwrap();
-        command.stdout(sender.try_clone().unwrap()).stderr(sender);
-        let child = command.spawn().unwrap();
-        drop(command);
-        let mut lines = BufReader::new(receiver);
-        let mut said = String::new();
-        while !said.contains(wanted) {
-            let read = lines.read_line(&mut said).unwrap();
-            assert!(read > 0, "no {wanted:?} in {said}");
-        }
-        let reader = std::thread::spawn(move || {
-            let mut rest = String::new();
-            let _ = lines.read_to_string(&mut rest);
-            rest
-        });
-        let running = Self {
-            child,
-            reader: Some(reader),
-        };
-        (running, said)
-    }
-
-    /// Tells it to stop, and gives what it said since its start.
-    fn stop(mut self) -> String {
-        let kill = format!("kill -TERM {}", self.child.id());
-        let told = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(told.success());
-        let code = self.child.wait().unwrap().code();
-        let rest = self.reader.take().unwrap().join().unwrap();
-        assert_eq!(code, Some(0), "{rest}");
-        rest
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The body of a 2xx answer to GET.
 fn get(address: &str, key: &str, path: &str) -> String {
@@ -98,25 +29,21 @@ fn get(address: &str, key: &str, path: &str) -> String {
     body.to_owned()
 }
 
-/// What follows `name` up to the next space.
-fn after<'a>(text: &'a str, name: &str) -> &'a str {
-    let (_, rest) = text.split_once(name).unwrap();
-    rest.split_whitespace().next().unwrap()
-}
-
 #[test]
 fn a_new_user_sends_over_a_modem_with_five_lines_of_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (link, file, data) = (path("modem-a"), path("relais.toml"), path("data"));
-    let (modem, _) = Running::start(&["sim", "modem", "--link", &link], &link);
+    let mut modem = relais();
+    modem.args(["sim", "modem", "--link", &link]);
+    let modem = Running::start(modem, &link);
     let five_lines = format!(
         "data_dir = \"{data}\"\n[http]\nlisten = \"127.0.0.1:0\"\n[modem.sim1]\ndevice = \"{link}\"\n"
     );
     std::fs::write(&file, five_lines).unwrap();
 
-    let (daemon, said) = Running::start(&["serve", "--config", &file], "http_addr=");
-    let address = after(&said, "http_addr=").to_owned();
+    let mut daemon = serve(Path::new(&file));
+    let address = daemon.word_after("http_addr=");
     let key = std::fs::read_to_string(Path::new(&data).join("admin.key")).unwrap();
     let get = |path: &str| get(&address, key.trim(), path);
 

@@ -3,26 +3,18 @@
 #![cfg(feature = "otel")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/processes.rs"]
+mod processes;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+use processes::{PATIENCE, Running, relais, smsc};
+
 const ADMIN: &str = "an-admin-key-for-tests";
 const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 const PARENT: u64 = 0x00f0_67aa_0ba9_02b7;
-
-/// A process that does not outlive its test.
-struct Served(Child);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A collector that takes everything; gives head and body of each request.
 fn collector() -> (String, Receiver<(String, Vec<u8>)>) {
@@ -46,16 +38,6 @@ fn collector() -> (String, Receiver<(String, Vec<u8>)>) {
     (url, requests)
 }
 
-/// The first line that a program says with `wanted` in it.
-fn line_with(out: &mut BufReader<ChildStdout>, wanted: &str) -> String {
-    let mut line = String::new();
-    while !line.contains(wanted) {
-        line.clear();
-        assert!(out.read_line(&mut line).unwrap() > 0, "no {wanted:?}");
-    }
-    line
-}
-
 fn holds(body: &[u8], wanted: &[u8]) -> bool {
     body.windows(wanted.len()).any(|octets| octets == wanted)
 }
@@ -63,21 +45,8 @@ fn holds(body: &[u8], wanted: &[u8]) -> bool {
 #[test]
 fn the_spans_of_a_message_are_of_its_callers_trace_and_tell_no_secret() {
     let folder = tempfile::tempdir().unwrap();
-    let relais = || Command::new(env!("CARGO_BIN_EXE_relais"));
-    let mut smsc = relais();
-    smsc.args(["sim", "smsc", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped());
-    let mut smsc = Served(smsc.spawn().unwrap());
-    let mut said = BufReader::new(smsc.0.stdout.take().unwrap());
-    let line = line_with(&mut said, "127.0.0.1:");
-    let port = line.split("127.0.0.1:").nth(1).unwrap();
-    let port = port
-        .split(|c: char| !c.is_ascii_digit())
-        .next()
-        .unwrap()
-        .to_owned();
-    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-
+    let (smsc, carrier) = smsc(folder.path(), "");
+    let (_, port) = carrier.rsplit_once(':').unwrap();
     let file = folder.path().join("relais.toml");
     let config = format!(
         "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"info\"\n\
@@ -85,33 +54,15 @@ fn the_spans_of_a_message_are_of_its_callers_trace_and_tell_no_secret() {
     );
     std::fs::write(&file, config).unwrap();
     let (url, requests) = collector();
-    let (log, sender) = std::io::pipe().unwrap();
     let mut daemon = relais();
     daemon
         .args(["serve", "--config"])
         .arg(&file)
         .env("RELAIS_ADMIN_KEY", ADMIN)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &url)
-        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
-        .stdin(Stdio::null())
-        .stderr(sender);
-    let mut served = Served(daemon.spawn().unwrap());
-    drop(daemon);
-    let mut log = BufReader::new(log);
-    let mut line = String::new();
-    while !line.contains("http_addr=") {
-        line.clear();
-        assert!(log.read_line(&mut line).unwrap() > 0);
-    }
-    let address = line
-        .split("http_addr=")
-        .nth(1)
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap()
-        .to_owned();
-    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50");
+    let mut daemon = Running::start(daemon, "http_addr=");
+    let address = daemon.word_after("http_addr=");
 
     let body = r#"{"to": "06 12 34 56 78", "text": "Zanzibar"}"#;
     let post = |headers: &str| {
@@ -167,15 +118,8 @@ fn the_spans_of_a_message_are_of_its_callers_trace_and_tell_no_secret() {
     for secret in ["Zanzibar", "612345678", "5678", "+336", ADMIN, "secret"] {
         assert!(!holds(&all, secret.as_bytes()), "{secret:?}");
     }
-    let stop = format!("kill -TERM {}", served.0.id());
-    assert!(
-        Command::new("sh")
-            .args(["-c", &stop])
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert_eq!(served.0.wait().unwrap().code(), Some(0));
+    daemon.stop();
+    smsc.stop();
 }
 
 #[test]
@@ -184,30 +128,11 @@ fn a_collector_that_is_not_there_holds_nothing_up() {
     let file = folder.path().join("relais.toml");
     let config = "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[modem.sim1]\ndevice = \"nowhere\"\n";
     std::fs::write(&file, config).unwrap();
-    let (log, sender) = std::io::pipe().unwrap();
-    let mut daemon = Command::new(env!("CARGO_BIN_EXE_relais"));
+    let mut daemon = relais();
     daemon
         .args(["serve", "--config"])
         .arg(&file)
         // Nobody listens on port 1.
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-        .stdin(Stdio::null())
-        .stderr(sender);
-    let mut served = Served(daemon.spawn().unwrap());
-    drop(daemon);
-    let mut log = BufReader::new(log);
-    let mut line = String::new();
-    while !line.contains("http_addr=") {
-        line.clear();
-        assert!(log.read_line(&mut line).unwrap() > 0);
-    }
-    let stop = format!("kill -TERM {}", served.0.id());
-    assert!(
-        Command::new("sh")
-            .args(["-c", &stop])
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert_eq!(served.0.wait().unwrap().code(), Some(0));
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    Running::start(daemon, "http_addr=").stop();
 }

@@ -1,19 +1,13 @@
 //! Proves what the service manager is told: a socket of ours in its place, and the built binary.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/processes.rs"]
+mod processes;
+
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A process that does not outlive its test.
-struct Served(Child);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use processes::{Running, relais, signal};
 
 fn next(manager: &UnixDatagram) -> String {
     let mut octets = [0; 256];
@@ -35,32 +29,22 @@ fn the_service_manager_hears_of_start_work_and_stop() {
         "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[modem.sim1]\ndevice = \"nowhere\"\n",
     )
     .unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_relais"))
+    let mut daemon = relais();
+    daemon
         .args(["serve", "--config"])
         .arg(&file)
         .env("NOTIFY_SOCKET", &socket)
         .env("WATCHDOG_USEC", "200000")
-        .env_remove("WATCHDOG_PID")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut served = Served(child);
+        .env_remove("WATCHDOG_PID");
+    let daemon = Running::start(daemon, "http_addr=");
     assert_eq!(next(&manager), "READY=1");
     assert_eq!(next(&manager), "WATCHDOG=1");
     assert_eq!(next(&manager), "WATCHDOG=1");
-    let stop = format!("kill -TERM {}", served.0.id());
-    assert!(
-        Command::new("sh")
-            .args(["-c", &stop])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal(daemon.child.id(), "TERM");
     let mut said = next(&manager);
     while said == "WATCHDOG=1" {
         said = next(&manager);
     }
     assert_eq!(said, "STOPPING=1");
-    assert_eq!(served.0.wait().unwrap().code(), Some(0));
+    daemon.stop();
 }

@@ -210,6 +210,7 @@ impl Alone {
             reference: 1,
             expires_at: self.clock.now() + Duration::from_hours(1),
             priority: 0,
+            relayed: None,
         };
         self.channels[0].0.requests.send(request).await.unwrap();
         token

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::domain::event::Rejection;
 use crate::domain::id::{Account, ChannelId};
 use crate::domain::inbound::Part;
-use crate::domain::message::{Doubt, Token};
+use crate::domain::message::{Doubt, Message, Token};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::receipt::{Receipt, Taken};
 use crate::domain::sender::Sender;
@@ -79,6 +79,10 @@ pub enum Peer {
     Smsc(watch::Receiver<PeerWord>),
     /// A GSM modem.
     Modem(watch::Receiver<ModemWord>),
+    /// The apps that messages name.
+    App,
+    /// A mail server.
+    Email,
 }
 
 impl Peer {
@@ -88,6 +92,8 @@ impl Peer {
         match self {
             Self::Smsc(_) => "smpp",
             Self::Modem(_) => "modem",
+            Self::App => "app",
+            Self::Email => "email",
         }
     }
 
@@ -95,7 +101,7 @@ impl Peer {
     #[must_use]
     pub fn modem(&self) -> Option<ModemWord> {
         match self {
-            Self::Smsc(_) => None,
+            Self::Smsc(_) | Self::App | Self::Email => None,
             Self::Modem(word) => Some(word.borrow().clone()),
         }
     }
@@ -173,6 +179,8 @@ pub struct SubmitRequest {
     pub expires_at: Timestamp,
     /// Higher is more urgent, 0 to 3 (SMPP 3.4 §5.2.14).
     pub priority: u8,
+    /// The whole message, where it does not go as an SMS.
+    pub relayed: Option<Arc<Message>>,
 }
 
 /// What a driver tells the engine.
@@ -257,6 +265,8 @@ pub struct Reported {
 pub enum SegmentOutcome {
     /// The carrier took it under this id (as it wrote it).
     Accepted(String),
+    /// An app took it, and says that it is with the recipient.
+    Delivered,
     /// The carrier refused it.
     Rejected(Rejection),
     /// The carrier refused it, after its answer had been given up as `Unknown`.

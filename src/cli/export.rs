@@ -1,10 +1,7 @@
 //! `relais export`: messages as CSV or JSON Lines, page by page from a running daemon.
 //!
-//! A CSV is opened by spreadsheets, which run what looks like a formula: a recipient who calls
-//! themselves `=HYPERLINK(…)` must not be believed. So a cell that begins as a formula does gets an
-//! apostrophe before it, numbers with their plus included.
+//! Its cells are those of the interface's own CSV.
 
-use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,36 +15,11 @@ use super::texts::Lang;
 use super::{Failure, out};
 use crate::config;
 use crate::domain::time::Timestamp;
+use crate::http::sheet::{COLUMNS, cell};
 use crate::store::keys;
 
 /// Records a page.
 const PAGE: u32 = 1000;
-
-/// Fields of messages, in the order of the columns.
-const MESSAGE: [&str; 22] = [
-    "id",
-    "created_at",
-    "send_at",
-    "sent_at",
-    "delivered_at",
-    "updated_at",
-    "to",
-    "from",
-    "label",
-    "status",
-    "reason",
-    "type",
-    "reference",
-    "operator",
-    "channel",
-    "class",
-    "encoding",
-    "parts",
-    "attempts",
-    "maybe_duplicate",
-    "batch",
-    "text",
-];
 
 /// Fields of what handsets sent.
 const INBOUND: [&str; 7] = [
@@ -219,7 +191,7 @@ impl Output {
         let fields = if export.inbound {
             &INBOUND[..]
         } else {
-            &MESSAGE
+            &COLUMNS
         };
         let mut writer = csv::WriterBuilder::new();
         if export.excel {
@@ -243,13 +215,9 @@ impl Output {
                 fields,
                 zone,
             } => {
-                let cells: Vec<_> = fields
+                let cells = fields
                     .iter()
-                    .map(|field| match cell(&record[field], field, *zone) {
-                        Cow::Borrowed(text) => safe(text).into_owned(),
-                        Cow::Owned(text) => safe(&text).into_owned(),
-                    })
-                    .collect();
+                    .map(|field| cell(&record[field], field, *zone));
                 forgiven(sheet.write_record(cells).map_err(io::Error::from))
             }
             Self::Jsonl(target) => forgiven(writeln!(target, "{record}")),
@@ -264,22 +232,6 @@ impl Output {
     }
 }
 
-/// A value as a cell: times in a zone, in ISO 8601 with their offset.
-fn cell<'a>(value: &'a Value, field: &str, zone: chrono_tz::Tz) -> Cow<'a, str> {
-    match value {
-        Value::Null => Cow::Borrowed(""),
-        Value::String(text) if field.ends_with("_at") => match Timestamp::parse_rfc3339(text) {
-            Some(at) => {
-                let local = at.to_utc().with_timezone(&zone);
-                Cow::Owned(local.to_rfc3339_opts(chrono::SecondsFormat::Secs, false))
-            }
-            None => Cow::Borrowed(text),
-        },
-        Value::String(text) => Cow::Borrowed(text),
-        other => Cow::Owned(other.to_string()),
-    }
-}
-
 /// True if nothing that the list of what handsets sent has behind this record came at `since` or later.
 /// The list goes by id, and so by when texts were told: one whose parts were awaited came before that.
 fn ends_before(record: &Value, since: Timestamp) -> bool {
@@ -287,61 +239,9 @@ fn ends_before(record: &Value, since: Timestamp) -> bool {
     id.is_ok_and(|id| keys::made_at(id.as_bytes()) < since)
 }
 
-/// A cell that no spreadsheet takes for a formula. Some of them pass by what cannot be seen before it,
-/// and read the wide forms of East Asia as the narrow ones.
-fn safe(text: &str) -> Cow<'_, str> {
-    let unseen = |c: char| {
-        c.is_whitespace()
-            || c.is_control()
-            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
-    };
-    let shown = text.trim_start_matches(unseen);
-    let begins = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
-    if shown.starts_with(begins) || text.starts_with(['\t', '\r', '\n']) {
-        Cow::Owned(format!("'{text}"))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_that_could_be_a_formula_begins_a_cell() {
-        for bad in [
-            "=1+1",
-            "+33612345678",
-            "-2",
-            "@SUM(A1)",
-            "\t=1",
-            "\r=1",
-            "\n=1",
-            // Some spreadsheets take the wide forms for the narrow ones, and pass by what is blank.
-            "＝1+1",
-            "＋1",
-            "－1",
-            "＠SUM(A1)",
-            " =1",
-            "\u{a0}=1",
-            "\u{feff}=1",
-            "\u{200b}+1",
-            "\0=1",
-        ] {
-            assert_eq!(safe(bad), format!("'{bad}"), "{bad:?}");
-        }
-        for good in [
-            "Bonjour = salut",
-            "",
-            " ",
-            " a",
-            "36111",
-            "~00000000000000ab",
-        ] {
-            assert_eq!(safe(good), good);
-        }
-    }
 
     #[test]
     fn a_text_that_was_told_late_does_not_end_the_list_before_what_came_after_its_parts() {
@@ -356,16 +256,5 @@ mod tests {
         let earlier = since - std::time::Duration::from_secs(1);
         let id = crate::domain::id::InboundId::new(earlier, [0; 10]).to_string();
         assert!(ends_before(&serde_json::json!({ "id": id }), since));
-    }
-
-    #[test]
-    fn times_are_of_the_zone_through_the_change_to_winter_time() {
-        let paris = chrono_tz::Europe::Paris;
-        let at = |text: &str| cell(&Value::from(text), "sent_at", paris).into_owned();
-        assert_eq!(at("2026-10-25T00:30:00.000Z"), "2026-10-25T02:30:00+02:00");
-        assert_eq!(at("2026-10-25T01:30:00.000Z"), "2026-10-25T02:30:00+01:00");
-        assert_eq!(cell(&Value::Null, "sent_at", paris), "");
-        assert_eq!(cell(&Value::from(3), "parts", paris), "3");
-        assert_eq!(cell(&Value::from("12"), "text", paris), "12");
     }
 }

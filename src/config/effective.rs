@@ -3,13 +3,15 @@
 use std::fmt::Write;
 
 use super::{Backend, Config, Durability, Http, LogFormat, ModemAccount, SmppAccount, duration};
+use crate::domain::holidays::Day;
 use crate::domain::inbound::InboundRules;
 use crate::domain::optout::Wish;
-use crate::domain::policy::{OnDoubt, Operator};
+use crate::domain::policy::{EmailTls, OnDoubt, Operator, Policy};
 use crate::domain::portability::Portability;
 use crate::domain::rate::Rate;
 use crate::domain::refusal::status_text;
 use crate::domain::text::DefaultAlphabet;
+use crate::domain::windows::{NamedHoursBook, Outside};
 use crate::domain::wire::SourceNumbering;
 
 impl Config {
@@ -97,8 +99,24 @@ impl Config {
                 format!(", and {}", allow.join(", "))
             }
         )?;
+        if let Some(email) = &self.policy.email {
+            let tls = match email.tls {
+                EmailTls::Starttls => "STARTTLS",
+                EmailTls::Tls => "TLS",
+                EmailTls::None => "in the clear",
+            };
+            writeln!(
+                out,
+                "e-mail        {}:{}, {tls}, from {}, an answer within {}",
+                email.host,
+                email.port,
+                email.from,
+                duration::write(email.response_timeout)
+            )?;
+        }
         write_inbound(out, &self.policy.inbound)?;
         write_portability(out, &self.policy.portability)?;
+        write_hours(out, &self.policy)?;
         for account in &self.smpp {
             writeln!(out)?;
             write_account(out, account)?;
@@ -113,6 +131,40 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The hours and holidays that are not the gateway's own.
+fn write_hours(out: &mut String, policy: &Policy) -> std::fmt::Result {
+    let presets = NamedHoursBook::default();
+    let own = policy
+        .hours
+        .names()
+        .filter(|name| presets.get(name).is_none());
+    for hours in own.filter_map(|name| policy.hours.get(name)) {
+        let outside = match hours.outside {
+            Outside::Defer => "deferred",
+            Outside::Reject => "refused",
+        };
+        writeln!(
+            out,
+            "hours         {}: {hours}; outside them {outside}",
+            hours.name
+        )?;
+    }
+    for (territory, changes) in &policy.holidays.0 {
+        let signed = |sign: char, days: &[Day]| {
+            let days: Vec<_> = days.iter().map(|day| format!(" {sign}{day}")).collect();
+            days.concat()
+        };
+        writeln!(
+            out,
+            "holidays      {}{}{}",
+            territory.code(),
+            signed('+', &changes.added),
+            signed('-', &changes.removed)
+        )?;
+    }
+    Ok(())
 }
 
 fn rate(rate: Rate) -> String {
@@ -424,6 +476,9 @@ fn write_operator(out: &mut String, operator: &Operator) -> std::fmt::Result {
     let zone = operator.timezone;
     if !operator.hours.are_always() {
         writeln!(out, "  hours       {}, {zone}", operator.hours)?;
+    }
+    if let Some(name) = &operator.named_hours {
+        writeln!(out, "  hours       {name}")?;
     }
     if let Some(territory) = &operator.territory {
         writeln!(out, "  territory   {territory}, {zone}")?;

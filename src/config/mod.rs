@@ -2,7 +2,7 @@
 //! [`Policy`].
 //!
 //! `raw` walks the file, and those that it includes, and keeps every mistake with its line; `http`,
-//! `smpp`, `modem` and `operators` read their tables; `diff` compares one with the next; `effective`
+//! `email`, `smpp`, `modem` and `operators` read their tables; `diff` compares one with the next; `effective`
 //! writes what is in force, defaults included. Nothing here
 //! starts, connects or writes anything, so that `check` can be run on a live machine.
 
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::domain::chain;
 use crate::domain::id::Account;
 use crate::domain::policy::{Limits, Policy};
 use crate::domain::privacy::Retention;
@@ -21,6 +22,8 @@ use raw::{Includes, Reader, Section};
 pub mod diff;
 pub mod duration;
 mod effective;
+mod email;
+mod hours;
 mod http;
 mod inbound;
 mod modem;
@@ -277,6 +280,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let log = log(reader, &mut root);
     let limits = limits(reader, &mut root);
     let webhook_allow = webhooks(reader, &mut root);
+    let email = email::read(reader, &mut root);
     let mut inbound = inbound::read(reader, &mut root);
 
     let mut delivery = reader.table(&mut root, "delivery");
@@ -297,14 +301,18 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .filter_map(|(name, section)| smpp::read(reader, &name, section))
         .collect();
     let modems = modem::read_all(reader, sims);
-    let operators = operators::read(reader, &mut root, &names, timezone);
+    let hours = hours::read(reader, &mut root);
+    let holidays = hours::holidays(reader, &mut root);
+    let operators = operators::read(reader, &mut root, &names, timezone, &hours);
     let portability = reader.table(&mut root, "portability");
     reader.close(root);
 
     let (default, others) = operators?;
     let default_country = default_country.map_or_else(|| "FR".to_owned(), |code| code.value);
     let mut policy = Policy::new(default, others, &default_country, limits);
+    (policy.hours, policy.holidays) = (hours, holidays);
     policy.webhook_allow = webhook_allow;
+    policy.email = email;
     policy.portability = portability::read(reader, portability, &policy);
     let of_modems = modems.iter().map(|modem| (&modem.name, &modem.tenant));
     inbound.tenants = smpp
@@ -377,6 +385,13 @@ fn names(
             "there is neither a carrier account nor a modem; add a table [smpp.NAME] with host, port, \
              system_id and password, or a table [modem.NAME] with device",
         );
+    }
+    for (name, section) in carriers.iter().chain(modems) {
+        if chain::is_relay(&name.as_str().into()) {
+            let problem =
+                format!("{name} is the name of a channel that is none of SMS; choose another");
+            reader.error(section.line, &section.path, problem);
+        }
     }
     let named = |(name, _): &(String, _)| Account::from(name.as_str());
     let mut names: Vec<_> = carriers.iter().map(named).collect();

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::hours::window;
 use super::raw::{Line, Placed, Reader, Section, Value};
 use super::{country, duration};
-use crate::domain::hours::Window;
+use crate::domain::chain;
+use crate::domain::hours::SendingHours;
 use crate::domain::id::{Account, OperatorName};
 use crate::domain::policy::{OnDoubt, Operator};
 use crate::domain::rate::Rate;
 use crate::domain::retry::RetrySchedule;
+use crate::domain::windows::NamedHoursBook;
 
 /// Most steps of a route, most waits of a schedule.
 const MOST_STEPS: usize = 16;
@@ -29,13 +32,21 @@ pub(super) fn read<'a>(
     root: &mut Section<'a>,
     accounts: &[Account],
     timezone: Tz,
+    hours: &NamedHoursBook,
 ) -> Option<(Operator, Vec<Operator>)> {
     let mut sections = reader.joined_tables(root, "operators");
+    for (name, section) in &sections {
+        if chain::is_relay_operator(&name.as_str().into()) {
+            let problem =
+                format!("{name} is the name of a channel that is none of SMS; choose another");
+            reader.error(section.line, &section.path, problem);
+        }
+    }
     let default_at = sections.iter().position(|(name, _)| name == DEFAULT);
     let default = default_at.map(|at| sections.remove(at).1);
     let mut prefixes = HashMap::new();
     let mut one = |reader: &mut Reader<'a>, operator, section| {
-        one(reader, operator, section, accounts, &mut prefixes)
+        one(reader, operator, section, (accounts, hours), &mut prefixes)
     };
     let plain = |name: &str| Operator {
         timezone,
@@ -114,7 +125,7 @@ fn one<'a>(
     reader: &mut Reader<'a>,
     mut operator: Operator,
     mut section: Section<'a>,
-    accounts: &[Account],
+    (accounts, named): (&[Account], &NamedHoursBook),
     taken: &mut Taken,
 ) -> Operator {
     let s = &mut section;
@@ -168,9 +179,15 @@ fn one<'a>(
     if let Some(rate) = reader.take(s, "rate", |v| v.rate()) {
         operator.rate = rate.value;
     }
-    if let Some(hours) = reader.list(s, "hours", |v| window(&v)) {
+    if s.is_text("hours") {
+        if let Some(name) = reader.take(s, "hours", |v| hours_name(&v.text()?, named)) {
+            operator.hours = SendingHours::default();
+            operator.named_hours = Some(name.value);
+        }
+    } else if let Some(hours) = reader.list(s, "hours", |v| window(&v)) {
         let windows: Vec<_> = hours.value.into_iter().map(|hours| hours.value).collect();
         operator.hours = windows.into();
+        operator.named_hours = None;
     }
     if let Some(timezone) = reader.take(s, "timezone", |v| v.timezone()) {
         operator.timezone = timezone.value;
@@ -235,15 +252,16 @@ fn check_retry(reader: &mut Reader<'_>, retry: &Placed<Vec<Placed<Duration>>>) {
     }
 }
 
-/// `mon-fri 08:00-20:00`.
-fn window(value: &Value<'_, '_>) -> Result<Window, String> {
-    let text = value.text()?;
-    Window::parse(&text).ok_or_else(|| {
-        format!(
-            "{text:?} are no hours; write them like \"mon-fri 08:00-20:00\", and hours over midnight \
-             as two: \"20:00-24:00\", \"00:00-08:00\""
-        )
-    })
+/// The name of hours that there are.
+fn hours_name(name: &str, named: &NamedHoursBook) -> Result<String, String> {
+    if named.get(name).is_some() {
+        return Ok(name.to_owned());
+    }
+    let known: Vec<_> = named.names().collect();
+    Err(format!(
+        "there are no hours {name:?}; add a table [hours.{name}], or use one of {}",
+        known.join(", ")
+    ))
 }
 
 /// `+33607`: digits of an international number's beginning.

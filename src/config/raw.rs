@@ -476,6 +476,14 @@ impl Section<'_> {
         Some(self.entries.remove(at).line)
     }
 
+    /// True if the file has a text under this key.
+    pub(super) fn is_text(&self, key: &str) -> bool {
+        let text = |field: &Field<'_>| matches!(field.value.get_ref(), DeValue::String(_));
+        self.entries
+            .iter()
+            .any(|field| field.key == key && text(field))
+    }
+
     /// True if the file says something under this key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|field| field.key == key)

@@ -289,6 +289,6 @@ fn visible(value: &Value<'_, '_>, most: usize) -> Result<String, String> {
 }
 
 /// True for this machine's own addresses.
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::chain;
 use super::event::{Event, Rejection, Sending};
 use super::message::{
     Attempt, Cause, Doubt, Happening, Lease, Message, Outcome, Progress, Segment, State,
@@ -13,6 +14,8 @@ use super::policy::{OnDoubt, Policy};
 use super::receipt::{Known, Receipt, ReceiptState};
 use super::status::Status;
 use super::time::Timestamp;
+
+mod plans;
 
 /// How much longer a doubtful message rests each time.
 const DOUBT_GROWTH: u32 = 4;
@@ -69,7 +72,16 @@ impl Message {
                 segment,
                 reference,
             } => {
-                self.accepted(*by, *segment, reference, policy, now)?;
+                let told = self.known_when_taken(*by);
+                self.accepted(*by, (*segment, told), reference, policy, now)?;
+            }
+            Event::SegmentDelivered {
+                by,
+                segment,
+                reference,
+            } => {
+                let taken = (*segment, Known::Delivered);
+                self.accepted(*by, taken, reference, policy, now)?;
             }
             Event::SegmentRejected { by, rejection } => {
                 self.rejected(*by, rejection, policy, now)?
@@ -115,13 +127,22 @@ impl Message {
                 }
                 _ => return Err(Refused::Stale),
             },
+            Event::Deferred { until } => match &mut self.state {
+                State::Waiting { due_at, why } if *until > *due_at => {
+                    (*due_at, *why) = (*until, WaitReason::SendingHours);
+                    self.note(now, What::GivenBack(WaitReason::SendingHours));
+                }
+                _ => return Err(Refused::Stale),
+            },
             Event::Cancelled => match self.state {
-                State::Waiting { .. } if !self.has_left() => {
+                State::Waiting { .. } if !self.has_left_now() => {
                     self.note(now, What::Cancelled);
                     self.state = State::Final(Outcome::Cancelled);
                 }
                 _ => return Err(Refused::TooLate),
             },
+            Event::Replaced(by) => self.replaced_by(*by, now)?,
+            Event::Changed(changes) => self.changed(changes, now)?,
             // A part of it may have left; what has not must not. What is leaving is not recalled.
             Event::OptedOut => match self.state {
                 State::Waiting { .. } => {
@@ -131,6 +152,7 @@ impl Message {
                 _ => return Err(Refused::TooLate),
             },
         }
+        self.go_on(policy, now);
         self.updated_at = now;
         let to = self.status();
         if from != to {
@@ -152,7 +174,10 @@ impl Message {
     #[must_use]
     pub fn doubt_rule(&self, policy: &Policy) -> OnDoubt {
         let rule = || policy.operator(&self.lane.operator).on_doubt;
-        self.on_doubt.unwrap_or_else(rule)
+        // What the caller wants is of its SMS: an app knows a repetition, a mailbox does not.
+        self.on_doubt
+            .filter(|_| !self.is_relayed())
+            .unwrap_or_else(rule)
     }
 
     fn claimed(&mut self, lease: &Lease, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
@@ -162,23 +187,29 @@ impl Message {
         if now >= self.expires_at {
             return Err(Refused::Stale);
         }
-        self.maybe_duplicate |= self
-            .attempts
-            .iter()
-            .flat_map(|attempt| &attempt.segments)
-            .any(|segment| segment.progress == Progress::InDoubt);
+        // A try of a relay bears the same id as the one before it.
+        self.maybe_duplicate |= !self.is_relayed()
+            && self
+                .attempts_now()
+                .iter()
+                .flat_map(|attempt| &attempt.segments)
+                .any(|segment| segment.progress == Progress::InDoubt);
+        let first = self.first_attempt();
         // An attempt that nothing left over is no attempt: accounts that take turns while the
         // carrier slows us down would else lengthen the record without end.
         while self
-            .attempts
+            .attempts_now()
             .last()
             .is_some_and(|last| last.account != lease.account && last.left_nothing())
         {
             self.attempts.pop();
         }
+        let begun = self.attempts.len() > first;
         match self.attempts.last_mut() {
             // The carrier keeps what it has accepted, so the same account goes on with the rest.
-            Some(last) if last.account == lease.account => last.channel = lease.channel.clone(),
+            Some(last) if begun && last.account == lease.account => {
+                last.channel = lease.channel.clone();
+            }
             _ => self.attempts.push(Attempt {
                 account: lease.account.clone(),
                 channel: lease.channel.clone(),
@@ -214,12 +245,13 @@ impl Message {
     fn accepted(
         &mut self,
         by: Sending,
-        index: u16,
+        (index, told): (u16, Known),
         reference: &str,
         policy: &Policy,
         now: Timestamp,
     ) -> Result<(), Refused> {
         let late = self.holder(by).is_err();
+        let of_this_step = usize::from(by.attempt) >= self.first_attempt();
         let attempt = self
             .attempts
             .get_mut(usize::from(by.attempt))
@@ -235,13 +267,14 @@ impl Message {
         } else {
             segment.progress == Progress::Accepted
         };
-        if known {
+        if known && segment.known >= told {
             return Err(Refused::Stale);
         }
-        if named {
+        if named && !known {
             segment.references.push(reference.to_owned());
         }
         segment.progress = Progress::Accepted;
+        segment.known = segment.known.max(told);
         if late {
             // It settles the doubt about its own submission, and about no other one.
             segment.doubts = segment.doubts.saturating_sub(1);
@@ -266,8 +299,10 @@ impl Message {
                 reference: reference.trim().to_owned(),
             },
         );
-        if complete && unsettled {
+        if complete && unsettled && of_this_step {
             self.submitted(policy, now);
+            self.settle(None, now);
+        } else if told == Known::Delivered {
             self.settle(None, now);
         }
         Ok(())
@@ -277,7 +312,7 @@ impl Message {
     fn submitted(&mut self, policy: &Policy, now: Timestamp) {
         self.sent_at = Some(now);
         self.state = State::Submitted {
-            receipt_by: Some(self.expires_at + policy.receipt_grace),
+            receipt_by: Some(self.receipt_by(policy)),
         };
     }
 
@@ -289,6 +324,7 @@ impl Message {
         now: Timestamp,
     ) -> Result<(), Refused> {
         let due_at = self.holder(by)?;
+        self.settle_doubts(rejection);
         self.judged(due_at, rejection, policy, now);
         Ok(())
     }
@@ -356,7 +392,12 @@ impl Message {
             Rejection::Temporary(code) => {
                 self.note(now, What::Refused(code.clone()));
                 let retry = &policy.operator(&self.lane.operator).retry;
-                self.state = match retry.wait_after(self.tries, self.id) {
+                let wait = if self.is_relayed() {
+                    retry.wait_for_ever(self.tries, self.id)
+                } else {
+                    retry.wait_after(self.tries, self.id)
+                };
+                self.state = match wait {
                     Some(wait) => State::Waiting {
                         due_at: now + wait,
                         why: WaitReason::Backoff(code.clone()),
@@ -419,9 +460,13 @@ impl Message {
                 let rest = grace.saturating_mul(longer);
                 // What a SIM has sent a status report may settle, if it is given the time.
                 let least = modem.map_or(Duration::ZERO, |rules| rules.in_doubt_grace);
-                retry
-                    .wait_after(self.tries.max(1), self.id)
-                    .map(|wait| wait.min(rest).max(least))
+                let tries = self.tries.max(1);
+                let wait = if self.is_relayed() {
+                    retry.wait_for_ever(tries, self.id)
+                } else {
+                    retry.wait_after(tries, self.id)
+                };
+                wait.map(|wait| wait.min(rest).max(least))
             }
         };
         self.state = match wait {
@@ -441,6 +486,10 @@ impl Message {
         policy: &Policy,
         now: Timestamp,
     ) -> Result<(), Refused> {
+        let by_app = self
+            .attempts
+            .get(usize::from(attempt))
+            .is_some_and(|attempt| attempt.account.as_str() == chain::APP);
         let segment = self
             .attempts
             .get_mut(usize::from(attempt))
@@ -459,13 +508,21 @@ impl Message {
         }
         // A receipt proves that the carrier has the segment, whatever became of the response.
         segment.progress = Progress::Accepted;
+        if by_app {
+            // It speaks for every try under its one id.
+            segment.doubts = 0;
+        }
         segment.known = segment.known.max(receipt.state.known());
         self.note(now, what);
+        let of_this_step = usize::from(attempt) >= self.first_attempt();
         let complete = self
             .attempts
             .get(usize::from(attempt))
             .is_some_and(|a| a.segments.iter().all(|s| s.progress == Progress::Accepted));
-        if complete && matches!(self.state, State::Waiting { .. } | State::Leased(_)) {
+        if complete
+            && of_this_step
+            && matches!(self.state, State::Waiting { .. } | State::Leased(_))
+        {
             self.submitted(policy, now);
         }
         let account = self
@@ -505,9 +562,16 @@ impl Message {
     /// segment means, a message what its best attempt means; a final state only climbs.
     /// `last` is what the last receipt says, and whether it says that nobody has the number.
     fn settle(&mut self, last: Option<(ReceiptState, bool)>, now: Timestamp) {
+        let first = self.first_attempt();
         let best = self
             .attempts
             .iter()
+            .enumerate()
+            // What an earlier step came to counts no longer, unless it has delivered after all.
+            .filter(|(index, a)| {
+                *index >= first || a.segments.iter().all(|s| s.known == Known::Delivered)
+            })
+            .map(|(_, attempt)| attempt)
             .filter(|a| a.segments.iter().all(|s| s.progress == Progress::Accepted))
             .filter_map(|a| {
                 a.segments
@@ -560,6 +624,8 @@ const fn rank(outcome: Outcome) -> u8 {
         Outcome::Delivered => 3,
     }
 }
+
+mod way;
 
 #[cfg(test)]
 mod tests;

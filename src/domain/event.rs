@@ -1,7 +1,13 @@
 //! Everything that can happen to a message.
 
-use super::message::{Doubt, Lease, WaitReason};
+use super::id::MessageId;
+use super::message::{Doubt, Lease, Message, State, WaitReason};
 use super::receipt::Receipt;
+use super::sender::Sender;
+use super::terms::Terms;
+use super::text::Replacement;
+use super::time::Timestamp;
+use crate::pdu::segment::Plan;
 
 /// One thing that happened, as told by a channel, a carrier, the clock or a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +21,15 @@ pub enum Event {
         /// Segment index, from 0.
         segment: u16,
         /// The carrier's id of it, as the carrier wrote it.
+        reference: String,
+    },
+    /// An app has taken it, and says that it is with the recipient.
+    SegmentDelivered {
+        /// Attempt and claim that sent it.
+        by: Sending,
+        /// Segment index, from 0.
+        segment: u16,
+        /// The far end's id of it; empty if it has none.
         reference: String,
     },
     /// A carrier refused one segment; the rest of the claim was not sent.
@@ -66,10 +81,72 @@ pub enum Event {
     LeaseLost,
     /// It was due when a process died that kept its claims in memory: it may have left.
     MayHaveLeft,
+    /// Its turn has come in hours in which it may not leave.
+    Deferred {
+        /// When it may.
+        until: Timestamp,
+    },
     /// The client withdrew it.
     Cancelled,
+    /// The client planned anew: this message stands in its place.
+    Replaced(MessageId),
+    /// The client changed it.
+    Changed(Box<Changes>),
     /// Its recipient wants nothing more from its tenant.
     OptedOut,
+}
+
+/// Everything of a message that its client may change while it waits, as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// Who it is from.
+    pub from: Option<Sender>,
+    /// The text.
+    pub text: String,
+    /// What was replaced in the text that was given.
+    pub replaced: Vec<Replacement>,
+    /// Alphabet and parts of the text.
+    pub plan: Plan,
+    /// 0 to 3.
+    pub priority: u8,
+    /// Where its webhooks go.
+    pub webhook_url: Option<String>,
+    /// A JSON object as text.
+    pub metadata: Option<String>,
+    /// When the client wants it sent.
+    pub send_at: Option<Timestamp>,
+    /// Not before this.
+    pub due_at: Timestamp,
+    /// Why it waits.
+    pub why: WaitReason,
+    /// End of its validity.
+    pub expires_at: Timestamp,
+    /// What was asked for beyond a text and a number.
+    pub terms: Option<Box<Terms>>,
+}
+
+impl Changes {
+    /// What a message is now, which changes nothing; `None` if it does not wait.
+    #[must_use]
+    pub fn none(message: &Message) -> Option<Self> {
+        let State::Waiting { due_at, why } = &message.state else {
+            return None;
+        };
+        Some(Self {
+            from: message.from.clone(),
+            text: message.text.clone(),
+            replaced: message.replaced.clone(),
+            plan: message.plan.clone(),
+            priority: message.priority,
+            webhook_url: message.webhook_url.clone(),
+            metadata: message.metadata.clone(),
+            send_at: message.send_at,
+            due_at: *due_at,
+            why: why.clone(),
+            expires_at: message.expires_at,
+            terms: message.terms.clone(),
+        })
+    }
 }
 
 /// Which claim of a message an event speaks for.

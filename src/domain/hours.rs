@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use chrono::{Datelike, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Weekday};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Weekday};
 use chrono_tz::Tz;
 
 use super::time::Timestamp;
@@ -146,6 +146,31 @@ const fn index(day: Weekday) -> usize {
 fn local(at: Timestamp, zone: Tz) -> NaiveDateTime {
     zone.from_utc_datetime(&at.to_utc().naive_utc())
         .naive_local()
+}
+
+/// The date that calendars show.
+#[must_use]
+pub fn date(at: Timestamp, zone: Tz) -> NaiveDate {
+    local(at, zone).date()
+}
+
+/// The first instant after `at` at which calendars show a later date. Clocks that jump over midnight, or show
+/// it twice, are no exception: the date is asked, not the time.
+#[must_use]
+pub fn end_of_day(at: Timestamp, zone: Tz) -> Timestamp {
+    let today = date(at, zone);
+    let mut same = at.millis().div_euclid(1000);
+    // No day has more than 25 hours, but one was left out: Samoa's 30 December 2011.
+    let mut later = same + 2 * 24 * 3600;
+    while later - same > 1 {
+        let middle = same + (later - same) / 2;
+        if date(Timestamp(middle * 1000), zone) <= today {
+            same = middle;
+        } else {
+            later = middle;
+        }
+    }
+    Timestamp(later * 1000)
 }
 
 fn offset(at: Timestamp, zone: Tz) -> i32 {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::chain::StepEnd;
 use super::id::{Account, BatchId, ChannelId, Lane, MessageId, Tenant};
 use super::msisdn::Msisdn;
 use super::policy::OnDoubt;
@@ -300,6 +301,10 @@ pub enum What {
     Cancelled,
     /// Ended because its recipient has opted out.
     OptedOut,
+    /// A step of its way ended.
+    StepEnded(StepEnd),
+    /// Changed by the client.
+    Changed,
 }
 
 /// Why nobody can tell whether a carrier took a segment.
@@ -381,6 +386,19 @@ impl Message {
             .any(|segment| segment.progress != Progress::Unsent)
     }
 
+    /// True if it is certain that nothing of it has left us, and nobody is sending it: it can be
+    /// replaced or changed.
+    #[must_use]
+    pub fn is_still_here(&self) -> bool {
+        matches!(self.state, State::Waiting { .. }) && !self.may_have_left()
+    }
+
+    /// True if some part of it has left us, or may have, in this life of the gateway or an earlier one.
+    #[must_use]
+    pub fn may_have_left(&self) -> bool {
+        self.maybe_duplicate || self.has_left()
+    }
+
     /// The account that has, or may have, a part of it: while it waits, nobody else may send it, or
     /// the recipient could get it twice. Only a certain refusal leaves it free for another one.
     #[must_use]
@@ -389,7 +407,7 @@ impl Message {
             let mut segments = attempt.segments.iter();
             segments.any(|segment| segment.progress != Progress::Unsent)
         };
-        let attempt = self.attempts.iter().rev().find(has_some)?;
+        let attempt = self.attempts_now().iter().rev().find(has_some)?;
         Some(&attempt.account)
     }
 
@@ -449,6 +467,9 @@ impl Message {
         self.metadata = None;
         // Half an address would be called in vain, so it goes whole.
         self.webhook_url = self.webhook_url.take().filter(|url| !url.contains('?'));
+        if let Some(chain) = self.terms.as_mut().and_then(|terms| terms.chain.as_mut()) {
+            chain.erase_text();
+        }
         self.erased.text_at = Some(now);
     }
 
@@ -462,6 +483,9 @@ impl Message {
         self.to = Msisdn::NOBODY;
         self.reference = None;
         self.webhook_url = None;
+        if let Some(chain) = self.terms.as_mut().and_then(|terms| terms.chain.as_mut()) {
+            chain.erase_addresses();
+        }
         self.trace = None;
         for segment in self.attempts.iter_mut().flat_map(|it| &mut it.segments) {
             segment.references.clear();
@@ -477,8 +501,15 @@ impl Message {
                 | What::Doubt(_)
                 | What::TimedOut(_)
                 | What::Cancelled
-                | What::OptedOut => {}
+                | What::OptedOut
+                | What::StepEnded(_)
+                | What::Changed => {}
             }
+        }
+        // They are the caller's names of somebody's affairs.
+        if let Some(terms) = &mut self.terms {
+            terms.schedule_key = None;
+            terms.once_key = None;
         }
     }
 

@@ -28,13 +28,17 @@
 pub mod apply;
 pub mod chain;
 pub mod consent;
+pub mod credit;
+pub mod digest;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod holidays;
 pub mod hours;
 pub mod id;
 pub mod inbound;
 pub mod message;
+pub mod money;
 pub mod msisdn;
 pub mod optout;
 pub mod policy;
@@ -49,7 +53,9 @@ pub mod sim;
 pub mod status;
 pub mod tenant;
 pub mod terms;
+pub mod territory;
 pub mod text;
 pub mod time;
 pub mod trace;
+pub mod windows;
 pub mod wire;

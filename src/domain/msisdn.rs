@@ -393,7 +393,7 @@ fn french(national: &str) -> Result<Msisdn, NumberError> {
 
 /// The country code of an overseas mobile number that is dialled nationally from
 /// France (ARCEP's numbering plan), by its digits without the leading 0.
-fn overseas_home(national: &str) -> Option<&'static str> {
+pub(super) fn overseas_home(national: &str) -> Option<&'static str> {
     match national.as_bytes() {
         [b'6', b'9', b'0' | b'1', ..] => Some("590"),
         [b'6', b'9', b'4', ..] => Some("594"),

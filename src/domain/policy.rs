@@ -4,25 +4,35 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::chain::{self, APP, EMAIL};
+use super::holidays::Holidays;
 use super::hours::SendingHours;
 use super::id::{Account, OperatorName};
 use super::inbound::InboundRules;
+use super::message::Message;
 use super::msisdn::Msisdn;
 use super::portability::Portability;
 use super::rate::Rate;
 use super::receipt::{Receipt, ReceiptState};
 use super::retry::RetrySchedule;
 use super::sender::Sender;
+use super::territory::{self, Territory};
 use super::text::TextRules;
 use super::time::Timestamp;
+use super::windows::{Binding, NamedHours, NamedHoursBook, Place};
 
 /// The rules in force. A reload makes a new one; nobody changes one in place.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Every operator, the default one first.
     pub operators: Vec<Arc<Operator>>,
+    /// What rules the steps of a way that are none over SMS, as if app and e-mail were operators.
+    relays: [Arc<Operator>; 2],
+    /// Where e-mails are handed in; `None`: there are none.
+    pub email: Option<Arc<EmailServer>>,
     /// Operator index by number prefix (digits without `+`).
     prefixes: HashMap<u64, usize>,
     /// Longest prefix in digits.
@@ -51,6 +61,10 @@ pub struct Policy {
     pub inbound: InboundRules,
     /// How the operator of a number is looked up before its prefix is asked.
     pub portability: Portability,
+    /// The sending hours that have a name.
+    pub hours: NamedHoursBook,
+    /// The public holidays.
+    pub holidays: Holidays,
 }
 
 /// How far the SIM of a modem may be used, and what its silence means.
@@ -74,6 +88,36 @@ impl Default for ModemRules {
             in_doubt_grace: Duration::from_mins(2),
         }
     }
+}
+
+/// Where e-mails are handed in.
+#[derive(Clone, Debug)]
+pub struct EmailServer {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: EmailTls,
+    /// A file of certificates to trust besides the machine's own (PEM).
+    pub ca: Option<Vec<u8>>,
+    /// User name and password, where it asks for them.
+    pub login: Option<(String, SecretString)>,
+    /// Who they are from: an address, with or without a name.
+    pub from: String,
+    /// How long each answer is awaited.
+    pub response_timeout: Duration,
+}
+
+/// How the connection to a mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailTls {
+    /// Begun in clear text and upgraded, or not used (RFC 3207).
+    Starttls,
+    /// From the first octet (RFC 8314).
+    Tls,
+    /// Not at all: for servers on this machine.
+    None,
 }
 
 /// Limits on input, each refused with a typed error.
@@ -124,7 +168,9 @@ pub struct Operator {
     pub rate: Rate,
     /// When messages may leave, by the clocks of its time zone.
     pub hours: SendingHours,
-    /// The time zone of its recipients.
+    /// The name of the hours that bind its messages besides, by their recipients' own clocks.
+    pub named_hours: Option<String>,
+    /// The time zone of its recipients, where their numbers do not tell it.
     pub timezone: chrono_tz::Tz,
     /// ISO 3166 code of the territory of its recipients, where that is one.
     pub territory: Option<String>,
@@ -166,6 +212,8 @@ impl Policy {
         }
         Self {
             operators,
+            relays: [relay(APP, OnDoubt::Resend), relay(EMAIL, OnDoubt::Fail)],
+            email: None,
             prefixes,
             longest_prefix,
             default_country: default_country.to_owned(),
@@ -180,6 +228,8 @@ impl Policy {
             webhook_allow: Vec::new(),
             inbound: InboundRules::default(),
             portability: Portability::default(),
+            hours: NamedHoursBook::default(),
+            holidays: Holidays::default(),
         }
     }
 
@@ -206,6 +256,7 @@ impl Policy {
     pub fn operator(&self, name: &OperatorName) -> &Arc<Operator> {
         self.operators
             .iter()
+            .chain(&self.relays)
             .find(|operator| operator.name == *name)
             .unwrap_or(&self.operators[0])
     }
@@ -218,6 +269,71 @@ impl Policy {
         }
         let mut operators = self.operators.iter();
         operators.find(|operator| operator.name.as_str().eq_ignore_ascii_case(answer))
+    }
+
+    /// Where the recipient of a message is: by its number, else by its operator. `region`, which its tenant
+    /// has named, counts where the number leaves it open: Alsace-Moselle and the islands with
+    /// Guadeloupe's numbers.
+    #[must_use]
+    pub fn place(&self, to: Msisdn, operator: &Operator, region: Option<Territory>) -> Place {
+        let of_operator = || Territory::from_code(operator.territory.as_deref()?);
+        let nearer = |wide: Territory| {
+            let mut narrow = [region, of_operator()].into_iter().flatten();
+            narrow.find(|it| it.is_within(wide)).unwrap_or(wide)
+        };
+        match territory::of(to) {
+            Some(wide) => Place::of(nearer(wide)),
+            None => Place {
+                zone: operator.timezone,
+                territory: of_operator(),
+            },
+        }
+    }
+
+    /// Everything that binds when a message to this number may leave, by the names of hours; `None` if no
+    /// named hours do.
+    pub fn binding<'a>(
+        &'a self,
+        names: impl IntoIterator<Item = &'a str>,
+        operator: &'a Operator,
+        to: Msisdn,
+        region: Option<Territory>,
+    ) -> Option<Binding<'a>> {
+        let names = names.into_iter().chain(operator.named_hours.as_deref());
+        let hours = names.filter_map(|name| self.hours.binding(name));
+        let named: Vec<&NamedHours> = hours.filter(|hours| !hours.are_always()).collect();
+        if named.is_empty() {
+            return None;
+        }
+        Some(Binding {
+            named,
+            lane: (&operator.hours, operator.timezone),
+            place: self.place(to, operator, region),
+            holidays: &self.holidays,
+        })
+    }
+
+    /// Everything that binds when a message may leave; `None` if no named hours do.
+    #[must_use]
+    pub fn binding_of<'a>(&'a self, message: &'a Message) -> Option<Binding<'a>> {
+        let operator = self.operator(&message.lane.operator);
+        let terms = message.terms.as_deref();
+        if terms.is_none_or(|terms| terms.hours.is_empty()) && operator.named_hours.is_none() {
+            return None;
+        }
+        let names = terms.into_iter().flat_map(|terms| &terms.hours);
+        let region = terms.and_then(|terms| Territory::from_code(terms.region.as_deref()?));
+        self.binding(names.map(String::as_str), operator, message.to, region)
+    }
+
+    /// When a message may leave by all the hours that bind it, at `at` or after it;
+    /// [`Timestamp::NEVER`] where there is no such time.
+    #[must_use]
+    pub fn opening_of(&self, message: &Message, at: Timestamp) -> Timestamp {
+        match self.binding_of(message) {
+            Some(binding) => binding.opening(at),
+            None => self.operator(&message.lane.operator).opening(at),
+        }
     }
 
     /// True if an account is a GSM modem.
@@ -242,6 +358,13 @@ impl Policy {
     /// How texts travel over an account.
     #[must_use]
     pub fn text_rules_of(&self, account: &Account) -> TextRules {
+        if chain::is_relay(account) {
+            return TextRules {
+                // Neither app nor mailbox cuts a text.
+                single_piece: true,
+                ..TextRules::default()
+            };
+        }
         self.text_rules.get(account).copied().unwrap_or_default()
     }
 
@@ -287,6 +410,26 @@ impl Policy {
     }
 }
 
+/// The rules of a channel that is none of SMS. An app knows a repetition by its id and so is asked
+/// again; a mailbox does not.
+fn relay(name: &str, on_doubt: OnDoubt) -> Arc<Operator> {
+    let minute = Duration::from_mins(1);
+    let waits = [
+        Duration::from_secs(2),
+        Duration::from_secs(10),
+        Duration::from_secs(30),
+        minute,
+        2 * minute,
+        5 * minute,
+        10 * minute,
+    ];
+    Arc::new(Operator {
+        on_doubt,
+        retry: RetrySchedule(waits.to_vec()),
+        ..Operator::named(name, vec![vec![name.into()]])
+    })
+}
+
 impl Operator {
     /// An operator with the defaults of every key but its name and route.
     #[must_use]
@@ -301,6 +444,7 @@ impl Operator {
             on_doubt: OnDoubt::Resend,
             rate: Rate::NONE,
             hours: SendingHours::default(),
+            named_hours: None,
             timezone: chrono_tz::Europe::Paris,
             territory: None,
         }

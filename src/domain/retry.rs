@@ -23,6 +23,13 @@ impl RetrySchedule {
         let wait = *self.0.get(index)?;
         Some(wait + jitter(wait, id, tries))
     }
+
+    /// The same for what is tried until its time is over: the last wait repeats.
+    #[must_use]
+    pub fn wait_for_ever(&self, tries: u32, id: MessageId) -> Option<Duration> {
+        let most = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        self.wait_after(tries.clamp(1, most.max(1)), id)
+    }
 }
 
 /// Between zero and a tenth of `wait`, always the same for one message and try.

@@ -94,6 +94,17 @@ impl Status {
         }
     }
 
+    /// The status as one letter, as some customer files show it: `I` nothing final is known, `E` it was
+    /// not delivered, `V` it was.
+    #[must_use]
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::Pending | Self::Sent => "I",
+            Self::Delivered => "V",
+            Self::Expired | Self::Failed | Self::Cancelled => "E",
+        }
+    }
+
     /// True for the statuses that a message does not normally leave.
     #[must_use]
     pub const fn is_final(self) -> bool {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
 use super::id::MessageId;
+use super::tenant::Unit;
 
 /// The terms of one message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,21 +26,29 @@ pub struct Terms {
     pub purpose: Option<String>,
     /// The names of the sending hours that bind it, besides those of its operator.
     pub hours: Vec<String>,
+    /// The part of France that its tenant says the recipient is in, where that changes which holidays count.
+    pub region: Option<String>,
     /// How long its text is kept, in seconds, where its tenant wants that shorter than the installation.
     pub keep_text_s: Option<u64>,
-    /// What it cost, where its tenant has a credit.
+    /// What it cost, where its tenant has a credit or a quota.
     pub charge: Option<Charge>,
     /// The channels that it is tried on, in order; `None`: the SMS alone.
     pub chain: Option<Chain>,
 }
 
-/// What one message cost its tenant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What one message cost its tenant, and counts for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
-    /// Millionths of the currency.
+    /// Of which credit it was taken; `None`: its tenant has none, and only its quotas count.
+    pub unit: Option<Unit>,
+    /// Millionths of a euro; 0 where no price is known.
     pub micros: i64,
     /// Parts.
     pub parts: u32,
+    /// The day whose quotas it counts for, as [`Day::number`](super::credit::Day::number).
+    pub day: i32,
+    /// The public prefix of the key that it was sent with, where that has quotas of its own.
+    pub key: Option<String>,
     /// True once it was given back, because nothing has left.
     pub given_back: bool,
 }

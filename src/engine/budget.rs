@@ -296,7 +296,7 @@ impl Engine {
         let mut mine = channels.iter().filter(|it| it.account == *account);
         mine.find_map(|handle| match &handle.peer {
             Peer::Modem(word) => Some(word.borrow().sim.clone()),
-            Peer::Smsc(_) => None,
+            Peer::Smsc(_) | Peer::App | Peer::Email => None,
         })
         .map(|sim| sim.unwrap_or_else(|| account.to_string()))
     }

@@ -33,8 +33,10 @@ impl Engine {
     /// These are the connections from now on. An account that has none of them is forgotten, one that
     /// is new starts afresh, but for a pause that was ordered of its name.
     pub fn set_channels(&self, channels: Vec<ChannelHandle>) {
-        self.accounts.set(&channels, || self.store.pauses());
-        let names = channels.iter();
+        let relays = self.relays.handles();
+        let all: Vec<_> = channels.iter().chain(&relays).cloned().collect();
+        self.accounts.set(&all, || self.store.pauses());
+        let names = all.iter();
         let names = names.flat_map(|it| [it.id.to_string(), it.account.to_string()]);
         self.metrics.show_only(names.collect());
         self.channels.send_replace(channels.into());
@@ -72,7 +74,11 @@ pub(super) async fn run(engine: Arc<Engine>, claiming: CancellationToken) {
 }
 
 /// A channel that comes up has work to take. Ends with the channel's driver.
-async fn wake_on_change(engine: Arc<Engine>, handle: ChannelHandle, claiming: CancellationToken) {
+pub(super) async fn wake_on_change(
+    engine: Arc<Engine>,
+    handle: ChannelHandle,
+    claiming: CancellationToken,
+) {
     let mut status = handle.status.clone();
     let mut logged = None;
     loop {

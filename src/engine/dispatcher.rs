@@ -175,10 +175,14 @@ impl Dispatcher {
                 if permits.is_empty() {
                     continue;
                 }
-                let claimed = self
+                let (claimed, deferred) = self
                     .claim(lane, &handle, share, in_line, permits, (policy, now))
                     .await?;
                 sent += claimed;
+                if deferred > 0 {
+                    // There is no telling what stands behind what was put off, but a look.
+                    wake_at = wake_at.min(now);
+                }
                 if share.probe && claimed > 0 {
                     engine.accounts.probe(&share.account, now);
                     break;
@@ -199,7 +203,10 @@ impl Dispatcher {
         let engine = &self.engine;
         let takes =
             |handle: &&ChannelHandle| handle.account == *account && engine.accounts.takes(handle);
-        let mut channels: Vec<_> = engine.channels().iter().filter(takes).cloned().collect();
+        let relays = engine.relays.handles();
+        let all = engine.channels();
+        let all = all.iter().chain(&relays);
+        let mut channels: Vec<_> = all.filter(takes).cloned().collect();
         let start = self.turn % channels.len().max(1);
         channels.rotate_left(start);
         channels.sort_by_key(|handle| std::cmp::Reverse(handle.window.available_permits()));
@@ -236,6 +243,7 @@ impl Dispatcher {
         (permits, Timestamp::NEVER)
     }
 
+    /// Hands messages of a lane to a channel: how many left, and how many were put off.
     async fn claim(
         &self,
         lane: &Lane,
@@ -244,7 +252,7 @@ impl Dispatcher {
         in_line: bool,
         mut permits: Vec<OwnedSemaphorePermit>,
         (policy, now): (&Policy, Timestamp),
-    ) -> Result<usize, StoreError> {
+    ) -> Result<(usize, usize), StoreError> {
         let engine = self.engine.clone();
         let by = Claimant {
             account: handle.account.clone(),
@@ -260,7 +268,7 @@ impl Dispatcher {
             Claimed::default()
         });
         claimed.failed.iter().for_each(|c| engine.publish(c));
-        let messages = claimed.messages;
+        let (messages, deferred) = (claimed.messages, claimed.deferred);
         let count = messages.len();
         let mut parts = 0;
         let mut returned = Vec::new();
@@ -291,7 +299,7 @@ impl Dispatcher {
         if !returned.is_empty() {
             engine.store.report(returned, now).await?;
         }
-        Ok(count)
+        Ok((count, deferred))
     }
 }
 

@@ -7,7 +7,7 @@
 //! committed: it never stands for two parts whose answers are not durable.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -189,6 +189,7 @@ fn next_part(message: &Message, rules: TextRules) -> Option<SubmitRequest> {
         reference: message.concat_reference,
         expires_at: message.expires_at,
         priority: message.priority,
+        relayed: message.is_relayed().then(|| Arc::new(message.clone())),
     })
 }
 
@@ -208,8 +209,6 @@ fn has(segment: &Segment) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
     use tokio::sync::{Semaphore, watch};
 
     use super::*;

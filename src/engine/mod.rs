@@ -2,11 +2,12 @@
 //!
 //! `accept` turns a client's draft into stored messages; `dispatcher` keeps every window full;
 //! `traffic` commits what channels report and acknowledges afterwards; `reaper` acts on deadlines;
-//! `outbox` posts webhooks; `journal` is what the log says of messages. `accounts` knows what each
+//! `digests` tells at their ticks what was counted; `outbox` posts webhooks; `relay` tries apps and e-mail,
+//! and `steps` is told what became of it; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
-//! each operator's hours and rate, and `portability` asks whose a number is; `channels` lets connections
-//! come and go; `wishes` is what recipients want and do not; `control` is what operators see of it and do to
-//! it. They meet in the [`Engine`], which
+//! each operator's hours and rate, and `portability` asks whose a number is; `credit` what
+//! tenants pay with; `wishes` is what recipients want and do not; `channels` lets connections
+//! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
 //! the HTTP interface holds.
 
 use std::sync::Arc;
@@ -24,6 +25,9 @@ pub use self::control::ChannelView;
 use self::flights::Flights;
 use self::lanes::Lanes;
 use self::portability::Lookups;
+use self::relay::Relays;
+use self::relay::email::Mailers;
+pub use self::steps::{StepRefused, Told};
 use self::tenants::Tenants;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
@@ -43,6 +47,8 @@ mod budget;
 mod channels;
 mod circuit;
 mod control;
+pub mod credit;
+pub mod digests;
 mod dispatcher;
 mod flights;
 pub mod journal;
@@ -52,6 +58,8 @@ pub mod outbox;
 mod pace;
 mod portability;
 mod reaper;
+mod relay;
+mod steps;
 mod tenants;
 mod throttle;
 mod traffic;
@@ -90,6 +98,10 @@ pub struct Engine {
     tenants: Tenants,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
+    /// The channels that are none of SMS.
+    relays: Relays,
+    /// The way to the mail server, for what people are told.
+    mailers: Mailers,
     /// The installation's own key, from which webhook secrets are derived.
     signing_key: [u8; 32],
 }
@@ -123,6 +135,8 @@ struct Bells {
     dispatcher: Notify,
     /// The outbox may have something new.
     outbox: Notify,
+    /// A digest may have an earlier tick.
+    digests: Notify,
 }
 
 impl Engine {
@@ -139,7 +153,9 @@ impl Engine {
             signing_key,
         } = parts;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let accounts = Accounts::new(&channels, &store.pauses(), &clock);
+        let relays = Relays::new();
+        let all: Vec<_> = channels.iter().cloned().chain(relays.handles()).collect();
+        let accounts = Accounts::new(&all, &store.pauses(), &clock);
         let lanes = Lanes::new(&clock);
         let lookups = Lookups::new(&clock, &metrics);
         let budgets = Budgets::new(store.spendings());
@@ -160,6 +176,8 @@ impl Engine {
             lookups,
             tenants: Tenants::default(),
             budgets,
+            relays,
+            mailers: Mailers::default(),
             signing_key,
         }
     }
@@ -207,8 +225,14 @@ impl Engine {
                 let (rules, now) = (self.rules(), self.clock.now());
                 if *due_at > now {
                     // Its turn may come in shut hours.
-                    let eta = rules.operator(&message.lane.operator).opening(*due_at);
-                    return Some((crate::store::why_code(why), Some(eta)));
+                    let eta = rules.opening_of(message, *due_at);
+                    let eta = Some(eta).filter(|eta| *eta < Timestamp::NEVER);
+                    return Some((crate::store::why_code(why), eta));
+                }
+                let opening = rules.opening_of(message, now);
+                if opening > now {
+                    let eta = Some(opening).filter(|eta| *eta < Timestamp::NEVER);
+                    return Some(("window", eta));
                 }
                 let holdup = match message.pinned_to() {
                     // What an account has begun that there is no more goes any way.
@@ -357,6 +381,8 @@ pub fn run_without_webhooks(
     tasks.spawn(traffic::run(engine.clone(), events));
     tasks.spawn(dispatcher::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(reaper::run(engine.clone(), stop.working.clone()));
+    tasks.spawn(digests::run(engine.clone(), stop.claiming.clone()));
     tasks.spawn(channels::run(engine.clone(), stop.claiming.clone()));
+    relay::start(engine, &mut tasks, &stop.claiming);
     tasks
 }

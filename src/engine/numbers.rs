@@ -11,7 +11,8 @@ use crate::store::{Known, StoreError};
 /// What became of an erasure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Erasure {
-    /// Messages that waited, and have been cancelled for it.
+    /// Messages that waited, and have been cancelled for it. What digests had counted for it is dropped,
+    /// and stands among what was erased.
     pub cancelled: usize,
     /// Records that nothing of the person is left in: messages from and to it, receipts.
     pub erased: usize,
@@ -43,9 +44,9 @@ impl Engine {
     /// Why nothing, or not everything, was erased; asking again goes on.
     pub async fn erase(&self, number: Msisdn, cancel: bool) -> Result<Erasure, NotErased> {
         let mut erasure = Erasure::default();
-        let live = self.live_of(number).await?;
-        if !live.is_empty() && !cancel {
-            return Err(NotErased::Live(live.len()));
+        let (live, counts) = self.live_of(number).await?;
+        if live.len() + counts > 0 && !cancel {
+            return Err(NotErased::Live(live.len() + counts));
         }
         for message in live {
             match self.cancel(&message.tenant, message.id).await {
@@ -74,9 +75,10 @@ impl Engine {
         }
     }
 
-    /// Messages to a number that have not come to their end.
-    async fn live_of(&self, number: Msisdn) -> Result<Vec<Message>, StoreError> {
-        let mut live = Vec::new();
+    /// Messages to a number that have not come to their end, and how many counts of digests are still to
+    /// be told to it.
+    async fn live_of(&self, number: Msisdn) -> Result<(Vec<Message>, usize), StoreError> {
+        let (mut live, mut counts) = (Vec::new(), 0);
         let mut from = None;
         loop {
             let page = self.store.known_of(number, from).await?;
@@ -85,13 +87,14 @@ impl Engine {
                 match known {
                     Known::Message(message) if !message.status().is_final() => live.push(*message),
                     Known::Message(_) => {}
+                    Known::Count(_) => counts += 1,
                     _ => others = true,
                 }
             }
             from = page.next;
-            // Messages come first.
+            // Messages come first, and then counts.
             if others || from.is_none() {
-                return Ok(live);
+                return Ok((live, counts));
             }
         }
     }

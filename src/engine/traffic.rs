@@ -13,6 +13,7 @@ use super::Engine;
 use super::accounts::Answer;
 use super::flights::Onward;
 use crate::channel::{Ack, ChannelEvent, SegmentOutcome};
+use crate::domain::chain;
 use crate::domain::event::Rejection;
 use crate::domain::id::{Account, ChannelId, InboundId};
 use crate::domain::inbound::Inbound;
@@ -166,8 +167,21 @@ impl Engine {
                     reference,
                 });
             }
+            SegmentOutcome::Delivered => {
+                if let Some((_, channel)) = channel {
+                    self.metrics.submitted(channel.as_str(), took);
+                }
+                group.reports.push(Report::Delivered {
+                    token,
+                    segment,
+                    reference: String::new(),
+                });
+            }
             SegmentOutcome::Rejected(rejection) => {
-                if let Some((account, _)) = &channel {
+                // What one app or mailbox answers says nothing about the way to the others.
+                if let Some((account, _)) = &channel
+                    && !chain::is_relay(account)
+                {
                     let answer = match &rejection {
                         Rejection::Permanent(code) | Rejection::NumberInvalid(code) => {
                             Answer::Judged(code.clone())
@@ -194,6 +208,7 @@ impl Engine {
                 if let Some((account, channel)) = &channel {
                     self.metrics.in_doubt(channel.as_str());
                     match doubt {
+                        _ if chain::is_relay(account) => {}
                         Doubt::Disconnected => self.accounts.lost(account, token.message, took),
                         Doubt::Timeout | Doubt::LeaseLost => {
                             let answer = Answer::Failed("no answer".to_owned());
@@ -363,7 +378,9 @@ impl Fate {
     fn of(report: &Report) -> Self {
         match report {
             Report::Accepted { token, .. } => Self::PartAccepted(*token),
-            Report::Rejected { token, .. }
+            Report::Delivered { token, .. }
+            | Report::Told { token, .. }
+            | Report::Rejected { token, .. }
             | Report::RefusedLate { token, .. }
             | Report::Unknown { token, .. }
             | Report::GivenBack { token, .. } => Self::Ended(*token),

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Engine;
+use super::credit::CostView;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{
     Cause, Class, Doubt, Happening, Message, Outcome, State, WaitReason, What,
@@ -24,9 +25,11 @@ use crate::store::why_code;
 
 mod channels;
 mod numbers;
+mod steps;
 
 pub use channels::ChannelJson;
 pub use numbers::InvalidNumberView;
+pub use steps::StepView;
 
 /// A message as clients read it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -125,6 +128,34 @@ pub struct MessageView<'a> {
     metadata: Option<serde_json::Value>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
+    /// What it took of the tenant's credit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<CostView>,
+    /// The channels that it is tried on, in order, of which exactly one delivers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<StepView>,
+    /// The channel of the step that has succeeded: `sms`, `app` or `email`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivered_by: Option<&'static str>,
+    /// The status as one letter: `I` nothing final is known, `E` it was not delivered, `V` delivered.
+    letter: &'static str,
+    /// The caller's name of the plan that it is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule_key: Option<&'a str>,
+    /// The caller's name of what is told once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    once_key: Option<&'a str>,
+    /// The message of the same plan in whose place it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    replaces: Option<uuid::Uuid>,
+    /// The message of the same plan that stands in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    replaced_by: Option<uuid::Uuid>,
+    /// True in the answer to a post under a `once_key` that was told already: this is the first message.
+    #[serde(skip_serializing_if = "is_false")]
+    duplicate: bool,
     /// What happened, oldest first.
     events: Vec<EventView<'a>>,
 }
@@ -146,9 +177,9 @@ pub struct EventView<'a> {
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     at: Rfc3339,
     /// `accepted`, `submitted`, `refused`, `given_back`, `in_doubt`, `receipt`, `timed_out`,
-    /// `cancelled` or `opted_out`.
+    /// `cancelled`, `opted_out`, `step_ended` or `changed`.
     event: &'static str,
-    /// The channel, the state that a receipt reports, or the reason, by `event`.
+    /// The channel, the state that a receipt reports, the reason, or how a step ended, by `event`.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
     /// The carrier's own code: of a refusal its number and name, of a receipt its `err:` field, or
@@ -230,6 +261,15 @@ impl Engine {
     }
 }
 
+impl MessageView<'_> {
+    /// The same, as the answer to a post that stored nothing because this message came first.
+    #[must_use]
+    pub const fn as_duplicate(mut self, duplicate: bool) -> Self {
+        self.duplicate = duplicate;
+        self
+    }
+}
+
 /// The message as clients read it; `why` is what [`Engine::why`] says of a pending one.
 #[must_use]
 pub fn message_view<'a>(
@@ -239,6 +279,7 @@ pub fn message_view<'a>(
 ) -> MessageView<'a> {
     let status = message.status();
     let (why, eta) = why.map_or((None, None), |(why, eta)| (Some(why), eta));
+    let terms = message.terms.as_deref();
     MessageView {
         id: message.id.0,
         to: number(&message.erased, || message.to.to_string()),
@@ -276,6 +317,18 @@ pub fn message_view<'a>(
             .as_deref()
             .and_then(|json| serde_json::from_str(json).ok()),
         revision: message.revision,
+        cost: message
+            .terms
+            .as_ref()
+            .and_then(|terms| CostView::of(terms.charge.as_ref()?)),
+        steps: steps::steps(message),
+        delivered_by: steps::delivered_by(message),
+        letter: status.letter(),
+        schedule_key: terms.and_then(|terms| terms.schedule_key.as_deref()),
+        once_key: terms.and_then(|terms| terms.once_key.as_deref()),
+        replaces: terms.and_then(|terms| terms.replaces).map(|id| id.0),
+        replaced_by: terms.and_then(|terms| terms.replaced_by).map(|id| id.0),
+        duplicate: false,
         events: message.events.iter().map(EventView::from).collect(),
     }
 }
@@ -372,6 +425,15 @@ impl<'a> From<&'a Happening> for EventView<'a> {
             },
             What::OptedOut => Self {
                 event: "opted_out",
+                ..line
+            },
+            What::StepEnded(end) => Self {
+                event: "step_ended",
+                detail: Some(end.word()),
+                ..line
+            },
+            What::Changed => Self {
+                event: "changed",
                 ..line
             },
         }

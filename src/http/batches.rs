@@ -3,6 +3,7 @@
 //! Items that fail a check are reported one by one and the rest is accepted; if none passes, the
 //! call is refused as a whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use super::{App, json, quotas};
 use crate::domain::id::BatchId;
 use crate::domain::message::Message;
 use crate::domain::status::Status;
+use crate::domain::terms::Terms;
 use crate::engine::accept::{By, Checked};
 use crate::engine::view::Rfc3339;
 use crate::store::StoreError;
@@ -88,6 +90,13 @@ struct ItemResult {
     /// Number of parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<usize>,
+    /// True if it was told before under its once_key: `id` is the first message, and nothing is stored.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+    /// The message of the same plan in whose place it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    replaces: Option<uuid::Uuid>,
     /// What is wrong with it; pointers are into the whole body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<InputError>,
@@ -102,11 +111,14 @@ impl ItemResult {
             to: None,
             status: None,
             parts: None,
+            duplicate: false,
+            replaces: None,
             errors,
         }
     }
 
-    fn stored(index: usize, message: &Message) -> Self {
+    fn stored(index: usize, message: &Message, duplicate: bool) -> Self {
+        let terms = message.terms.as_ref().filter(|_| !duplicate);
         Self {
             index,
             accepted: true,
@@ -114,6 +126,8 @@ impl ItemResult {
             to: Some(message.to.to_string()),
             status: Some(message.status().word()),
             parts: Some(message.parts()),
+            duplicate,
+            replaces: terms.and_then(|terms| terms.replaces).map(|id| id.0),
             errors: Vec::new(),
         }
     }
@@ -130,7 +144,7 @@ impl ItemResult {
     responses(
         (status = 202, description = "At least one is accepted and durable", body = BatchResult),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The idempotency key was used with another body", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The idempotency key was used with another body, or the message of a schedule_key is leaving or has left", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "None is accepted, or there are too many", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many messages are waiting, or the key has used up its rate or its quota; see Retry-After", body = Problem, content_type = "application/problem+json"),
@@ -156,7 +170,9 @@ async fn create(
         ),
     })?;
     batch.trace(incoming.trace);
-    let items = judge(&app, &caller.by(), batch).await;
+    let prefix = batch.prefix();
+    let mut items = judge(&app, &caller.by(), batch).await;
+    refuse_repeated_names(&mut items, prefix);
     if items.iter().all(Result::is_err) {
         return Err(all_refused(items));
     }
@@ -173,10 +189,13 @@ async fn create(
         }
     }
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/batches");
-    let submitted = quotas::submit(&app, &caller, accepted, true, idempotency).await?;
+    let submitted = quotas::submit(&app, &caller, accepted, true, idempotency).await;
+    let submitted = submitted.map_err(|refused| refused.of_items(&places, prefix))?;
     let rejected = results.len();
-    for (index, message) in places.into_iter().zip(&submitted.messages) {
-        results.push(ItemResult::stored(index, message));
+    let stored = places.into_iter().zip(&submitted.messages);
+    for (place, (index, message)) in stored.enumerate() {
+        let duplicate = submitted.duplicates.contains(&place);
+        results.push(ItemResult::stored(index, message, duplicate));
     }
     results.sort_by_key(|result| result.index);
     let mut response = json(
@@ -237,6 +256,37 @@ async fn judge(app: &App, by: &By, batch: Batch) -> Vec<Judged> {
                     })
             });
             stream::iter(judged).buffered(AT_ONCE).collect().await
+        }
+    }
+}
+
+/// Refuses every item whose schedule_key or once_key another one has too: a name has one message, and
+/// which of them it would be is not for us to say.
+fn refuse_repeated_names(items: &mut [Judged], prefix: Option<&str>) {
+    let of: [(&str, fn(&Terms) -> Option<&String>); 2] = [
+        ("schedule_key", |terms| terms.schedule_key.as_ref()),
+        ("once_key", |terms| terms.once_key.as_ref()),
+    ];
+    for (field, name) in of {
+        let mut uses: HashMap<String, usize> = HashMap::new();
+        for item in items.iter().flatten() {
+            if let Some(name) = name(&item.terms) {
+                *uses.entry(name.clone()).or_default() += 1;
+            }
+        }
+        for (index, item) in items.iter_mut().enumerate() {
+            let name = item.as_ref().ok().and_then(|item| name(&item.terms));
+            if name
+                .and_then(|name| uses.get(name))
+                .is_some_and(|uses| *uses > 1)
+            {
+                let pointer = prefix.map_or_else(
+                    || format!("/{field}"),
+                    |prefix| format!("{prefix}/{index}/{field}"),
+                );
+                let detail = "several messages of the batch have it; give each a name of its own";
+                *item = Err(vec![InputError::at(pointer, "key_repeated", detail)]);
+            }
         }
     }
 }

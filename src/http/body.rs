@@ -78,21 +78,7 @@ impl<const BATCH: bool> Incoming<BATCH> {
             if let Err(error) = serde_json::from_slice::<serde_json::Value>(&self.body) {
                 return Problem::malformed_json(&error);
             }
-            let mut pointer = String::new();
-            for segment in error.path() {
-                match segment {
-                    Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-                    Segment::Map { key } => {
-                        pointer.push('/');
-                        pointer.extend(key.chars().take(64));
-                    }
-                    Segment::Enum { .. } | Segment::Unknown => {}
-                }
-            }
-            // serde's own words may quote the value; what was expected is in the document.
-            let detail = "it is missing, not known here, or of the wrong type; \
-                          see /v1/openapi.json";
-            Problem::invalid_fields(vec![InputError::at(pointer, "invalid_field", detail)])
+            invalid_field(error.path())
         })?;
         json.end()
             .map_err(|error| Problem::malformed_json(&error))?;
@@ -107,6 +93,35 @@ impl<const BATCH: bool> Incoming<BATCH> {
             body: hash(path.as_bytes(), &self.body),
         })
     }
+}
+
+/// What the rest of a body says, where a part of it was taken out before.
+///
+/// # Errors
+/// A member is missing, unknown or of the wrong type.
+pub(super) fn rest<T: serde::de::DeserializeOwned>(
+    members: serde_json::Map<String, serde_json::Value>,
+) -> Result<T, Problem> {
+    let value = serde_json::Value::Object(members);
+    serde_path_to_error::deserialize(value).map_err(|error| invalid_field(error.path()))
+}
+
+/// The member at `path` is not what was expected.
+fn invalid_field(path: &serde_path_to_error::Path) -> Problem {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => {
+                pointer.push('/');
+                pointer.extend(key.chars().take(64));
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    // serde's own words may quote the value; what was expected is in the document.
+    let detail = "it is missing, not known here, or of the wrong type; see /v1/openapi.json";
+    Problem::invalid_fields(vec![InputError::at(pointer, "invalid_field", detail)])
 }
 
 /// The first half of SHA-256 over two octet strings; neither name holds a zero octet.

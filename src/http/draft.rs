@@ -3,6 +3,7 @@
 //! Each member is read as whatever JSON it is and then judged, so that one wrong field does not
 //! hide the next. What is read is bounded before it is kept: error lists, recipients, members.
 
+pub(super) mod amendment;
 pub(super) mod batch;
 mod fallback;
 
@@ -86,7 +87,9 @@ pub(super) struct NewMessage {
     signature: Option<bool>,
     /// What a commercial message is for: the purpose that its recipient has agreed to.
     purpose: Option<String>,
-    /// Channels to try in order, of which exactly one delivers.
+    /// Channels to try in order, of which exactly one delivers: objects of `channel` (`sms`, `app`, `email`),
+    /// `success_on` (`accepted`, `delivered`), `deadline` (such as "10m"), of an app its `url`, of an e-mail
+    /// `to` and `subject`. Where the SMS is not among them it is the first.
     #[schema(value_type = Option<Vec<Object>>)]
     fallback: Option<Value>,
 }
@@ -322,6 +325,9 @@ fn set(draft: &mut Draft, field: &'static str, value: Value) -> Result<(), Wrong
                         _ => return Err(("unknown_field", "give anchors and offset".into())),
                     }
                 }
+                if draft.anchors.is_empty() {
+                    return Err(("anchor_missing", NO_ANCHOR.into()));
+                }
             }
             value => draft.send_at = Some(instant(value)?),
         },
@@ -395,6 +401,7 @@ fn instant(value: Value) -> Result<Timestamp, Wrong> {
 
 /// Instants that a plan may be reckoned from, at most.
 const ANCHORS_MAX: usize = 100;
+const NO_ANCHOR: &str = "give \"anchors\" with at least one instant that the time is reckoned from";
 
 fn instants(value: Value) -> Result<Vec<Timestamp>, Wrong> {
     match value {
@@ -402,6 +409,8 @@ fn instants(value: Value) -> Result<Vec<Timestamp>, Wrong> {
             "out_of_range",
             format!("give at most {ANCHORS_MAX} anchors"),
         )),
+        // Without any it would be sent at once, which nobody means who speaks of anchors.
+        Value::Array(list) if list.is_empty() => Err(("anchor_missing", NO_ANCHOR.into())),
         Value::Array(list) => list.into_iter().map(instant).collect(),
         one => Ok(vec![instant(one)?]),
     }

@@ -12,17 +12,14 @@ use utoipa_axum::routes;
 
 use super::auth::{Allowed, ToRead, ToSend};
 use super::body::{Incoming, Named, Parameters, Reading};
+use super::draft::amendment::MessageChange;
 use super::draft::{self, Decoded, NewMessage};
 use super::problem::{InputError, Problem};
-use super::{App, List, json, quotas};
+use super::{App, json, quotas};
 use crate::domain::id::MessageId;
-use crate::domain::msisdn;
-use crate::domain::status::Status;
-use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 use crate::engine::accept::{By, Checked};
 use crate::engine::view::MessageView;
-use crate::store::Query;
 
 /// Says that an answer is the first one, given again.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -31,8 +28,9 @@ pub(super) const PAGE: (usize, usize) = (100, 1000);
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(create, list))
-        .routes(routes!(read, cancel))
+        .routes(routes!(create))
+        .routes(routes!(read, cancel, change))
+        .routes(routes!(send_now))
 }
 
 /// Every check of a decoded draft: the body's errors and the engine's, each field named once. Past
@@ -69,11 +67,12 @@ pub(super) async fn check(
     ),
     request_body = NewMessage,
     responses(
+        (status = 200, description = "Told before under this once_key: the first message, with duplicate; nothing is stored", body = MessageView),
         (status = 202, description = "Accepted and durable", body = MessageView),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks the scope send", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The idempotency key was used with another body", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The idempotency key was used with another body, or the message of the schedule_key is leaving or has left", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
@@ -100,10 +99,15 @@ async fn create(
         // A repetition of a submission whose message is past keeping.
         return Err(Problem::not_found());
     };
-    let mut response = json(
-        StatusCode::ACCEPTED,
-        &engine.view(message, incoming.language),
-    );
+    // What was told before is no news.
+    let duplicate = !submitted.duplicates.is_empty();
+    let status = if duplicate {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    let view = engine.view(message, incoming.language);
+    let mut response = json(status, &view.as_duplicate(duplicate));
     if submitted.repeated {
         response
             .headers_mut()
@@ -155,114 +159,60 @@ async fn cancel(
     Ok(json(StatusCode::OK, &app.engine.view(&message, language)))
 }
 
-/// The messages that a query names, newest first.
+/// Changes a message that has not begun to leave, by the rules that it was accepted by. What is left out
+/// stays as it is; null takes away a sender, a webhook or metadata.
 #[utoipa::path(
-    get, path = "/v1/messages", tag = "messages", operation_id = "list_messages",
-    params(
-        ("status" = Option<String>, Query, description = "pending, sent, delivered, expired, failed or cancelled"),
-        ("to" = Option<String>, Query, description = "Recipient, in any usual writing"),
-        ("reference" = Option<String>, Query, description = "The caller's reference"),
-        ("type" = Option<String>, Query, description = "The caller's label of the kind of message"),
-        ("since" = Option<String>, Query, description = "Created at or after (RFC 3339)"),
-        ("until" = Option<String>, Query, description = "Created before (RFC 3339)"),
-        ("updated_since" = Option<String>, Query, description = "Changed at or after (RFC 3339)"),
-        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 where nothing is said"),
-        ("cursor" = Option<String>, Query, description = "next_cursor of the page before"),
-    ),
+    patch, path = "/v1/messages/{id}", tag = "messages", operation_id = "change_message",
+    params(("id" = String, Path, description = "The message's id")),
+    request_body = MessageChange,
     responses(
-        (status = 200, description = "A page; follow next_cursor until it is null, even over empty pages", body = List<MessageView>),
-        (status = 422, description = "Parameters are wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The message, changed", body = MessageView),
+        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "It may not be so", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such message", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is leaving, has left or is finished", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = []))
 )]
-async fn list(
+async fn change(
     State(app): State<Arc<App>>,
-    caller: Allowed<ToRead>,
-    Reading(language): Reading,
-    query: Result<QueryString<Vec<(String, String)>>, QueryRejection>,
+    caller: Allowed<ToSend>,
+    Named(id): Named,
+    incoming: Incoming<false>,
 ) -> Result<Response, Problem> {
+    let id = MessageId::parse(&id).ok_or_else(Problem::not_found)?;
+    let amendment = draft::amendment::read(&incoming.body)
+        .map_err(|error| Problem::malformed_json(&error))?
+        .map_err(Problem::invalid_fields)?;
     let engine = &app.engine;
-    let mut query = parameters(
-        query,
-        &[
-            "status",
-            "to",
-            "reference",
-            "type",
-            "since",
-            "until",
-            "updated_since",
-            "limit",
-            "cursor",
-        ],
-    )?;
-    let mut errors = Vec::new();
-    let mut wrong = |name: &'static str, detail: String| {
-        errors.push(InputError::of_parameter(name, "invalid_parameter", detail));
-    };
-    let status = query.take("status").and_then(|word| {
-        let status = Status::from_word(&word);
-        if status.is_none() {
-            let words = Status::ALL.map(Status::word).join(", ");
-            wrong("status", format!("it must be one of {words}"));
-        }
-        status
-    });
-    let country = &engine.rules().default_country;
-    let to = query.take("to").and_then(|text| {
-        // In a query string an unescaped plus is a space.
-        let text = text
-            .strip_prefix(' ')
-            .map_or_else(|| text.clone(), |rest| format!("+{rest}"));
-        msisdn::parse(&text, country)
-            .map_err(|error| wrong("to", error.to_string()))
-            .ok()
-    });
-    let mut times = [None; 3];
-    for (time, name) in times.iter_mut().zip(["since", "until", "updated_since"]) {
-        if let Some(text) = query.take(name) {
-            *time = Timestamp::parse_rfc3339(&text.replace(' ', "+"));
-            if time.is_none() {
-                wrong(
-                    name,
-                    "it must be RFC 3339 with an offset, such as 2026-10-05T19:00:00Z".into(),
-                );
-            }
-        }
-    }
-    let limit = limit(&mut query, PAGE, &mut wrong);
-    let before = cursor(&mut query, &mut wrong).map(MessageId);
-    if !errors.is_empty() {
-        return Err(Problem::invalid_fields(errors));
-    }
-    let [since, until, updated_since] = times;
-    let page = engine
-        .store
-        .find(Query {
-            tenant: caller.tenant,
-            status,
-            to,
-            reference: query.take("reference"),
-            kind: query.take("type"),
-            since,
-            until,
-            updated_since,
-            before,
-            limit,
-        })
-        .await?;
-    let data = page
-        .items
-        .iter()
-        .map(|message| engine.view(message, language))
-        .collect();
-    Ok(json(
-        StatusCode::OK,
-        &List {
-            data,
-            next_cursor: page.next,
-        },
-    ))
+    let message = engine.amend(&caller.by(), id, &amendment).await?;
+    let view = engine.view(&message, incoming.language);
+    Ok(json(StatusCode::OK, &view))
+}
+
+/// Sends a message that waits for its time as soon as sending hours, rates and its recipient's wishes
+/// let it.
+#[utoipa::path(
+    post, path = "/v1/messages/{id}/send-now", tag = "messages", operation_id = "send_message_now",
+    params(("id" = String, Path, description = "The message's id")),
+    responses(
+        (status = 200, description = "The message, due now", body = MessageView),
+        (status = 404, description = "No such message", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is leaving, has left or is finished", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "It may not leave now", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = []))
+)]
+async fn send_now(
+    State(app): State<Arc<App>>,
+    caller: Allowed<ToSend>,
+    Named(id): Named,
+    Reading(language): Reading,
+) -> Result<Response, Problem> {
+    let id = MessageId::parse(&id).ok_or_else(Problem::not_found)?;
+    let message = app.engine.send_now(&caller.by(), id).await?;
+    Ok(json(StatusCode::OK, &app.engine.view(&message, language)))
 }
 
 /// The parameters of a request, or why they cannot be read.

@@ -8,7 +8,7 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `lists` is what is imported and exported; `problem` renders errors;
-//! - `messages`, `preview`, `batches`, `inbound`, `optouts`, `consents`, `invalid`, `webhooks`, `keys`, `numbers`, `backup`,
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `consents`, `invalid`, `digests`, `webhooks`, `keys`, `numbers`, `backup`,
 //!   `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
@@ -37,8 +37,10 @@ mod backup;
 mod batches;
 mod body;
 mod consents;
+mod digests;
 mod draft;
 mod events;
+mod history;
 mod inbound;
 mod invalid;
 mod keys;
@@ -54,6 +56,8 @@ mod problem;
 mod quotas;
 mod reload;
 mod server;
+pub(crate) mod sheet;
+mod steps;
 mod stream;
 mod webhooks;
 
@@ -184,12 +188,15 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(messages::routes())
+        .merge(steps::routes())
+        .merge(history::routes())
         .merge(preview::routes())
         .merge(batches::routes())
         .merge(inbound::routes())
         .merge(optouts::routes())
         .merge(consents::routes())
         .merge(invalid::routes())
+        .merge(digests::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
@@ -206,7 +213,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "consents"), (name = "numbers"), (name = "webhooks"),
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "consents"),
+        (name = "numbers"), (name = "digests"), (name = "webhooks"),
         (name = "events"), (name = "operations"), (name = "admin")
     )
 )]

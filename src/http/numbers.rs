@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use super::auth::{Allowed, ToAdminister};
 use super::body::{Named, Reading};
 use super::consents::ConsentView;
+use super::digests::CountView;
 use super::messages::parameters;
 use super::optouts::{OptOutView, number};
 use super::problem::{InputError, Problem};
@@ -74,6 +75,11 @@ enum Line<'a> {
     Invalid {
         tenant: &'a str,
         record: InvalidNumberView,
+    },
+    /// A digest has counted something for it that is still to be told.
+    Count {
+        tenant: &'a str,
+        record: CountView<'a>,
     },
     /// The last line: what ends without it is not whole.
     End { records: usize },
@@ -163,6 +169,10 @@ fn line<'a>(app: &App, known: &'a Known, language: Language) -> Line<'a> {
         Known::Receipt(receipt) => Line::Receipt {
             account: receipt.account.as_str(),
             carrier_id: &receipt.reference,
+        },
+        Known::Count(count) => Line::Count {
+            tenant: count.tenant.as_str(),
+            record: count.into(),
         },
         Known::Spending(spending) => Line::Spending {
             at: Rfc3339(spending.at),

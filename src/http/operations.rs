@@ -18,6 +18,8 @@ use super::body::Named;
 use super::problem::Problem;
 use super::{App, List, json};
 use crate::domain::id::Lane;
+use crate::domain::money;
+use crate::domain::tenant::Unit;
 use crate::engine::view::ChannelJson;
 use crate::engine::{ChannelView, Engine};
 use crate::metrics::Metrics;
@@ -256,17 +258,38 @@ fn refresh(engine: &Engine) {
     }
     for (name, value) in [
         ("relais_webhook_pending", gauges.outbox),
+        ("relais_digest_pending", gauges.counts),
         ("relais_store_disk_bytes", gauges.disk_bytes),
         ("relais_store_live_bytes", gauges.live_bytes),
     ] {
         metrics.gauge(name, &[]).set(value as f64);
     }
+    show_credits(engine);
     let up = f64::from(u8::from(engine.store.unhealthy().is_none()));
     metrics.gauge("relais_store_up", &[]).set(up);
     if let Some(free) = gauges.free_bytes {
         metrics
             .gauge("relais_store_free_bytes", &[])
             .set(free as f64);
+    }
+}
+
+/// What is left of the credits of tenants that have one.
+#[allow(clippy::cast_precision_loss)]
+fn show_credits(engine: &Engine) {
+    for purse in engine.store.purses() {
+        let settings = engine.settings(&purse.tenant);
+        let Some(credit) = &settings.credit else {
+            continue;
+        };
+        let left = purse.balance.of(credit.unit) as f64;
+        let (unit, left) = match credit.unit {
+            Unit::Eur => ("eur", left / money::ONE as f64),
+            Unit::Parts => ("parts", left),
+        };
+        let labels = [("tenant", purse.tenant.as_str()), ("unit", unit)];
+        let gauge = engine.metrics.gauge("relais_credit_remaining", &labels);
+        gauge.set(left);
     }
 }
 

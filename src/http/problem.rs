@@ -4,13 +4,16 @@
 //! of the store's engine or of other tenants ever stands in one.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::engine::accept::{FieldError, Refusal};
+use crate::domain::credit::{Quota, Unpaid};
+use crate::domain::tenant::Unit;
+use crate::engine::accept::{FieldError, NotAmended, Refusal};
 use crate::store::StoreError;
 
 /// An error answer.
@@ -36,6 +39,9 @@ pub(crate) struct Problem {
     /// True where the answer asks for a key.
     #[serde(skip)]
     challenge: bool,
+    /// The places, among what was submitted, of plans that can no longer be changed.
+    #[serde(skip)]
+    late: Vec<usize>,
 }
 
 /// What is wrong with one field or query parameter.
@@ -134,6 +140,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             challenge: false,
+            late: Vec::new(),
         }
     }
 
@@ -192,6 +199,29 @@ impl Problem {
         .with_errors(errors)
     }
 
+    /// 402, 422 or 429: it is not paid for, or there has been too much of it.
+    pub(crate) fn unpaid(why: &Unpaid) -> Self {
+        let (status, title) = match why {
+            Unpaid::Credit { .. } => (StatusCode::PAYMENT_REQUIRED, "The credit is not enough"),
+            Unpaid::Quota { .. } => (StatusCode::TOO_MANY_REQUESTS, "A quota is used up"),
+            Unpaid::Spending { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "The day's spending is used up",
+            ),
+            Unpaid::TooLarge => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The balance would be too large",
+            ),
+        };
+        let problem = Self::new(status, why.code(), title, unpaid_detail(why));
+        match why {
+            Unpaid::Quota { wait, .. } | Unpaid::Spending { wait, .. } => {
+                problem.retry_after(whole_seconds(*wait))
+            }
+            Unpaid::Credit { .. } | Unpaid::TooLarge => problem,
+        }
+    }
+
     /// 404, for what does not exist and for what is another tenant's alike.
     pub(crate) fn not_found() -> Self {
         Self::new(
@@ -214,6 +244,21 @@ impl Problem {
         problem
     }
 
+    /// The same for a batch whose accepted items stood at these places of the body.
+    pub(crate) fn of_items(mut self, places: &[usize], prefix: Option<&str>) -> Self {
+        let late = std::mem::take(&mut self.late).into_iter();
+        let errors = late.filter_map(|item| places.get(item)).map(|index| {
+            let pointer = prefix.map_or_else(
+                || "/schedule_key".to_owned(),
+                |prefix| format!("{prefix}/{index}/schedule_key"),
+            );
+            let detail = "the message of this plan is leaving or has left";
+            InputError::at(pointer, "too_late", detail)
+        });
+        self.errors.extend(errors);
+        self
+    }
+
     /// 503: the store cannot take messages now.
     pub(crate) fn unavailable() -> Self {
         Self::new(
@@ -223,6 +268,53 @@ impl Problem {
             "nothing was stored; try again later",
         )
         .retry_after(5)
+    }
+}
+
+/// Whole seconds, at least one.
+pub(super) fn whole_seconds(wait: Duration) -> u32 {
+    let up = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(up.max(1)).unwrap_or(u32::MAX)
+}
+
+/// What is not paid for, in words.
+pub(super) fn unpaid_detail(why: &Unpaid) -> String {
+    match why {
+        Unpaid::Credit { unit, needed, left } => format!(
+            "this costs {} and the credit is {}; nothing was stored. An administrator can add credit",
+            unit.words(*needed),
+            unit.words(*left)
+        ),
+        Unpaid::Quota {
+            which,
+            most,
+            used,
+            asked,
+            ..
+        } => {
+            let (whose, period) = match which {
+                Quota::Day => ("this tenant", "day"),
+                Quota::Month => ("this tenant", "month"),
+                Quota::KeyDay => ("this key", "day"),
+                Quota::KeyMonth => ("this key", "month"),
+            };
+            format!(
+                "{whose} may send {most} parts a {period} and has sent {used}; this is {asked} more, \
+                 and nothing was stored"
+            )
+        }
+        Unpaid::Spending {
+            most, used, asked, ..
+        } => {
+            let words = |amount: i64| Unit::Eur.words(amount);
+            format!(
+                "this tenant may spend {} a day and has spent {}; this costs {}, and nothing was stored",
+                words(*most),
+                words(*used),
+                words(*asked)
+            )
+        }
+        Unpaid::TooLarge => "the balance would be larger than can be counted".to_owned(),
     }
 }
 
@@ -242,6 +334,18 @@ impl From<StoreError> for Problem {
                 "The message can no longer be changed",
                 "the message is leaving, has left or is finished",
             ),
+            StoreError::Unpaid(why) => Self::unpaid(&why),
+            StoreError::PlanTooLate { items } => {
+                let mut problem = Self::new(
+                    StatusCode::CONFLICT,
+                    "too_late",
+                    "The plan can no longer be changed",
+                    "the message of this schedule_key is leaving or has left; nothing was stored, and \
+                     a new plan needs a new schedule_key",
+                );
+                problem.late = items;
+                problem
+            }
             StoreError::Full => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_waiting",
@@ -258,6 +362,17 @@ impl From<StoreError> for Problem {
                 tracing::debug!(%error, "store");
                 Self::unavailable()
             }
+        }
+    }
+}
+
+impl From<NotAmended> for Problem {
+    fn from(refused: NotAmended) -> Self {
+        match refused {
+            NotAmended::Refused(errors) => {
+                Self::invalid_fields(errors.into_iter().map(InputError::from).collect())
+            }
+            NotAmended::Store(error) => error.into(),
         }
     }
 }

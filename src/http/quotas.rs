@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use super::App;
 use super::auth::{Allowed, ToSend};
-use super::problem::Problem;
+use super::problem::{Problem, whole_seconds};
 use crate::clock::Clock;
 use crate::domain::id::Tenant;
 use crate::domain::rate::Rate;
@@ -116,7 +116,7 @@ pub(super) fn admit(app: &App, key: Option<&Arc<ApiKey>>) -> Result<(), Problem>
             "The key asks too often",
             format!("this key may make {rate} requests; send several messages in one batch"),
         )
-        .retry_after(seconds(wait))
+        .retry_after(whole_seconds(wait))
     })
 }
 
@@ -169,20 +169,14 @@ async fn pay_and_store(
                 "The key has sent its messages of the day",
                 format!("this key may send {most} messages a day (UTC); nothing was stored"),
             )
-            .retry_after(seconds(wait))
+            .retry_after(whole_seconds(wait))
         });
     }
     let submitted = engine.submit(tenant, checked, as_batch, idempotency).await;
-    if submitted.as_ref().map_or(true, |it| it.repeated) {
-        app.quotas.give_back(&key.prefix, count, at);
-    }
+    let stored = submitted.as_ref().map_or(0, Submitted::stored);
+    app.quotas
+        .give_back(&key.prefix, count.saturating_sub(stored), at);
     Ok(submitted?)
-}
-
-/// Whole seconds, at least one.
-fn seconds(wait: Duration) -> u32 {
-    let up = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    u32::try_from(up.max(1)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -230,7 +224,7 @@ mod tests {
     #[test]
     fn a_wait_is_told_in_whole_seconds() {
         for (millis, told) in [(0, 1), (1, 1), (1000, 1), (1001, 2)] {
-            assert_eq!(seconds(Duration::from_millis(millis)), told);
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), told);
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::store::{FINAL_EVENTS, Webhook};
 const WEBHOOKS_MAX: usize = 50;
 
 /// Event types that a subscription may name.
-const EVENTS: [&str; 7] = [
+const EVENTS: [&str; 8] = [
     "message.sent",
     "message.delivered",
     "message.expired",
@@ -32,6 +32,7 @@ const EVENTS: [&str; 7] = [
     "message.cancelled",
     "inbound.received",
     "number.invalid",
+    "credit.low",
 ];
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {

@@ -67,4 +67,7 @@ pub struct Claimed {
     pub next_due: Option<Timestamp>,
     /// Messages that failed instead, because their recipients have opted out.
     pub failed: Vec<Change>,
+    /// How many were put off instead, because the hours that bind them are shut. There may be more of them
+    /// behind these.
+    pub deferred: usize,
 }

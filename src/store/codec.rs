@@ -7,10 +7,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiKey, Batch, Document, InvalidNumber, OutboxEvent, Pause, ReceiptReport, Spending,
+    ApiKey, Batch, Count, Document, InvalidNumber, OutboxEvent, Pause, ReceiptReport, Spending,
     StoreError, Webhook,
 };
 use crate::domain::consent::Consent;
+use crate::domain::credit::{KeyUse, Line, Purse};
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -43,13 +44,18 @@ records! {
     Bound = 3,
     Orphans = 3,
     Batch = 1,
-    Idempotent = 1,
+    Idempotent = 2,
+    Purse = 1,
+    KeyUse = 1,
+    Line = 1,
+    Holder = 1,
     Outgoing = 4,
     Webhook = 1,
     Consent = 1,
     InvalidNumber = 1,
     ApiKey = 2,
     Document = 1,
+    Count = 1,
     Pause = 1,
     Spending = 1,
     Learnt = 1,
@@ -220,7 +226,41 @@ pub struct Idempotent {
     pub batch: Option<BatchId>,
     /// The messages of the first answer.
     pub messages: Vec<MessageId>,
+    /// The places of those among them that had been told before, and were not stored again.
+    pub duplicates: Vec<u32>,
     /// When it was first used.
+    pub at: Timestamp,
+}
+
+impl Idempotent {
+    /// What answers the repetition of an entry in a ledger: the number of its line stands as an id.
+    #[must_use]
+    pub fn of_line(body: [u8; 16], number: u64, at: Timestamp) -> Self {
+        Self {
+            body,
+            batch: None,
+            messages: vec![MessageId(uuid::Uuid::from_u128(number.into()))],
+            duplicates: Vec::new(),
+            at,
+        }
+    }
+
+    /// The number of the line that it stands for; no message has an id of so few digits.
+    #[must_use]
+    pub fn line(&self) -> Option<u64> {
+        let [id] = self.messages.as_slice() else {
+            return None;
+        };
+        u64::try_from(id.0.as_u128()).ok()
+    }
+}
+
+/// The message that a plan, or what is told once, has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The message: its terms bear the name.
+    pub message: MessageId,
+    /// Since when.
     pub at: Timestamp,
 }
 

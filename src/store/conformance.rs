@@ -6,7 +6,9 @@
 
 mod by_sim;
 mod copies;
+mod counts;
 mod handsets;
+mod ledgers;
 mod outbox;
 mod probe;
 mod reads;

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::codec::{
-    Bound, Idempotent, Layout, Learnt, Orphans, Outgoing, Reached, Record, Swept, decode, encode,
-    hex,
+    Bound, Holder, Idempotent, Layout, Learnt, Orphans, Outgoing, Reached, Record, Swept, decode,
+    encode, hex,
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
-use super::{ApiKey, Batch, Document, InvalidNumber, Pause, Spending, Webhook};
+use super::{
+    ApiKey, Batch, Count, Document, DocumentKind, InvalidNumber, Pause, Spending, Webhook,
+};
 use crate::domain::consent::Consent;
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
@@ -18,6 +20,8 @@ use crate::domain::message::Message;
 use crate::domain::optout::OptOut;
 use crate::domain::privacy::Stage;
 use crate::domain::receipt::canonical_reference;
+
+mod ledgers;
 
 /// Most problems that are listed; the rest are counted.
 const LISTED: usize = 100;
@@ -96,12 +100,11 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Writing => writing(&key, &octets, &mut findings),
             KeySpace::Spending => spending(&key, &octets, &mut findings),
             KeySpace::Document => readable::<Document>(&key, &octets, &mut findings),
+            KeySpace::Counted => count(kv, &key, &octets, &mut findings)?,
+            KeySpace::Account => ledgers::account(kv, &key, &octets, &mut findings)?,
+            KeySpace::Ledger => ledgers::line(kv, &key, &octets, &mut findings)?,
             // Their records come with what writes them.
-            KeySpace::Counted
-            | KeySpace::Account
-            | KeySpace::Ledger
-            | KeySpace::Plan
-            | KeySpace::Once => {}
+            KeySpace::Plan | KeySpace::Once => name(kv, &key, &octets, &mut findings)?,
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
             KeySpace::Consent => consent(&key, &octets, &mut findings),
@@ -222,6 +225,28 @@ fn invalid(key: &[u8], octets: &[u8], findings: &mut Findings) {
     }
 }
 
+/// What a digest has counted is something, and the digest is there to tell it.
+fn count<K: Kv>(kv: &K, key: &[u8], octets: &[u8], findings: &mut Findings) -> Result<(), KvError> {
+    readable::<Count>(key, octets, findings);
+    let Ok(count) = decode::<Count>(key, octets) else {
+        return Ok(());
+    };
+    if keys::count(&count) != key || count.count == 0 {
+        findings.problem(format!(
+            "{}: a count stands under another's key, or counts nothing",
+            hex(key)
+        ));
+    }
+    let definition = keys::document(DocumentKind::Digest, &count.tenant, &count.digest);
+    if kv.get(&definition)?.is_none() {
+        findings.problem(format!(
+            "{}: a count of a digest that is not defined",
+            hex(key)
+        ));
+    }
+    Ok(())
+}
+
 fn shown(key: &[u8], octets: &[u8], findings: &mut Findings) {
     let whole = keys::trailing_id(key).is_some() && key.len() == keys::shown(0, &[0; 16]).len();
     if !whole || !octets.is_empty() {
@@ -279,12 +304,20 @@ fn message<K: Kv>(
             "message {id} stands among the live and in the history"
         ));
     }
+    if message.owes_charge() {
+        findings.problem(format!(
+            "message {id} has ended with nothing having left, and what it cost was not given back"
+        ));
+    }
     if space == KeySpace::History
         && let Some(stage) = sweeps.forgot(&message)
     {
         findings.problem(format!(
             "message {id} was passed over by the sweep of {stage:?}"
         ));
+    }
+    if space == KeySpace::Live {
+        bears(kv, &message, findings)?;
     }
     // Whom it was to is not known any more where the number is erased: nothing may lead there.
     let listed = kv.get(&keys::recipient(message.to, id))?.is_some();
@@ -303,6 +336,35 @@ fn message<K: Kv>(
             if kv.get(&key)?.is_none() {
                 findings.problem(format!("a carrier reference of message {id} is not bound"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// A name leads to a message that bears it.
+fn name<K: Kv>(kv: &K, key: &[u8], octets: &[u8], findings: &mut Findings) -> Result<(), KvError> {
+    readable::<Holder>(key, octets, findings);
+    let Ok(holder) = decode::<Holder>(key, octets) else {
+        return Ok(());
+    };
+    let message = stored(kv, holder.message)?;
+    if !message.is_some_and(|message| keys::names(&message).iter().any(|name| name == key)) {
+        findings.problem(format!(
+            "{}: a name of message {}, which does not bear it",
+            hex(key),
+            holder.message
+        ));
+    }
+    Ok(())
+}
+
+/// What a live message bears is its own: else two of a plan could leave.
+fn bears<K: Kv>(kv: &K, message: &Message, findings: &mut Findings) -> Result<(), KvError> {
+    for name in keys::names(message) {
+        let holder = kv.get(&name)?;
+        let holder = holder.and_then(|octets| decode::<Holder>(&name, &octets).ok());
+        if holder.is_none_or(|holder| holder.message != message.id) {
+            findings.problem(format!("message {} has lost its name", message.id));
         }
     }
     Ok(())

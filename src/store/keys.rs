@@ -1,9 +1,12 @@
 //! Keys of the embedded engines: the first octet is the key space, integers are big-endian, ids are
 //! UUIDv7, so that key order is creation order. An octet once assigned is never reused.
 
-use super::DocumentKind;
+use sha2::{Digest, Sha256};
+
+use super::{Count, DocumentKind, Pending};
 use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Numbering, Part};
+use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::Opposed;
 use crate::domain::privacy::Stage;
@@ -14,7 +17,7 @@ use crate::domain::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum KeySpace {
-    /// Events of digests that are still to be told, by tenant, digest, tick, number and kind.
+    /// What digests have counted and is still to be told, by tenant, digest, number, kind and tick.
     Counted = b'A',
     /// What tenants and keys have used: balances and quotas.
     Account = b'B',
@@ -254,6 +257,131 @@ pub fn document(kind: DocumentKind, tenant: &Tenant, name: &str) -> Vec<u8> {
     )
 }
 
+/// What a tenant has and has used. Neither tenants nor the prefixes of keys hold a NUL.
+#[must_use]
+pub fn purse(tenant: &Tenant) -> Vec<u8> {
+    key(KeySpace::Account, &[tenant.as_str().as_bytes(), &[0]])
+}
+
+/// What a key has used.
+#[must_use]
+pub fn key_use(tenant: &Tenant, prefix: &str) -> Vec<u8> {
+    let name = tenant.as_str().as_bytes();
+    key(KeySpace::Account, &[name, &[0], prefix.as_bytes()])
+}
+
+/// True if a key of accounts is that of a purse.
+#[must_use]
+pub fn is_purse(key: &[u8]) -> bool {
+    key.last() == Some(&0)
+}
+
+/// A line of a tenant's ledger.
+#[must_use]
+pub fn line(tenant: &Tenant, number: u64) -> Vec<u8> {
+    let name = tenant.as_str().as_bytes();
+    key(KeySpace::Ledger, &[name, &[0], &number.to_be_bytes()])
+}
+
+/// Range of a tenant's ledger, up to but without line `before`.
+#[must_use]
+pub fn ledger_range(tenant: &Tenant, before: Option<u64>) -> (Vec<u8>, Vec<u8>) {
+    let name = tenant.as_str().as_bytes();
+    let end = match before {
+        Some(number) => line(tenant, number),
+        None => key(KeySpace::Ledger, &[name, &[1]]),
+    };
+    (key(KeySpace::Ledger, &[name, &[0]]), end)
+}
+
+/// What a digest has counted. Neither names of digests nor of kinds hold a NUL.
+#[must_use]
+pub fn count(count: &Count) -> Vec<u8> {
+    let mut key = counts_of_kind(&count.tenant, &count.digest, count.to, &count.kind);
+    key.extend_from_slice(&count.tick.millis().max(0).to_be_bytes());
+    key
+}
+
+/// How the keys of a digest's counts begin.
+#[must_use]
+pub fn counts_of(tenant: &Tenant, digest: &str) -> Vec<u8> {
+    let tenant = tenant.as_str().as_bytes();
+    key(KeySpace::Counted, &[tenant, &[0], digest.as_bytes(), &[0]])
+}
+
+/// How the keys of a digest's counts for a recipient begin.
+#[must_use]
+pub fn counts_to(tenant: &Tenant, digest: &str, to: Msisdn) -> Vec<u8> {
+    let mut key = counts_of(tenant, digest);
+    key.extend_from_slice(&to.as_u64().to_be_bytes());
+    key
+}
+
+/// How the keys of a digest's counts of a kind for a recipient begin.
+#[must_use]
+pub fn counts_of_kind(tenant: &Tenant, digest: &str, to: Msisdn, kind: &str) -> Vec<u8> {
+    let mut key = counts_to(tenant, digest, to);
+    key.extend_from_slice(kind.as_bytes());
+    key.push(0);
+    key
+}
+
+/// Range of what is pending of a digest.
+#[must_use]
+pub fn counts_range(tenant: &Tenant, digest: &str, of: Pending) -> (Vec<u8>, Vec<u8>) {
+    // A number has 15 digits at most: there is always a greater one.
+    let from = |number: u64| {
+        let mut key = counts_of(tenant, digest);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    };
+    match of {
+        Pending::Of(to) => (from(to.as_u64()), from(to.as_u64() + 1)),
+        Pending::After(after) => {
+            let first = after.map_or(0, |number| number.as_u64() + 1);
+            (from(first), from(u64::MAX))
+        }
+    }
+}
+
+/// The tick of a count's key.
+#[must_use]
+pub fn tick_of_count(key: &[u8]) -> Option<Timestamp> {
+    let tick = key.last_chunk::<8>().filter(|_| key.len() > 17)?;
+    Some(Timestamp(i64::from_be_bytes(*tick)))
+}
+
+/// A plan of a tenant. Tenants hold no NUL.
+#[must_use]
+pub fn plan(tenant: &Tenant, name: &str) -> Vec<u8> {
+    of_name(KeySpace::Plan, tenant, name)
+}
+
+/// What a tenant tells once.
+#[must_use]
+pub fn once(tenant: &Tenant, name: &str) -> Vec<u8> {
+    of_name(KeySpace::Once, tenant, name)
+}
+
+/// The keys of the names that a message bears: of its plan, and of what is told once.
+#[must_use]
+pub fn names(message: &Message) -> Vec<Vec<u8>> {
+    let Some(terms) = message.terms.as_deref() else {
+        return Vec::new();
+    };
+    let named = terms.schedule_key.as_deref();
+    let named = named.map(|name| plan(&message.tenant, name));
+    let told = terms.once_key.as_deref();
+    let told = told.map(|name| once(&message.tenant, name));
+    named.into_iter().chain(told).collect()
+}
+
+/// A name that a tenant has given, as the first half of its SHA-256: names may say whose affair it is.
+fn of_name(space: KeySpace, tenant: &Tenant, name: &str) -> Vec<u8> {
+    let whole: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+    key(space, &[tenant.as_str().as_bytes(), &[0], &whole[..16]])
+}
+
 /// A webhook delivery.
 #[must_use]
 pub fn outbox(seq: u64) -> Vec<u8> {
@@ -422,6 +550,13 @@ pub fn of_late(key: &[u8]) -> Option<(Stage, MessageId)> {
         .find(|stage| key.get(1) == Some(&(*stage as u8)))?;
     let id = trailing_id(key).filter(|_| key.len() == 26)?;
     Some((stage, MessageId(uuid::Uuid::from_bytes(id))))
+}
+
+/// The first id that is made at an instant, or the last one before it.
+#[must_use]
+pub fn first_made_at(at: Timestamp) -> MessageId {
+    let millis = u128::from(at.millis().max(0).unsigned_abs());
+    MessageId(uuid::Uuid::from_u128(millis << 80))
 }
 
 /// Range of the final messages after `id`.

@@ -13,21 +13,26 @@ use thiserror::Error;
 
 pub use self::claiming::{Claimant, Claimed, Reach};
 pub use self::consents::{Consents, Noted};
+pub use self::counts::{Count, Counting, Counts, Held, Notice, Pending};
 pub use self::documents::{Document, DocumentKind, Documents};
 pub use self::embedded::RecoverError;
 pub use self::invalid::{InvalidNumber, InvalidNumbers};
+pub use self::ledgers::{LedgerPage, Ledgers, Posted, Posting};
+pub use self::listing::Query;
 pub use self::opening::{Options, check, memory, open, read_closed};
 pub use self::optouts::{OptOuts, Opted, Part};
+pub use self::planning::{Planned, Planning};
 pub use self::records::{
     ApiKey, Batch, FINAL_EVENTS, Known, KnownPage, Pause, Scope, Spending, Webhook,
 };
+pub use self::reports::Report;
 pub use self::sled::{Durability, OpenError};
 
 use crate::domain::apply::{Refused, Transition};
-use crate::domain::event::{Event, Rejection};
+use crate::domain::credit::{CreditLow, Means, Unpaid};
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, OperatorName, Tenant};
 use crate::domain::inbound::Inbound;
-use crate::domain::message::{Message, Token, WaitReason};
+use crate::domain::message::{Message, WaitReason};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::receipt::{IdWriting, Receipt, Taken};
 use crate::domain::status::Status;
@@ -39,6 +44,7 @@ pub mod codec;
 #[cfg(test)]
 mod conformance;
 mod consents;
+mod counts;
 mod documents;
 pub mod embedded;
 mod frontier;
@@ -48,6 +54,8 @@ mod index;
 mod invalid;
 pub mod keys;
 pub mod kv;
+mod ledgers;
+mod listing;
 #[cfg(test)]
 mod lockstep;
 pub mod memory;
@@ -57,19 +65,32 @@ mod optouts;
 mod outbox;
 mod part_sets;
 mod places;
+mod planning;
 mod records;
+mod reports;
 pub mod restoring;
 pub mod sled;
 mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
-pub trait Store: Documents + OptOuts + Consents + InvalidNumbers + Send + Sync + 'static {
+pub trait Store:
+    Consents
+    + Counts
+    + Documents
+    + InvalidNumbers
+    + Ledgers
+    + OptOuts
+    + Planning
+    + Send
+    + Sync
+    + 'static
+{
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
     /// ids again, another body is `Conflict`. A message to a number that has opted out is stored as
-    /// failed.
+    /// failed. Plans and what is told once: see [`Planning`].
     async fn accept(&self, submission: Submission) -> Result<Accepted, StoreError>;
 
     /// Takes up to `limit` messages of `lane` that are due at `now` and within reach, for sending. One
@@ -232,6 +253,15 @@ pub enum StoreError {
     /// The message is leaving or has left.
     #[error("the message is already leaving")]
     TooLate,
+    /// It is not paid for, or there has been too much of it.
+    #[error(transparent)]
+    Unpaid(Unpaid),
+    /// The message that one of these plans has is leaving or has left.
+    #[error("the message of a plan is already leaving")]
+    PlanTooLate {
+        /// Their places in the submission.
+        items: Vec<usize>,
+    },
     /// Too much is waiting; try again later.
     #[error("too many messages are waiting")]
     Full,
@@ -270,6 +300,8 @@ pub struct Submission {
     pub messages: Vec<Message>,
     /// Most live messages allowed after this.
     pub max_live: usize,
+    /// By what what they cost is paid.
+    pub means: Means,
     /// Now.
     pub now: Timestamp,
 }
@@ -288,12 +320,16 @@ pub struct Idempotency {
 pub enum Accepted {
     /// Stored now: the records, in the order of submission.
     New(Vec<Arc<Message>>),
+    /// The same of a submission with plans, or with what is told once.
+    Planned(Planned),
     /// Stored before, under the same idempotency key and body.
     Repeated {
         /// The first answer's batch.
         batch: Option<BatchId>,
         /// The first answer's messages.
         messages: Vec<MessageId>,
+        /// The places of those among them that had been told before, and were not stored again.
+        duplicates: Vec<usize>,
     },
 }
 
@@ -306,54 +342,8 @@ pub struct TakenIn {
     pub failed: Vec<Change>,
 }
 
-/// What a channel reports about one claim.
-#[derive(Clone, Debug)]
-pub enum Report {
-    /// A segment was accepted under this reference.
-    Accepted {
-        /// Which claim.
-        token: Token,
-        /// Segment index, from 0.
-        segment: u16,
-        /// The carrier's id, as it wrote it.
-        reference: String,
-    },
-    /// A segment was refused.
-    Rejected {
-        /// Which claim.
-        token: Token,
-        /// How.
-        rejection: Rejection,
-    },
-    /// A segment was refused after its answer had been given up.
-    RefusedLate {
-        /// Which claim.
-        token: Token,
-        /// Segment index, from 0.
-        segment: u16,
-        /// How.
-        rejection: Rejection,
-    },
-    /// Nobody can tell.
-    Unknown {
-        /// Which claim.
-        token: Token,
-        /// Segment index, from 0.
-        segment: u16,
-        /// Why.
-        doubt: crate::domain::message::Doubt,
-    },
-    /// Returned unsent.
-    GivenBack {
-        /// Which claim.
-        token: Token,
-        /// Why it waits now.
-        why: WaitReason,
-    },
-}
-
 /// What a commit changed about one message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The record as it is now.
     pub message: Arc<Message>,
@@ -443,6 +433,8 @@ pub enum OutboxEvent {
     Message(Arc<Message>),
     /// A handset wrote.
     Inbound(Inbound),
+    /// A credit has come down to a threshold.
+    CreditLow(CreditLow),
     /// A carrier has said that nobody has a number.
     NumberInvalid(InvalidNumber),
 }
@@ -461,6 +453,7 @@ impl OutboxEvent {
                 Status::Cancelled => "message.cancelled",
             },
             Self::Inbound(_) => "inbound.received",
+            Self::CreditLow(_) => "credit.low",
             Self::NumberInvalid(_) => "number.invalid",
         }
     }
@@ -486,31 +479,6 @@ pub enum Settled {
     GivenUp,
 }
 
-/// Which messages to list.
-#[derive(Clone, Debug)]
-pub struct Query {
-    /// Whose.
-    pub tenant: Tenant,
-    /// Only this status.
-    pub status: Option<Status>,
-    /// Only to this number.
-    pub to: Option<Msisdn>,
-    /// Only with this reference.
-    pub reference: Option<String>,
-    /// Only of this kind.
-    pub kind: Option<String>,
-    /// Created at or after.
-    pub since: Option<Timestamp>,
-    /// Created before.
-    pub until: Option<Timestamp>,
-    /// Changed at or after.
-    pub updated_since: Option<Timestamp>,
-    /// Continue before this id.
-    pub before: Option<MessageId>,
-    /// Most per page.
-    pub limit: usize,
-}
-
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -533,6 +501,8 @@ pub struct Gauges {
     pub outbox: u64,
     /// Receipts whose message is not known.
     pub orphans: u64,
+    /// Counts of digests that are still to be told.
+    pub counts: u64,
     /// Octets on the disk.
     pub disk_bytes: u64,
     /// Octets that are free there; `None` if it uses no disk, or nobody can tell.
@@ -554,59 +524,5 @@ pub const fn why_code(why: &WaitReason) -> &'static str {
         WaitReason::FellBack => "fell_back",
         WaitReason::NoChannelUp => "no_channel",
         WaitReason::InDoubt => "in_doubt",
-    }
-}
-
-/// The event that a report is, for the message that it names.
-impl Report {
-    /// The claim that it speaks for.
-    #[must_use]
-    pub const fn token(&self) -> Token {
-        match self {
-            Self::Accepted { token, .. }
-            | Self::Rejected { token, .. }
-            | Self::RefusedLate { token, .. }
-            | Self::Unknown { token, .. }
-            | Self::GivenBack { token, .. } => *token,
-        }
-    }
-
-    /// The domain event that it brings.
-    #[must_use]
-    pub fn event(&self) -> Event {
-        let token = self.token();
-        let by = crate::domain::event::Sending {
-            attempt: token.attempt,
-            claim: token.claim,
-        };
-        match self {
-            Self::Accepted {
-                segment, reference, ..
-            } => Event::SegmentAccepted {
-                by,
-                segment: *segment,
-                reference: reference.clone(),
-            },
-            Self::Rejected { rejection, .. } => Event::SegmentRejected {
-                by,
-                rejection: rejection.clone(),
-            },
-            Self::RefusedLate {
-                segment, rejection, ..
-            } => Event::SegmentRefusedLate {
-                by,
-                segment: *segment,
-                rejection: rejection.clone(),
-            },
-            Self::Unknown { segment, doubt, .. } => Event::SegmentUnknown {
-                by,
-                segment: *segment,
-                doubt: *doubt,
-            },
-            Self::GivenBack { why, .. } => Event::GivenBack {
-                by,
-                why: why.clone(),
-            },
-        }
     }
 }

@@ -189,6 +189,7 @@ fn chain(outgoing: &Outgoing) -> Chain {
     let id = match &outgoing.event {
         OutboxEvent::Message(message) => *message.id.bytes(),
         OutboxEvent::Inbound(inbound) => *inbound.id.bytes(),
+        OutboxEvent::CreditLow(low) => low.id(),
         OutboxEvent::NumberInvalid(it) => *it.message.bytes(),
     };
     let mut hasher = DefaultHasher::new();

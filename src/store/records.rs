@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidNumber, ReceiptReport};
+use super::{Count, InvalidNumber, ReceiptReport};
 use crate::domain::consent::Consent;
 use crate::domain::id::{BatchId, MessageId, Tenant};
 use crate::domain::inbound::Inbound;
@@ -146,6 +146,8 @@ pub enum Known {
     Consent(Consent),
     /// That nobody has it.
     Invalid(InvalidNumber),
+    /// What a digest has counted for it and has not told yet.
+    Count(Count),
 }
 
 /// A part of what is known of a number.

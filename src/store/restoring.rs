@@ -7,7 +7,8 @@
 //! due by now is sent as if nothing had happened: it is marked as a possible duplicate when it leaves,
 //! exactly as after a start that follows a crash; where it must not be sent twice, it fails as
 //! doubtful at the first start; or all that waits is cancelled, if the administrator says so, and what
-//! cannot be, because it may have left in part, fails as doubtful.
+//! cannot be, because it may have left in part, fails as doubtful. What digests have counted is held to
+//! the same.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,7 +26,7 @@ use super::codec::{Mark, Reached, decode, encode};
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError, Write};
 use super::sled::{Durability, OpenError, SledKv};
-use super::{Options, StoreError, frontier, generation};
+use super::{Count, Held, Options, StoreError, frontier, generation};
 use crate::domain::event::Event;
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::{Lease, Message, State};
@@ -174,6 +175,7 @@ pub async fn restore(
     }
     kv.apply(&writes)?;
     let waiting = doubt(&kv, &policy, cancel, now)?;
+    doubt_counts(&kv, cancel, now)?;
     kv.sync()?;
     drop(kv);
     generation::complete(&aside.0).map_err(io)?;
@@ -190,6 +192,11 @@ pub async fn restore(
         aside,
         root: root.to_owned(),
     })
+}
+
+/// True if a claim of it is always on the disk.
+fn is_seen_leaving(message: &Message, policy: &Policy) -> bool {
+    message.doubt_rule(policy) == OnDoubt::Fail || message.must_be_seen_leaving()
 }
 
 /// Marks all that waits and was due by now as what may have left, and names all that waits or was
@@ -232,7 +239,7 @@ fn doubt<K: Kv>(
         // start finds it lost.
         let mut changed = ends;
         if let Some(due_at) = due_at
-            && (ends || is_due && message.doubt_rule(policy) == OnDoubt::Fail)
+            && (ends || is_due && is_seen_leaving(&message, policy))
         {
             let lease = lease(&message, policy, due_at, now);
             changed |= message.apply(&Event::Claimed(lease), policy, now).is_ok();
@@ -273,6 +280,34 @@ fn doubt<K: Kv>(
     }
     kv.apply(&writes)?;
     Ok(waiting)
+}
+
+/// Marks what digests have counted and was due by now as what may have been told, or drops all of it.
+fn doubt_counts<K: Kv>(kv: &K, cancel: bool, now: Timestamp) -> Result<(), RestoreError> {
+    let mut writes: Vec<Write> = Vec::new();
+    for pair in kv.scan(KeySpace::Counted.range(), false) {
+        let (key, octets) = pair?;
+        if cancel {
+            writes.push((key, None));
+        } else if let Ok(mut count) = decode::<Count>(&key, &octets)
+            && count.tick <= now
+        {
+            count.held = Some(Held {
+                code: Count::RESTORED.to_owned(),
+                detail: "it stands in a backup and was due before that was restored: it may have \
+                         been told already"
+                    .to_owned(),
+                tick: count.tick,
+            });
+            writes.push((key, Some(encode(&count)?)));
+        }
+        if writes.len() >= PIECE {
+            kv.apply(&writes)?;
+            writes.clear();
+        }
+    }
+    kv.apply(&writes)?;
+    Ok(())
 }
 
 /// The lease of whoever may have sent a message since: the account that has a part of it, or the first

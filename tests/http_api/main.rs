@@ -7,6 +7,7 @@ mod access;
 mod client;
 mod connections;
 mod consents;
+mod digests;
 mod document;
 mod input;
 mod messages;

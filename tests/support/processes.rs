@@ -90,10 +90,23 @@ impl Running {
         &self.log
     }
 
-    /// Tells it to stop and waits until it has.
-    pub fn stop(mut self) {
+    /// What it has said behind this, up to the next blank.
+    pub fn word_after(&mut self, wanted: &str) -> String {
+        let said = self.until(wanted);
+        let (_, rest) = said.split_once(wanted).unwrap();
+        rest.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Tells it to stop and waits until it has, as it should; everything that it has said.
+    pub fn stop(mut self) -> String {
         signal(self.child.id(), "TERM");
-        self.child.wait().unwrap();
+        let code = self.child.wait().unwrap().code();
+        // The streams end with the process.
+        while let Ok(line) = self.said.recv_timeout(PATIENCE) {
+            self.log.push_str(&(line + "\n"));
+        }
+        assert_eq!(code, Some(0), "{}", self.log);
+        std::mem::take(&mut self.log)
     }
 }
 

@@ -166,6 +166,7 @@ mod tests {
             reference: 0x01A7,
             expires_at: Timestamp(0) + Duration::from_hours(48),
             priority: 0,
+            relayed: None,
         }
     }
 

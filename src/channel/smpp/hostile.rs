@@ -226,6 +226,7 @@ fn request(token: Token, now: Timestamp) -> SubmitRequest {
         reference: 1,
         expires_at: now + Duration::from_hours(48),
         priority: 0,
+        relayed: None,
     }
 }
 

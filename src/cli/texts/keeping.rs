@@ -114,6 +114,7 @@ impl Lang {
             (Fr, "from") => "expéditeur",
             (Fr, "label") => "statut",
             (Fr, "status") => "code du statut",
+            (Fr, "letter") => "lettre",
             (Fr, "reason") => "motif",
             (Fr, "type") => "type",
             (Fr, "reference") => "référence",

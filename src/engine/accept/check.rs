@@ -7,6 +7,7 @@ use super::{
     Asking, Checked, Draft, FieldError, Refusal, consent, hours, plan, price, recipient, sender,
     text, way,
 };
+use crate::domain::chain::Chain;
 use crate::domain::id::Account;
 use crate::domain::message::{Class, WaitReason};
 use crate::domain::policy::Operator;
@@ -18,7 +19,7 @@ const LABEL_MAX_CHARS: usize = 200;
 /// Largest metadata, in octets of JSON.
 const METADATA_MAX: usize = 4096;
 /// Shortest and longest validity that a caller may ask for.
-const VALIDITY_RANGE: (Duration, Duration) =
+pub(super) const VALIDITY_RANGE: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_hours(24 * 14));
 
 /// Holds a draft to every rule; `looked_up` is the operator that a look-up has named.
@@ -42,21 +43,28 @@ pub(super) fn check(
     {
         draft.class = class;
     }
-    let to = recipient::check(&draft, asking, &mut errors);
-    let from = sender::check(&draft, asking, &mut errors, &mut advice);
+    let kept = std::mem::take(&mut draft.kept);
+    let to = kept
+        .to
+        .or_else(|| recipient::check(&draft, asking, &mut errors));
+    let from = kept
+        .from
+        .unwrap_or_else(|| sender::check(&draft, asking, &mut errors, &mut advice));
     // A number that cannot be read hides no error of the text.
     let by_prefix = || to.map_or(&policy.operators[0], |to| policy.operator_for(to));
     let operator = looked_up.unwrap_or_else(by_prefix);
     let rules = policy.first_text_rules(operator);
-    let prepared = text::check(
-        &mut draft,
-        asking,
-        &rules,
-        operator,
-        from.as_ref(),
-        &mut terms,
-        &mut errors,
-    );
+    let prepared = kept.text.or_else(|| {
+        text::check(
+            &mut draft,
+            asking,
+            &rules,
+            operator,
+            from.as_ref(),
+            &mut terms,
+            &mut errors,
+        )
+    });
     check_labels(&draft, &mut errors);
     // Whose route it would go is known only with the number.
     if draft.class == Class::Commercial
@@ -102,14 +110,28 @@ pub(super) fn check(
         Some(at) if at > now => (at, WaitReason::ScheduledByClient),
         _ => (now, WaitReason::Accepted),
     };
-    let (due_at, why) = hours::check(&draft, to, (due_at, why), asking, &mut terms, &mut errors);
-    way::check(&mut draft, asking, &mut terms, &mut errors);
-    price::check(operator, &prepared.plan, asking, &mut terms);
+    let (due_at, why) = if kept.time {
+        (due_at, why)
+    } else {
+        hours::check(
+            &draft,
+            to,
+            operator,
+            (due_at, why),
+            asking,
+            (&mut terms, &mut advice),
+            &mut errors,
+        )
+    };
+    way::check(&mut draft, operator, asking, &mut terms, &mut errors);
+    price::check(operator, &prepared.plan, asking, &mut terms, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }
     // Validity starts when the message may first leave, not when it was accepted.
-    let expires_at = due_at + draft.validity.unwrap_or(operator.validity);
+    let validity = draft.validity.unwrap_or(operator.validity);
+    let first_step = terms.chain.as_ref().and_then(Chain::current);
+    let expires_at = first_step.map_or(due_at + validity, |step| step.deadline(due_at));
     Ok(Checked {
         to,
         from,

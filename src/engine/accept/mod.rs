@@ -17,12 +17,13 @@ use crate::domain::privacy::Erased;
 use crate::domain::sender::Sender;
 use crate::domain::tenant::Settings;
 use crate::domain::terms::Terms;
-use crate::domain::text::{Replacement, TextRules};
+use crate::domain::text::{Prepared, Replacement, TextRules};
 use crate::domain::time::Timestamp;
 use crate::domain::trace::TraceParent;
 use crate::pdu::segment::Plan;
-use crate::store::{Accepted, ApiKey, Idempotency, StoreError, Submission};
+use crate::store::{Accepted, ApiKey, Idempotency, Planned, StoreError, Submission};
 
+mod amend;
 mod check;
 mod consent;
 mod hours;
@@ -33,6 +34,7 @@ mod sender;
 mod text;
 mod way;
 
+pub use self::amend::{Amendment, NotAmended};
 pub use crate::domain::text::Encoding;
 
 /// What a client asks to be sent to one recipient, not yet checked.
@@ -86,6 +88,21 @@ pub struct Draft {
     pub purpose: Option<String>,
     /// The channels to try, in order; empty: the SMS alone.
     pub fallback: Vec<Step>,
+    /// What has been judged when the message was accepted, and stays.
+    pub kept: Kept,
+}
+
+/// What stays of a message that is changed in something else.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Its recipient.
+    pub to: Option<Msisdn>,
+    /// Its sender: `Some(None)` is the account's own.
+    pub from: Option<Option<Sender>>,
+    /// Its text, which may bear a signature and more than its caller wrote.
+    pub text: Option<Prepared>,
+    /// True: the time that it waits for.
+    pub time: bool,
 }
 
 /// For whom a draft is checked and stored.
@@ -215,8 +232,21 @@ pub struct Submitted {
     pub batch: Option<BatchId>,
     /// The messages, in the order of the accepted drafts.
     pub messages: Vec<Arc<Message>>,
+    /// The places of those that were told before, and were not stored again.
+    pub duplicates: Vec<usize>,
     /// True if this answers a repetition.
     pub repeated: bool,
+}
+
+impl Submitted {
+    /// Number of messages that it has stored.
+    #[must_use]
+    pub fn stored(&self) -> usize {
+        if self.repeated {
+            return 0;
+        }
+        self.messages.len().saturating_sub(self.duplicates.len())
+    }
 }
 
 impl Engine {
@@ -285,14 +315,16 @@ impl Engine {
         as_batch: bool,
         idempotency: Option<Idempotency>,
     ) -> Result<Option<Submitted>, StoreError> {
-        if idempotency.is_none() || checked.is_empty() {
+        let told_once = |it: &Checked| it.terms.once_key.is_some();
+        let may_be_known = idempotency.is_some() || checked.iter().all(told_once);
+        if !may_be_known || checked.is_empty() {
             return Ok(None);
         }
-        // The store looks for the key first, and has no room for anything new.
+        // The store looks for the keys first, and has no room for anything new.
         let answer = self.submit_within(0, tenant, checked, as_batch, idempotency);
         match answer.await {
             Ok(submitted) => Ok(Some(submitted)),
-            Err(StoreError::Full) => Ok(None),
+            Err(StoreError::Full | StoreError::PlanTooLate { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -307,19 +339,16 @@ impl Engine {
     ) -> Result<Submitted, StoreError> {
         let now = self.clock.now();
         let batch = as_batch.then(|| BatchId::new(now, self.random.bytes()));
-        let messages: Vec<Message> = checked
-            .into_iter()
-            .map(|checked| self.message(tenant, checked, batch, now))
-            .collect();
         let submission = Submission {
-            tenant: tenant.clone(),
             idempotency,
-            batch,
-            messages,
             max_live,
-            now,
+            ..self.submission(tenant, checked, batch, now)
         };
-        match self.store.accept(submission).await? {
+        let accepted = self.store.accept(submission).await;
+        if let Err(StoreError::Unpaid(why)) = &accepted {
+            self.metrics.credit_refused(why.code());
+        }
+        match accepted? {
             Accepted::New(messages) => {
                 for message in &messages {
                     self.accepted(message);
@@ -328,10 +357,33 @@ impl Engine {
                 Ok(Submitted {
                     batch,
                     messages,
+                    duplicates: Vec::new(),
                     repeated: false,
                 })
             }
-            Accepted::Repeated { batch, messages } => {
+            Accepted::Planned(Planned {
+                messages,
+                duplicates,
+                replaced,
+            }) => {
+                replaced.iter().for_each(|change| self.publish(change));
+                let new = messages.iter().enumerate();
+                for (_, message) in new.filter(|(place, _)| !duplicates.contains(place)) {
+                    self.accepted(message);
+                }
+                self.bells.dispatcher.notify_one();
+                Ok(Submitted {
+                    batch,
+                    messages,
+                    duplicates,
+                    repeated: false,
+                })
+            }
+            Accepted::Repeated {
+                batch,
+                messages,
+                duplicates,
+            } => {
                 let mut first = Vec::with_capacity(messages.len());
                 for id in messages {
                     first.push(Arc::new(self.store.message(tenant, id).await?));
@@ -339,9 +391,39 @@ impl Engine {
                 Ok(Submitted {
                     batch,
                     messages: first,
+                    duplicates,
                     repeated: true,
                 })
             }
+        }
+    }
+
+    /// What stores checked drafts.
+    pub(super) fn submission(
+        &self,
+        tenant: &Tenant,
+        checked: Vec<Checked>,
+        batch: Option<BatchId>,
+        now: Timestamp,
+    ) -> Submission {
+        let messages: Vec<Message> = checked
+            .into_iter()
+            .map(|checked| self.message(tenant, checked, batch, now))
+            .collect();
+        let mut terms = messages.iter().filter_map(|message| message.terms.as_ref());
+        let charge = terms.find_map(|terms| terms.charge.as_ref());
+        let means = charge.map(|charge| {
+            let key = charge.key.as_ref().and_then(|key| self.store.key(key));
+            self.means(tenant, key.as_deref(), now)
+        });
+        Submission {
+            tenant: tenant.clone(),
+            idempotency: None,
+            batch,
+            messages,
+            max_live: self.rules().limits.max_live_messages,
+            means: means.unwrap_or_default(),
+            now,
         }
     }
 
@@ -363,7 +445,7 @@ impl Engine {
             due_at,
             expires_at,
             draft,
-            terms,
+            mut terms,
             advice: _,
             rules: _,
         } = checked;
@@ -373,6 +455,13 @@ impl Engine {
             _ => (due_at, expires_at),
         };
         let concat_reference = u16::from_be_bytes(self.random.bytes());
+        let mut lane = Lane {
+            operator: operator.name.clone(),
+        };
+        if let Some(chain) = &mut terms.chain {
+            chain.begin(due_at);
+            lane = chain.lane();
+        }
         Message {
             id: MessageId::new(now, self.random.bytes()),
             tenant: tenant.clone(),
@@ -392,9 +481,7 @@ impl Engine {
             webhook_url: draft.webhook_url,
             priority: draft.priority.unwrap_or(1),
             on_doubt: draft.on_doubt,
-            lane: Lane {
-                operator: operator.name.clone(),
-            },
+            lane,
             created_at: now,
             send_at: draft.send_at,
             expires_at,

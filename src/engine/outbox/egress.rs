@@ -41,6 +41,18 @@ pub enum UrlRefused {
     Address,
 }
 
+impl UrlRefused {
+    /// Stable code.
+    pub(in crate::engine) const fn code(&self) -> &'static str {
+        match self {
+            Self::NotAUrl => "url_invalid",
+            Self::Scheme => "url_scheme_refused",
+            Self::UserInfo => "url_user_info_refused",
+            Self::Address => "url_address_refused",
+        }
+    }
+}
+
 /// Checks a URL as far as it can be without resolving its name.
 ///
 /// # Errors
@@ -82,7 +94,7 @@ pub fn install_crypto() {
 
 /// The way out for webhooks.
 #[derive(Clone)]
-pub(super) struct Egress {
+pub(in crate::engine) struct Egress {
     policy: watch::Receiver<Arc<Policy>>,
     /// For `https://`: to public and to listed addresses.
     secure: reqwest::Client,
@@ -95,7 +107,7 @@ impl Egress {
     ///
     /// # Errors
     /// If the TLS set-up of the machine cannot be used.
-    pub(super) fn new(
+    pub(in crate::engine) fn new(
         policy: watch::Receiver<Arc<Policy>>,
         timeout: Duration,
     ) -> Result<Self, reqwest::Error> {
@@ -127,7 +139,7 @@ impl Egress {
     ///
     /// # Errors
     /// Which rule the URL breaks now, whatever it was when it was saved.
-    pub(super) fn to(&self, url: &str) -> Result<reqwest::RequestBuilder, UrlRefused> {
+    pub(in crate::engine) fn to(&self, url: &str) -> Result<reqwest::RequestBuilder, UrlRefused> {
         let url = checked(url, &self.policy.borrow().webhook_allow)?;
         let client = match url.scheme() {
             "https" => &self.secure,
@@ -156,6 +168,52 @@ pub(super) async fn send(post: reqwest::RequestBuilder) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("answered {}", status.as_u16()))
+    }
+}
+
+/// How a post that asks for something ended.
+pub(in crate::engine) enum Answered {
+    /// The connection was never made: it has certainly not arrived.
+    Never(String),
+    /// It may have arrived, and the answer has not.
+    Lost {
+        /// True if it was awaited for too long.
+        timeout: bool,
+        /// In words for the log.
+        problem: String,
+    },
+    /// With this status and body.
+    With(u16, Vec<u8>),
+}
+
+/// Sends a post and reads its answer.
+pub(in crate::engine) async fn ask(post: reqwest::RequestBuilder) -> Answered {
+    let lost = |error: reqwest::Error| Answered::Lost {
+        timeout: error.is_timeout(),
+        problem: words(&error.without_url()),
+    };
+    let mut response = match post.send().await {
+        Ok(response) => response,
+        Err(error) if error.is_connect() || error.is_builder() => {
+            return Answered::Never(words(&error.without_url()));
+        }
+        Err(error) => return lost(error),
+    };
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Answered::With(status, body),
+            Err(error) => return lost(error),
+        }
+        if body.len() > ANSWER_MAX {
+            let problem = "the answer is too large".to_owned();
+            return Answered::Lost {
+                timeout: false,
+                problem,
+            };
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
+use super::credit::CreditLowView;
 use super::view::{InboundView, InvalidNumberView, MessageView, message_view};
 use super::{Engine, journal};
 use crate::domain::message::Message;
@@ -21,7 +22,8 @@ use crate::domain::status::Language;
 use crate::domain::time::Timestamp;
 use crate::store::{Delivery, OutboxEvent, Settled};
 
-mod egress;
+pub(super) mod egress;
+mod mail;
 
 use egress::Egress;
 pub use egress::{UrlRefused, check_url, install_crypto};
@@ -31,7 +33,7 @@ const POSTS: usize = 64;
 /// Posts under way at once to one origin.
 const POSTS_PER_ORIGIN: usize = 32;
 /// How long one post may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a delivery is tried.
 const KEPT: Duration = Duration::from_hours(72);
 /// Waits between tries; the last one repeats.
@@ -64,6 +66,7 @@ enum Data<'a> {
     Message(Box<MessageView<'a>>),
     Inbound(InboundView<'a>),
     Number(InvalidNumberView),
+    CreditLow(CreditLowView<'a>),
 }
 
 /// How a receiver has done lately.
@@ -235,7 +238,7 @@ impl Engine {
 fn message(event: &OutboxEvent) -> Option<&Message> {
     match event {
         OutboxEvent::Message(message) => Some(message),
-        OutboxEvent::Inbound(_) | OutboxEvent::NumberInvalid(_) => None,
+        OutboxEvent::Inbound(_) | OutboxEvent::CreditLow(_) | OutboxEvent::NumberInvalid(_) => None,
     }
 }
 
@@ -252,6 +255,9 @@ async fn post(
 
 /// Posts once. An error is words for the log: they hold no path, text or number.
 async fn try_post(engine: &Engine, egress: &Egress, delivery: &Delivery) -> Result<(), String> {
+    if let Some(to) = delivery.url.strip_prefix(mail::SCHEME) {
+        return mail::deliver(engine, delivery, to).await;
+    }
     let post = egress
         .to(&delivery.url)
         .map_err(|refused| refused.to_string())?;
@@ -260,13 +266,7 @@ async fn try_post(engine: &Engine, egress: &Egress, delivery: &Delivery) -> Resu
         return Ok(());
     };
     let (id, body) = body(delivery).map_err(|error| error.to_string())?;
-    let timestamp = (engine.clock.now().millis() / 1000).to_string();
-    let signature = sign(&secret, &id, &timestamp, &body);
-    let mut post = post
-        .header("content-type", "application/json")
-        .header("webhook-id", &id)
-        .header("webhook-timestamp", &timestamp)
-        .header("webhook-signature", signature);
+    let mut post = with_signature(post, &secret, &id, engine.clock.now(), &body);
     if let Some(trace) = message(&delivery.event).and_then(|message| message.trace) {
         // The caller's context goes on as it came: nothing of ours stands in between.
         post = post.header("traceparent", trace.to_string());
@@ -292,6 +292,11 @@ fn body(delivery: &Delivery) -> Result<(String, Vec<u8>), serde_json::Error> {
             1,
             Data::Number(InvalidNumberView::from(it)),
         ),
+        OutboxEvent::CreditLow(low) => (
+            uuid::Uuid::from_bytes(low.id()).to_string(),
+            1,
+            Data::CreditLow(CreditLowView::from(low)),
+        ),
     };
     let post = Post {
         id: &id,
@@ -302,6 +307,33 @@ fn body(delivery: &Delivery) -> Result<(String, Vec<u8>), serde_json::Error> {
     };
     let body = serde_json::to_vec(&post)?;
     Ok((id, body))
+}
+
+/// A post with the headers of Standard Webhooks 1.0, signed with a `whsec_…` secret.
+pub(super) fn signed(
+    post: reqwest::RequestBuilder,
+    secret: &str,
+    id: &str,
+    now: Timestamp,
+    body: &[u8],
+) -> reqwest::RequestBuilder {
+    let secret = decode_secret(secret).unwrap_or_default();
+    with_signature(post, &secret, id, now, body)
+}
+
+fn with_signature(
+    post: reqwest::RequestBuilder,
+    secret: &[u8],
+    id: &str,
+    now: Timestamp,
+    body: &[u8],
+) -> reqwest::RequestBuilder {
+    let timestamp = (now.millis() / 1000).to_string();
+    let signature = sign(secret, id, &timestamp, body);
+    post.header("content-type", "application/json")
+        .header("webhook-id", id)
+        .header("webhook-timestamp", timestamp)
+        .header("webhook-signature", signature)
 }
 
 /// `v1,` and the HMAC-SHA256 of id, timestamp and body, as Standard Webhooks 1.0 has it.

@@ -18,7 +18,7 @@ pub struct ChannelJson {
     name: String,
     /// For example `orange`.
     account: String,
-    /// `smpp` or `modem`.
+    /// `smpp`, `modem` or `email`.
     kind: &'static str,
     /// True if it takes messages.
     up: bool,
@@ -225,6 +225,7 @@ impl From<ChannelView> for ChannelJson {
         let up = view.status.is_up();
         let (peer, modem) = match &view.peer {
             Peer::Smsc(word) => (*word.borrow(), None),
+            Peer::App | Peer::Email => (PeerWord::default(), None),
             Peer::Modem(word) => {
                 let modem = ModemJson::new(word.borrow().clone(), view.budget.unwrap_or_default());
                 (PeerWord::default(), Some(modem))

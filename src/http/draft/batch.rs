@@ -34,6 +34,16 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Where its items stand in the body, if each has fields of its own.
+    pub(in crate::http) const fn prefix(&self) -> Option<&'static str> {
+        match self {
+            Self::Messages(_) => Some("/messages"),
+            Self::Fanout { .. } => None,
+        }
+    }
+}
+
 /// Why a batch body was not read.
 #[derive(Debug)]
 pub(in crate::http) enum BatchError {

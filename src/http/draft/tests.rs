@@ -94,6 +94,13 @@ fn plans_are_read_in_either_writing() {
         (r#""offset":"soon""#, "/offset", "duration_invalid"),
         (r#""offset":"--3h""#, "/offset", "duration_invalid"),
         (r#""send_at":{"at":1}"#, "/send_at", "unknown_field"),
+        (r#""send_at":{}"#, "/send_at", "anchor_missing"),
+        (
+            r#""send_at":{"offset":"-3h"}"#,
+            "/send_at",
+            "anchor_missing",
+        ),
+        (r#""anchors":[]"#, "/anchors", "anchor_missing"),
         (r#""signature":"yes""#, "/signature", "wrong_type"),
     ] {
         let body = format!(r#"{{"to":"1","text":"x",{members}}}"#);

@@ -105,6 +105,7 @@ impl World {
                 reference: self.messages % 256,
                 expires_at: self.clock.now() + Duration::from_hours(48),
                 priority: 1,
+                relayed: None,
             })
             .collect()
     }

@@ -262,6 +262,14 @@ fn every_record_is_written_and_read_as_its_version_says() {
             body: [7; 16],
             batch: Some(batch_id(2)),
             messages: vec![message_id(1), message_id(2)],
+            duplicates: vec![1],
+            at: at(1),
+        },
+    );
+    golden(
+        "holder",
+        &Holder {
+            message: message_id(1),
             at: at(1),
         },
     );
@@ -351,6 +359,101 @@ fn what_a_sim_has_sent_is_written_and_read_as_its_version_says() {
             message: message_id(1),
             to: number(1),
             at: at(5),
+        },
+    );
+}
+
+#[test]
+fn credit_is_written_and_read_as_its_version_says() {
+    use crate::domain::credit::{Balance, CreditLow, Used, Why};
+    use crate::domain::tenant::Unit;
+    let used = Used {
+        day: 739_942,
+        day_parts: 3,
+        day_micros: 653_100,
+        month_parts: 40,
+        month_micros: 8_708_000,
+    };
+    let balance = |micros, parts| Balance { micros, parts };
+    golden(
+        "purse",
+        &Purse {
+            tenant: "shop".into(),
+            balance: balance(4_790_000, 7),
+            carried: balance(-3, 2),
+            first: 4,
+            next: 300,
+            told: Some((Unit::Eur, 5_000_000)),
+            used,
+        },
+    );
+    golden(
+        "key-use",
+        &KeyUse {
+            tenant: "shop".into(),
+            key: "rk_1234".to_owned(),
+            used,
+        },
+    );
+    golden(
+        "line",
+        &Line {
+            tenant: "shop".into(),
+            number: 299,
+            at: at(5),
+            what: Why::Taken,
+            unit: Unit::Eur,
+            amount: -435_400,
+            balance: 4_790_000,
+            parts: 2,
+            messages: 1,
+            message: Some(message_id(1)),
+            batch: Some(batch_id(2)),
+            note: Some("Facture 17".to_owned()),
+            by: Some("till".to_owned()),
+        },
+    );
+    let low = CreditLow {
+        tenant: "shop".into(),
+        line: 299,
+        unit: Unit::Parts,
+        threshold: 100,
+        balance: 99,
+        at: at(5),
+    };
+    golden(
+        "outgoing-credit-low",
+        &Outgoing {
+            url: "mailto:desk@shop.example".to_owned(),
+            webhook: None,
+            tenant: "shop".into(),
+            event: OutboxEvent::CreditLow(low),
+            created_at: at(5),
+            due_at: at(5),
+            tries: 0,
+        },
+    );
+}
+
+#[test]
+fn what_a_digest_has_counted_is_written_and_read_as_its_version_says() {
+    golden(
+        "count",
+        &Count {
+            tenant: "shop".into(),
+            digest: "mail".to_owned(),
+            to: number(1),
+            kind: "letter".to_owned(),
+            tick: at(1000),
+            count: 3,
+            reference: Some("desk-4".to_owned()),
+            since: at(1),
+            updated_at: at(7),
+            held: Some(crate::store::Held {
+                code: "tenant_disabled".to_owned(),
+                detail: "sending is switched off".to_owned(),
+                tick: at(500),
+            }),
         },
     );
 }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use super::on_every_engine;
 use super::world::{World, claimant, opened, shop, submission, token};
-use crate::domain::fixtures::{at, batch_id, lane, message, message_id, policy};
+use crate::domain::fixtures::{at, batch_id, lane, message, message_id, number, policy};
 use crate::domain::message::{Doubt, Message, State, WaitReason};
 use crate::domain::status::Status;
 use crate::store::backup::{BackupError, Encoder};
 use crate::store::kv::Write;
 use crate::store::restoring::{RestoreError, Restored, restore};
-use crate::store::{Durability, Options, Report, Store, StoreError, fsck, generation, open};
+use crate::store::{
+    Durability, Notice, Options, Report, Store, StoreError, fsck, generation, open,
+};
 
 on_every_engine! {
     a_copy_is_the_store_as_it_was_at_its_end,
@@ -21,6 +23,7 @@ on_every_engine! {
     what_waited_is_restored_as_what_may_have_left,
     what_waited_is_cancelled_where_that_is_wanted,
     what_was_leaving_is_not_sent_where_all_that_waited_is_cancelled,
+    what_digests_had_counted_may_have_been_told_since,
 }
 
 fn apply(copied: &mut BTreeMap<Vec<u8>, Vec<u8>>, writes: Vec<Write>) {
@@ -242,6 +245,41 @@ async fn what_waited_is_cancelled_where_that_is_wanted(world: World) {
     let claimed = store.claim(&lane, claimant("a", at(2 * LATER)), 10, at(2 * LATER));
     assert!(claimed.await.unwrap().messages.is_empty());
     store.close().await;
+}
+
+async fn what_digests_had_counted_may_have_been_told_since(world: World) {
+    let store = world.open(at(0));
+    super::counts::define(&*store, "mail").await;
+    for (n, tick) in [(1, 60), (2, 2 * LATER)] {
+        let notice = Notice {
+            ticks: [at(tick), at(3 * LATER)],
+            ..super::counts::notice(number(n), "letter", 3, 1)
+        };
+        store.count(notice).await.unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup");
+    back_up(&*store, &file).await;
+    world.finish(store).await;
+    for (cancel, expected) in [
+        (false, vec![(number(1), true), (number(2), false)]),
+        (true, Vec::new()),
+    ] {
+        let root = folder.path().join(format!("store-{cancel}"));
+        restored(&file, &root, cancel)
+            .await
+            .unwrap()
+            .settle()
+            .unwrap();
+        let store = started(&world, &root);
+        let due = store.counts_due(at(2 * LATER), 64).await.unwrap();
+        let marked: Vec<_> = due
+            .iter()
+            .map(|count| (count.to, count.may_have_been_told()))
+            .collect();
+        assert_eq!(marked, expected);
+        store.close().await;
+    }
 }
 
 async fn what_was_leaving_is_not_sent_where_all_that_waited_is_cancelled(world: World) {

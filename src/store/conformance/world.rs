@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::Probe;
+use crate::domain::credit::Means;
 use crate::domain::fixtures::{lane, lease, policy};
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::{Message, Token};
@@ -46,6 +47,14 @@ impl World {
 
     pub(in crate::store) fn sled() -> Self {
         Self::at(Place::Sled(tempfile::tempdir().unwrap()))
+    }
+
+    /// Another one on the same engine, with nothing in it.
+    pub(in crate::store) fn anew(&self) -> Self {
+        match self.place {
+            Place::Memory(_) => Self::memory(),
+            Place::Sled(_) => Self::sled(),
+        }
     }
 
     fn at(place: Place) -> Self {
@@ -143,6 +152,7 @@ pub(in crate::store) fn submission(messages: Vec<Message>) -> Submission {
             .map_or(Timestamp(0), |message| message.created_at),
         messages,
         max_live: 1_000_000,
+        means: Means::default(),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::store::codec::{Orphans, Outgoing, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::Kv;
 use crate::store::{
-    InvalidNumber, Known, KnownPage, OutboxEvent, ReceiptReport, Spending, StoreError,
+    Count, InvalidNumber, Known, KnownPage, OutboxEvent, ReceiptReport, Spending, StoreError,
 };
 
 /// Records that a page looks at, and that it holds before it ends.
@@ -31,8 +31,9 @@ const LOOKED_AT: usize = 2000;
 const HELD: usize = 64;
 
 /// Where something may be known of a number, in this order.
-const PLACES: [KeySpace; 8] = [
+const PLACES: [KeySpace; 9] = [
     KeySpace::Recipient,
+    KeySpace::Counted,
     KeySpace::Inbound,
     KeySpace::Parts,
     KeySpace::OptOut,
@@ -139,6 +140,11 @@ fn known<K: Kv>(
             let theirs = Some(invalid).filter(|invalid| invalid.number == number);
             theirs.map(Known::Invalid).into_iter().collect()
         }
+        KeySpace::Counted => {
+            let count: Count = decode(key, octets)?;
+            let theirs = Some(count).filter(|count| count.to == number);
+            theirs.map(Known::Count).into_iter().collect()
+        }
         _ => Vec::new(),
     })
 }
@@ -162,6 +168,7 @@ impl<K: Kv> Txn<'_, K> {
                     Err(StoreError::NotFound) => (false, None),
                     Err(error) => return Err(error),
                 },
+                Known::Count(count) => (self.erase_count(count)?, None),
                 Known::Part(_) | Known::OptOut(_) | Known::Spending(_) => (false, None),
             };
             erased += usize::from(done);
@@ -235,6 +242,7 @@ impl<K: Kv> Txn<'_, K> {
             }
             OutboxEvent::Inbound(inbound) => inbound.erase_number(pseudonyms, now),
             OutboxEvent::NumberInvalid(it) => it.erase_number(pseudonyms),
+            OutboxEvent::CreditLow(_) => {}
         }
         self.put(key, &outgoing)
     }

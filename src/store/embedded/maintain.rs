@@ -5,10 +5,11 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::txn::is_over;
-use super::{Embedded, Shared, sweep};
+use super::txn::{KEPT, is_over};
+use super::{Embedded, Shared, ledgers, sweep};
+use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
-use crate::store::codec::{Idempotent, Orphans, decode};
+use crate::store::codec::{Holder, Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::Kv;
 use crate::store::{Batch, InvalidNumber, Spending, StoreError};
@@ -39,10 +40,13 @@ impl<K: Kv> Embedded<K> {
             return Ok(more);
         }
         let kept = self.shared.keeping.retention;
-        self.write(false, move |txn| {
+        let overdue = self.write(false, move |txn| {
             txn.sweep(found, now)?;
             for key in old.orphans {
                 txn.forget_orphan(key)?;
+            }
+            for name in old.names {
+                txn.forget_name(name, now)?;
             }
             for key in old.others {
                 txn.write(key, None);
@@ -53,10 +57,13 @@ impl<K: Kv> Embedded<K> {
             for key in old.invalid {
                 txn.prune_invalid(&key, kept.numbers, now)?;
             }
-            Ok(())
-        })
-        .await?;
-        Ok(more)
+            let mut overdue = false;
+            for tenant in old.ledgers {
+                overdue |= txn.prune_ledger(&tenant, now)?;
+            }
+            Ok(overdue)
+        });
+        Ok(overdue.await? || more)
     }
 }
 
@@ -89,17 +96,27 @@ impl<K: Kv> Embedded<K> {
 #[derive(Default)]
 struct Old {
     orphans: Vec<Vec<u8>>,
+    /// Names of plans, and of what is told once.
+    names: Vec<Vec<u8>>,
     others: Vec<Vec<u8>>,
     consents: Vec<Vec<u8>>,
     invalid: Vec<Vec<u8>>,
+    /// Tenants whose ledgers have lines that are.
+    ledgers: Vec<Tenant>,
     /// True if it is likely that there is more.
     more: bool,
 }
 
 impl Old {
     fn is_empty(&self) -> bool {
-        let all = [&self.orphans, &self.others, &self.consents, &self.invalid];
-        all.iter().all(|old| old.is_empty())
+        let all = [
+            &self.orphans,
+            &self.names,
+            &self.others,
+            &self.consents,
+            &self.invalid,
+        ];
+        all.iter().all(|old| old.is_empty()) && self.ledgers.is_empty()
     }
 }
 
@@ -153,12 +170,30 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     let invalid = go_on(kv, shared, KeySpace::Invalid, |key, octets| {
         Ok(now.since(decode::<InvalidNumber>(key, octets)?.since) >= numbers)
     })?;
-    old.more = [&orphans, &idempotent, &spent, &consents, &invalid]
-        .iter()
-        .any(|(_, more)| *more);
+    let unused = |key: &[u8], octets: &[u8]| {
+        let holder: Holder = decode(key, octets)?;
+        // A message may be planned for a year ahead.
+        let old = now.since(holder.at) >= KEPT;
+        Ok(old && kv.get(&keys::live(holder.message))?.is_none())
+    };
+    let plans = go_on(kv, shared, KeySpace::Plan, unused)?;
+    let once = go_on(kv, shared, KeySpace::Once, unused)?;
+    let looks = [
+        &orphans,
+        &idempotent,
+        &spent,
+        &plans,
+        &once,
+        &consents,
+        &invalid,
+    ];
+    old.more = looks.iter().any(|(_, more)| *more);
     old.consents = consents.0;
     old.invalid = invalid.0;
+    old.ledgers = ledgers::overdue(kv, shared, now)?;
     old.orphans = orphans.0;
+    old.names = plans.0;
+    old.names.extend(once.0);
     old.others.extend(idempotent.0);
     old.others.extend(spent.0);
     Ok(old)

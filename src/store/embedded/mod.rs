@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::codec::{Swept, decode};
 use super::consents::Agreed;
+use super::counts::Tally;
 use super::documents::Shelf;
 use super::frontier::Frontier;
 use super::index::Index;
@@ -35,11 +36,14 @@ use crate::domain::time::Timestamp;
 mod claims;
 mod consents;
 mod copying;
+mod counts;
 mod deliveries;
 mod documents;
 mod known;
+mod ledgers;
 mod maintain;
 mod optouts;
+mod planning;
 mod read;
 mod recover;
 mod sweep;
@@ -62,8 +66,12 @@ pub(super) struct Shared {
     pub(super) outbox_seq: AtomicU64,
     pub(super) webhooks: RwLock<Vec<Webhook>>,
     pub(super) documents: RwLock<Shelf>,
+    purses: Mutex<ledgers::Purses>,
+    pub(super) tally: Mutex<Tally>,
     pub(super) keys: RwLock<Vec<Arc<ApiKey>>>,
     pub(super) pauses: Mutex<Vec<Pause>>,
+    /// No change says that it was before this.
+    pub(super) divide: AtomicI64,
     /// Number of references that only receipts know.
     pub(super) orphans: AtomicI64,
     /// How carriers write their ids in receipts.
@@ -239,17 +247,22 @@ impl<K: Kv> Store for Embedded<K> {
             return Err(StoreError::Unavailable(problem));
         }
         let policy = self.shared.policy.borrow().clone();
-        let (mut claimed, opted_out, beyond) = self.claim_now(lane, &by, limit, now, &policy);
-        if !opted_out.is_empty() {
+        let (mut claimed, not_now, beyond) = self.claim_now(lane, &by, limit, now, &policy);
+        if !not_now.is_empty() {
+            claimed.deferred = not_now.shut.len();
+            // What was put off and forgotten in a crash is put off again.
+            let durable = !not_now.opted_out.is_empty();
             claimed.failed = self
-                .write(true, move |txn| txn.fail_opted_out(opted_out, now))
+                .write(durable, move |txn| txn.turn_back(not_now, now))
                 .await?;
         }
         let careful: Vec<Message> = claimed
             .messages
             .iter()
             .filter(|message| {
-                message.doubt_rule(&policy) == OnDoubt::Fail || policy.is_modem(&by.account)
+                message.doubt_rule(&policy) == OnDoubt::Fail
+                    || policy.is_modem(&by.account)
+                    || message.must_be_seen_leaving()
             })
             .cloned()
             .collect();
@@ -534,6 +547,7 @@ impl<K: Kv> Store for Embedded<K> {
         let mut gauges = Gauges::default();
         self.shared.index().gauges(&mut gauges, now);
         gauges.outbox = self.shared.outbox().len();
+        gauges.counts = self.shared.pending_counts();
         gauges.orphans = self
             .shared
             .orphans

@@ -50,7 +50,7 @@ pub(super) fn read_stored<K: Kv>(kv: &K, id: MessageId) -> Result<Message, Store
     Err(StoreError::NotFound)
 }
 
-/// A page of messages, newest first.
+/// A page of messages, by creation.
 pub(super) fn find<K: Kv>(
     kv: &K,
     shared: &Shared,
@@ -58,12 +58,18 @@ pub(super) fn find<K: Kv>(
 ) -> Result<Page<Message>, StoreError> {
     let mut items = Vec::new();
     let mut last = None;
+    let (from, to) = span(query);
+    if from.is_some_and(|from| to.is_some_and(|to| from >= to)) {
+        return Ok(Page { items, next: None });
+    }
     let ids: Box<dyn Iterator<Item = Result<MessageId, KvError>>> = match query.to {
-        Some(to) => Box::new(
-            kv.scan(keys::recipient_range(to, query.before), true)
-                .map(id_of),
-        ),
-        None => Box::new(merged(kv, query.before)),
+        Some(number) => {
+            let key = |id: MessageId| keys::recipient(number, id);
+            let (first, end) = keys::recipient_range(number, None);
+            let range = (from.map_or(first, key), to.map_or(end, key));
+            Box::new(kv.scan(range, !query.ascending).map(id_of))
+        }
+        None => Box::new(merged(kv, (from, to), query.ascending)),
     };
     for (looked_at, id) in ids.enumerate() {
         if items.len() >= query.limit || looked_at >= LOOKED_AT {
@@ -78,33 +84,24 @@ pub(super) fn find<K: Kv>(
             Err(StoreError::NotFound) => continue,
             Err(error) => return Err(error),
         };
-        // Ids sort by creation, so everything further back is older still.
-        if query.since.is_some_and(|since| message.created_at < since) {
-            break;
-        }
-        if matches(query, &message) {
+        if query.wants(&message) {
             items.push(message);
         }
     }
     Ok(Page { items, next: None })
 }
 
-fn matches(query: &Query, message: &Message) -> bool {
-    message.tenant == query.tenant
-        && query.status.is_none_or(|status| message.status() == status)
-        && query.to.is_none_or(|to| message.to == to)
-        && query.until.is_none_or(|until| message.created_at < until)
-        && query
-            .updated_since
-            .is_none_or(|since| message.updated_at >= since)
-        && query
-            .reference
-            .as_ref()
-            .is_none_or(|wanted| message.reference.as_ref() == Some(wanted))
-        && query
-            .kind
-            .as_ref()
-            .is_none_or(|wanted| message.kind.as_ref() == Some(wanted))
+/// The half-open range of ids that a query is about. Ids say when they were made, so that what was
+/// created before or after the times that are asked for need not be looked at.
+fn span(query: &Query) -> (Option<MessageId>, Option<MessageId>) {
+    let from = query.since.map(keys::first_made_at);
+    let to = query.until.map(keys::first_made_at);
+    let next = |id: MessageId| MessageId(uuid::Uuid::from_u128(id.0.as_u128().saturating_add(1)));
+    match query.behind {
+        Some(id) if query.ascending => (Some(next(id)).max(from), to),
+        Some(id) => (from, Some(to.map_or(id, |to| to.min(id)))),
+        None => (from, to),
+    }
 }
 
 fn id_of(pair: Result<Pair, KvError>) -> Result<MessageId, KvError> {
@@ -114,30 +111,38 @@ fn id_of(pair: Result<Pair, KvError>) -> Result<MessageId, KvError> {
         .ok_or_else(|| KvError("a key without an id".to_owned()))
 }
 
-/// The ids of live and final messages, newest first.
+/// The ids of live and final messages in a range, newest first, or oldest first.
 fn merged<K: Kv>(
     kv: &K,
-    before: Option<MessageId>,
+    (from, to): (Option<MessageId>, Option<MessageId>),
+    ascending: bool,
 ) -> impl Iterator<Item = Result<MessageId, KvError>> + '_ {
     let range = |space: KeySpace| {
-        let (from, to) = space.range();
-        let to = before.map_or(to, |id| [&[space.octet()], id.bytes().as_slice()].concat());
-        kv.scan((from, to), true).map(id_of)
+        let (first, end) = space.range();
+        let key = |id: MessageId| [&[space.octet()], id.bytes().as_slice()].concat();
+        let range = (from.map_or(first, key), to.map_or(end, key));
+        kv.scan(range, !ascending).map(id_of)
     };
     let mut live = range(KeySpace::Live).peekable();
     let mut history = range(KeySpace::History).peekable();
-    std::iter::from_fn(move || match (live.peek(), history.peek()) {
-        (Some(Ok(a)), Some(Ok(b))) => match a.cmp(b) {
-            std::cmp::Ordering::Greater => live.next(),
-            std::cmp::Ordering::Less => history.next(),
+    std::iter::from_fn(move || {
+        let (Some(Ok(a)), Some(Ok(b))) = (live.peek(), history.peek()) else {
+            // An error of either is told when its turn comes.
+            return match live.peek() {
+                Some(_) => live.next(),
+                None => history.next(),
+            };
+        };
+        let order = if ascending { a.cmp(b) } else { b.cmp(a) };
+        match order {
+            std::cmp::Ordering::Less => live.next(),
+            std::cmp::Ordering::Greater => history.next(),
             // It moved between the two looks.
             std::cmp::Ordering::Equal => {
                 history.next();
                 live.next()
             }
-        },
-        (Some(_), _) => live.next(),
-        (None, _) => history.next(),
+        }
     })
 }
 

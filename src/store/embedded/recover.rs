@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use super::ledgers::Restart;
 use super::txn::{read_part_sets, reconsidered_after};
 use super::{Shared, sweep};
 use crate::domain::consent::Consent;
@@ -25,6 +26,7 @@ use crate::domain::privacy::Keeping;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, Swept, decode, encode};
 use crate::store::consents::Agreed;
+use crate::store::counts::Tally;
 use crate::store::documents::Shelf;
 use crate::store::frontier::Frontier;
 use crate::store::index::Index;
@@ -80,6 +82,11 @@ pub(super) fn recover<K: Kv>(
     for document in read_all::<K, Document>(kv, KeySpace::Document)? {
         documents.put(document);
     }
+    let mut restart = Restart::read(kv)?;
+    let mut tally = Tally::default();
+    for pair in kv.scan(KeySpace::Counted.range(), false) {
+        tally.insert(&pair?.0);
+    }
     let mut index = Index::default();
     let mut repairs: Vec<Write> = Vec::new();
     let mut sealed: HashSet<BatchId> = HashSet::new();
@@ -117,6 +124,7 @@ pub(super) fn recover<K: Kv>(
             changed |= message.apply(&Event::OptedOut, &rules, now).is_ok();
         }
         if changed {
+            repairs.extend(restart.give_back(&mut message, now)?);
             let record = encode(&message)?;
             if message.status().is_final() {
                 repairs.push((key, None));
@@ -158,6 +166,8 @@ pub(super) fn recover<K: Kv>(
         outbox_seq: AtomicU64::new(next_seq),
         webhooks: RwLock::new(webhooks),
         documents: RwLock::new(documents),
+        purses: Mutex::new(restart.into_purses()),
+        tally: Mutex::new(tally),
         keys: RwLock::new(
             read_all(kv, KeySpace::ApiKey)?
                 .into_iter()
@@ -165,6 +175,7 @@ pub(super) fn recover<K: Kv>(
                 .collect(),
         ),
         pauses: Mutex::new(read_all(kv, KeySpace::Pause)?),
+        divide: AtomicI64::new(0),
         orphans: AtomicI64::new(orphans),
         writings: Mutex::new(Writings::of(read_all(kv, KeySpace::Writing)?)),
         opted_out: RwLock::new(opted_out),

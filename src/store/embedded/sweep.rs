@@ -317,6 +317,7 @@ impl<K: Kv> Txn<'_, K> {
     pub(super) fn erase_number(&mut self, id: MessageId, now: Timestamp) -> Result<(), StoreError> {
         let message = self.look_at(id)?;
         self.unbind(&message)?;
+        self.let_go(&message)?;
         self.write(keys::recipient(message.to, id), None);
         let pseudonyms = &self.shared.keeping.pseudonyms;
         self.change_record(id, |message| message.erase_number(pseudonyms, now))

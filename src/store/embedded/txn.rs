@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Shared;
 use crate::domain::apply::Refused;
+use crate::domain::credit::Purse;
 use crate::domain::event::{Event, Sending};
 use crate::domain::id::{MessageId, Tenant};
 use crate::domain::message::{Message, State};
@@ -26,13 +27,18 @@ use crate::store::{
 mod by_sim;
 mod commit;
 mod consents;
+mod counts;
 mod inbound;
+mod ledgers;
 mod meant;
 mod optouts;
+mod plans;
 mod receipts;
 
 pub(super) use consents::is_over;
 pub(super) use inbound::read_part_sets;
+pub(super) use plans::KEPT;
+use plans::Sorted;
 pub(super) use receipts::reconsidered_after;
 
 /// Most messages of one submission that go into one engine batch: beyond about 200 the engine stops
@@ -61,6 +67,8 @@ pub(super) struct Txn<'a, K> {
     reached: BTreeMap<Rank, Place>,
     outgoing: Vec<(u64, Outgoing)>,
     settled: Vec<(u64, Settled)>,
+    /// What tenants have, where this group has changed it.
+    purses: BTreeMap<Tenant, Purse>,
     /// How many of `outgoing` the engine has.
     outgoing_written: usize,
     orphans: i64,
@@ -81,6 +89,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             reached: BTreeMap::new(),
             outgoing: Vec::new(),
             settled: Vec::new(),
+            purses: BTreeMap::new(),
             outgoing_written: 0,
             orphans: 0,
             failure: OnceCell::new(),
@@ -224,8 +233,13 @@ impl<'a, K: Kv> Txn<'a, K> {
             Ok(transition) => shared.fail_if_opted_out(message, transition, &policy, now),
             Err(refused) => return Ok(Err(refused)),
         };
+        let returned = message.reclaim();
+        shared.stamp(message);
         held.dirty = true;
         let message = held.message.clone();
+        if let Some(charge) = returned {
+            self.give_back(&message.tenant, &charge, id, now)?;
+        }
         if transition.status_changed() {
             self.tell(
                 &OutboxEvent::Message(message.clone()),
@@ -255,9 +269,13 @@ impl<'a, K: Kv> Txn<'a, K> {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         for outgoing in deliveries(event, tenant, own_url, &webhooks, now) {
-            let seq = self.shared.outbox_seq.fetch_add(1, Ordering::Relaxed);
-            self.outgoing.push((seq, outgoing));
+            self.send_out(outgoing);
         }
+    }
+
+    fn send_out(&mut self, outgoing: Outgoing) {
+        let seq = self.shared.outbox_seq.fetch_add(1, Ordering::Relaxed);
+        self.outgoing.push((seq, outgoing));
     }
 
     pub(super) fn accept(&mut self, submission: Submission) -> Result<Accepted, StoreError> {
@@ -267,25 +285,37 @@ impl<'a, K: Kv> Txn<'a, K> {
             batch,
             messages,
             max_live,
+            means,
             now,
         } = submission;
         if let Some(Idempotency { key, body }) = idempotency
             && let Some(known) = self.get::<Idempotent>(&keys::idempotency(&key))?
         {
             return if known.body == body {
+                let places = known.duplicates.into_iter();
                 Ok(Accepted::Repeated {
                     batch: known.batch,
                     messages: known.messages,
+                    duplicates: places.filter_map(|it| usize::try_from(it).ok()).collect(),
                 })
             } else {
                 Err(StoreError::Conflict)
             };
         }
         let live = usize::try_from(self.index().live()).unwrap_or(usize::MAX);
-        if live.saturating_add(self.fresh.len() + messages.len()) > max_live {
+        let live = live.saturating_add(self.fresh.len());
+        let Sorted {
+            mut messages,
+            plans,
+        } = self.sort(messages)?;
+        // What is replaced makes room; what was told before needs none.
+        let (new, gone) = (messages.len(), plans.replaced());
+        if new > max_live || new > 0 && live.saturating_add(new) > max_live.saturating_add(gone) {
             return Err(StoreError::Full);
         }
-        let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+        let returned = self.charges(&plans);
+        let due = self.price(&tenant, &mut messages, &means, &returned, now)?;
+        let ids = plans.in_order(messages.iter().map(|message| message.id), |told| told.id);
         let mut accepted: Vec<_> = messages.into_iter().map(Arc::new).collect();
         // In pieces only where there is a seal to tell a whole submission from a torn one.
         let large = batch.is_some() && accepted.len() > PIECE;
@@ -308,6 +338,12 @@ impl<'a, K: Kv> Txn<'a, K> {
                 self.fresh.push(message.clone());
             }
         }
+        // What is replaced gives back first: it may be what the new one is paid with.
+        let replaced = self.take_over(&plans, &accepted, now)?;
+        if let Some(due) = due {
+            let first = accepted.first().map(|message| &**message);
+            self.pay(due, &tenant, &means, first, now)?;
+        }
         // The seal: written last, so that recovery can tell a whole batch from a torn one.
         if let Some(id) = batch {
             self.put(
@@ -325,12 +361,13 @@ impl<'a, K: Kv> Txn<'a, K> {
                 body,
                 batch,
                 messages: ids,
+                duplicates: plans.duplicates(),
                 at: now,
             };
             self.put(keys::idempotency(&key), &record)?;
         }
         self.reach(next)?;
-        Ok(Accepted::New(accepted))
+        Ok(plans.answer(accepted, replaced))
     }
 
     /// Where those of `messages` stand that are due at once with no backlog before them: they are
@@ -348,6 +385,7 @@ impl<'a, K: Kv> Txn<'a, K> {
             let rank = frontier::rank(message);
             let operator = self.policy.operator(&message.lane.operator);
             let marked = message.doubt_rule(&self.policy) == OnDoubt::Resend
+                && !message.must_be_seen_leaving()
                 && !self.policy.is_by_modem(operator);
             if marked && due_at <= now && index.waiting(&rank.0, rank.1) < AHEAD {
                 let place = next.entry(rank).or_insert((due_at, message.id));
@@ -509,6 +547,7 @@ impl<'a, K: Kv> Txn<'a, K> {
     pub(super) fn forget(&mut self, message: &Message) -> Result<(), StoreError> {
         self.write(keys::history(message.id), None);
         self.write(keys::recipient(message.to, message.id), None);
+        self.let_go(message)?;
         self.unbind(message)
     }
 

@@ -240,6 +240,7 @@ fn request(n: u8) -> SubmitRequest {
         reference: 0xA7,
         expires_at: START + Duration::from_hours(48),
         priority: 1,
+        relayed: None,
     }
 }
 

@@ -29,6 +29,7 @@ fn request(from: Option<Sender>, alphabet: Alphabet, total: u8) -> SubmitRequest
         reference: 0xA7,
         expires_at: Timestamp(172_800_000),
         priority: 2,
+        relayed: None,
     }
 }
 

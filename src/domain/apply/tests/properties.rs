@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::event::Changes;
+use crate::domain::fixtures::message_id;
 use crate::domain::message::Lease;
 
 /// Turns four small numbers into an event that may or may not concern the message.
@@ -50,6 +52,15 @@ fn event_of(message: &Message, (kind, a, b, c): (u8, u8, u8, u8)) -> Event {
             0 => Event::LeaseLost,
             1 => Event::Cancelled,
             2 if b % 2 == 0 => Event::OptedOut,
+            3 if b % 4 == 0 => Event::Replaced(message_id(9)),
+            3 if b % 4 == 1 => match Changes::none(message) {
+                Some(changes) => Event::Changed(Box::new(Changes {
+                    text: "x".repeat(usize::from(c)),
+                    plan: crate::pdu::segment::plan(&"x".repeat(usize::from(c))),
+                    ..changes
+                })),
+                None => Event::DeadlinePassed,
+            },
             _ => Event::DeadlinePassed,
         },
     }
@@ -67,6 +78,8 @@ fn check_step(before: &Message, after: &Message, event: &Event, step: Result<Tra
         after.revision,
         before.revision + u32::from(transition.status_changed())
     );
+    let planned = matches!(event, Event::Replaced(_) | Event::Changed(_));
+    assert!(!planned || !before.may_have_left());
     assert!(after.events.len() <= Message::EVENTS_MAX);
     assert!(after.claims >= before.claims && after.tries <= after.claims);
     assert_eq!(

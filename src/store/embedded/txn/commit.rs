@@ -1,7 +1,7 @@
 //! The end of a unit of work: its writes handed to the engine, and then shown to everybody.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::super::sweep;
 use super::Txn;
@@ -78,6 +78,11 @@ impl<K: Kv> Txn<'_, K> {
         }
         drop(index);
         self.shared.frontier().raise(&self.reached);
+        if !self.purses.is_empty() {
+            let changed = self.purses.into_iter();
+            let changed = changed.map(|(tenant, purse)| (tenant, Arc::new(purse)));
+            self.shared.purses().extend(changed);
+        }
         if !self.outgoing.is_empty() || !self.settled.is_empty() {
             let mut outbox = self
                 .shared

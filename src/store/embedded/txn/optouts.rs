@@ -14,6 +14,7 @@ use crate::domain::msisdn::Msisdn;
 use crate::domain::optout::OptOut;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
+use crate::store::embedded::claims::NotNow;
 use crate::store::kv::Kv;
 use crate::store::opted_out::OptedOut;
 use crate::store::{Change, Opted, StoreError, keys};
@@ -138,14 +139,26 @@ impl<K: Kv> Txn<'_, K> {
         self.held.insert(held.message.id, held);
     }
 
-    /// Fails messages whose turn came after their recipients had opted out.
-    pub(in crate::store::embedded) fn fail_opted_out(
+    /// Fails messages whose turn came after their recipients had opted out, and puts off those whose turn
+    /// came in shut hours.
+    pub(in crate::store::embedded) fn turn_back(
         &mut self,
-        ids: Vec<MessageId>,
+        not_now: NotNow,
         now: Timestamp,
     ) -> Result<Vec<Change>, StoreError> {
-        let mut failed = Vec::with_capacity(ids.len());
-        for id in ids {
+        let NotNow { opted_out, shut } = not_now;
+        let mut failed = Vec::with_capacity(opted_out.len());
+        for (id, until) in shut {
+            match self.apply(id, &Event::Deferred { until }, now) {
+                // Withdrawn or changed since the look, or opted out: then it has failed.
+                Ok(applied) => {
+                    failed.extend(applied.ok().filter(|it| it.transition.status_changed()))
+                }
+                Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for id in opted_out {
             let message = self.hold(id)?.message.clone();
             // A start may have come between the look and this.
             if self.shared.is_unwanted(&message, &self.policy) {
