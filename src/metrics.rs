@@ -246,7 +246,8 @@ impl Metrics {
     }
 
     /// Counts what a caller of the HTTP interface was refused: `connections` beyond its share, a TLS
-    /// `handshake`, requests beyond its `key_rate`, messages beyond its `key_quota`.
+    /// `handshake`, requests beyond its `key_rate`, messages beyond its `key_quota`, and what looks like abuse
+    /// (`recipient_limit`, `prefix_limit`, `consecutive_numbers`).
     pub fn http_refused(&self, why: &'static str) {
         self.counter_of(&self.http_refused, "relais_http_refused_total", "why", why)
             .increment(1);
@@ -454,7 +455,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "relais_http_refused_total",
             "What callers of the HTTP interface were refused, by why: connections, handshake, key_rate, \
-             key_quota.",
+             key_quota, recipient_limit, prefix_limit, consecutive_numbers.",
         ),
         (
             "relais_portability_lookups_total",

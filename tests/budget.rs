@@ -514,7 +514,7 @@ async fn marketing_is_refused_where_a_sim_may_be_its_way_and_service_messages_ar
     let draft = |to: &str, class| Draft {
         to: to.to_owned(),
         text: "Soldes".to_owned(),
-        class,
+        class: Some(class),
         ..Draft::default()
     };
     let check = |to, class| world.engine.check(draft(to, class));

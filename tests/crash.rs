@@ -3,8 +3,8 @@
 //! After each kill: every id that the child printed as acknowledged is there, submissions are whole
 //! or absent, idempotency keys answer the first ids, receipts that were taken in have had their
 //! effect, what left a second time is marked as a possible duplicate, messages from handsets are
-//! there, an acknowledged STOP is in force and nothing waits for its number, and `fsck` finds
-//! nothing.
+//! there, an acknowledged STOP is in force and nothing waits for its number, every message that is
+//! there was paid for and no other, and `fsck` finds nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais::clock::{Clock, Random};
+use relais::domain::credit::Means;
 use relais::domain::id::{BatchId, InboundId, Lane, MessageId, Tenant};
 use relais::domain::inbound::{Inbound, Numbering, Part};
 use relais::domain::message::{Cause, Class, Message, State, Token, WaitReason};
@@ -28,10 +29,12 @@ use relais::domain::policy::{Limits, Operator, Policy};
 use relais::domain::privacy::Erased;
 use relais::domain::receipt::{Receipt, ReceiptState};
 use relais::domain::status::Status;
+use relais::domain::tenant::Unit;
+use relais::domain::terms::{Charge, Terms};
 use relais::pdu::segment::plan;
 use relais::store::{
-    self, Accepted, Claimant, Idempotency, Options, Query, Reach, ReceiptReport, Report, Store,
-    StoreError, Submission,
+    self, Accepted, Claimant, Idempotency, Options, Posting, Query, Reach, ReceiptReport, Report,
+    Store, StoreError, Submission,
 };
 use tokio::sync::watch;
 
@@ -102,8 +105,44 @@ fn message(clock: &Clock, random: &Random, batch: Option<BatchId>) -> Message {
         events: Vec::new(),
         trace: None,
         erased: Erased::default(),
-        terms: None,
+        terms: Some(Box::new(Terms {
+            charge: Some(Charge {
+                micros: PRICE,
+                parts: 1,
+                ..Charge::default()
+            }),
+            ..Terms::default()
+        })),
     }
+}
+
+/// What a message costs, and what each tenant has at first.
+const PRICE: i64 = 217_700;
+const CREDIT: i64 = 1_000_000_000_000;
+
+fn means() -> Means {
+    Means {
+        unit: Some(Unit::Eur),
+        ..Means::default()
+    }
+}
+
+/// Gives a tenant its credit, once however often it is asked.
+async fn top_up(store: &Arc<dyn Store>, tenant: &str, key: u8) {
+    let posting = Posting {
+        tenant: tenant.into(),
+        unit: Unit::Eur,
+        amount: CREDIT,
+        note: None,
+        by: None,
+        idempotency: Some(Idempotency {
+            key: [key; 16],
+            body: [0; 16],
+        }),
+        now: Clock::system().now(),
+    };
+    let line = store.post_credit(posting).await.unwrap().line;
+    assert_eq!((line.number, line.balance), (0, CREDIT));
 }
 
 /// One line a fact that the store has acknowledged, whole or not at all.
@@ -137,7 +176,7 @@ async fn client(store: Arc<dyn Store>, round: u8, client: u8) {
             batch,
             messages,
             max_live: 10_000_000,
-            means: Default::default(),
+            means: means(),
             now: clock.now(),
         };
         let key = format!("{round} {client} {number}");
@@ -242,7 +281,7 @@ async fn handsets(store: Arc<dyn Store>, round: u8) {
             batch: None,
             messages: vec![planned],
             max_live: 10_000_000,
-            means: Default::default(),
+            means: means(),
             now: clock.now(),
         };
         store.accept(submission).await.unwrap();
@@ -282,6 +321,8 @@ fn child(folder: &Path, round: u8) {
         .unwrap();
     runtime.block_on(async {
         let store = open(folder);
+        top_up(&store, "shop", 0xFE).await;
+        top_up(&store, READERS, 0xFF).await;
         say("ready");
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..4 {
@@ -446,7 +487,7 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
                 batch: None,
                 messages: vec![message(&clock, &Random::system(), None)],
                 max_live: 10_000_000,
-                means: Default::default(),
+                means: means(),
                 now: clock.now(),
             };
             match store.accept(again).await.unwrap() {
@@ -456,6 +497,10 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
         }
     }
     assert_eq!(known, there.len(), "nothing is there that nobody asked for");
+    // Everything that is there was paid for, and nothing else.
+    let paid = PRICE * i64::try_from(known).unwrap();
+    let left = store.purse(&"shop".into()).balance.micros;
+    assert!(left == CREDIT - paid || left == 0 && known == 0, "{left}");
     for (id, least) in &said.reached {
         let status = there[id];
         assert!(

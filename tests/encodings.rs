@@ -300,7 +300,7 @@ async fn what_is_replaced_by_request_is_told_and_refused_where_only_gsm_is_wante
     let draft = |encoding| Draft {
         to: NUMBER.to_owned(),
         text: "Été".to_owned(),
-        encoding,
+        encoding: Some(encoding),
         ..Draft::default()
     };
     let id = world.submit(draft(Encoding::Transliterate)).await;

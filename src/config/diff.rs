@@ -87,6 +87,7 @@ impl Line {
                     rate: Rate::NONE,
                     tenant: Tenant::DEFAULT.into(),
                     invalid_errors: Vec::new(),
+                    stop: None,
                     // Texts come to it as octets; what else makes them so is said in `wire`.
                     text: TextRules {
                         alphabet: account.text.alphabet,
@@ -357,8 +358,9 @@ fn account_of(key: &str) -> Option<&str> {
 
 /// True for the keys of an account that its driver is not told.
 fn is_for_the_rules_alone(key: &str) -> bool {
-    const RULES: [&str; 7] = [
+    const RULES: [&str; 8] = [
         "rate",
+        "stop",
         "tenant",
         "latin1",
         "transliterate",

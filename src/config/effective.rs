@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{Backend, Config, Durability, Http, LogFormat, ModemAccount, SmppAccount, duration};
 use crate::domain::holidays::Day;
 use crate::domain::inbound::InboundRules;
+use crate::domain::msisdn::destination::own_country;
 use crate::domain::optout::Wish;
 use crate::domain::policy::{EmailTls, OnDoubt, Operator, Policy};
 use crate::domain::portability::Portability;
@@ -114,6 +115,7 @@ impl Config {
                 duration::write(email.response_timeout)
             )?;
         }
+        write_guard(out, &self.policy)?;
         write_inbound(out, &self.policy.inbound)?;
         write_portability(out, &self.policy.portability)?;
         write_hours(out, &self.policy)?;
@@ -246,6 +248,9 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         by_form(account.source_ton),
         by_form(account.source_npi)
     )?;
+    if let Some(number) = &account.stop {
+        writeln!(out, "  stop        by a message to {number}")?;
+    }
     writeln!(
         out,
         "  recipients  ton {}, npi {}",
@@ -353,6 +358,35 @@ fn write_modem(out: &mut String, modem: &ModemAccount) -> std::fmt::Result {
         writeln!(out, "  power       {command} {}", modem.device.display())?;
     }
     writeln!(out, "  inbound     to tenant {}", modem.tenant)
+}
+
+fn write_guard(out: &mut String, policy: &Policy) -> std::fmt::Result {
+    let rules = &policy.guard;
+    let countries = match rules.countries.as_deref() {
+        None => own_country(&policy.default_country).to_owned(),
+        Some(countries) => countries.join(" "),
+    };
+    let limit = |most: u32| match most {
+        0 => "any number".to_owned(),
+        most => most.to_string(),
+    };
+    let spend = rules.daily_spend.as_deref();
+    let spend = spend.map_or_else(String::new, |euros| format!(", {euros} euros a day"));
+    writeln!(
+        out,
+        "guard         to {countries}; {} names reserved, {} too general",
+        rules.reserved_senders.len(),
+        rules.generic_senders.len()
+    )?;
+    let limits = &rules.limits;
+    writeln!(
+        out,
+        "              a recipient {} an hour, {} a day; a prefix {} in 10m; {} consecutive numbers{spend}",
+        limit(limits.recipient_hourly),
+        limit(limits.recipient_daily),
+        limit(limits.prefix_burst),
+        limit(limits.consecutive)
+    )
 }
 
 fn write_inbound(out: &mut String, rules: &InboundRules) -> std::fmt::Result {

@@ -23,6 +23,7 @@ pub mod diff;
 pub mod duration;
 mod effective;
 mod email;
+mod guard;
 mod hours;
 mod http;
 mod inbound;
@@ -282,6 +283,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let webhook_allow = webhooks(reader, &mut root);
     let email = email::read(reader, &mut root);
     let mut inbound = inbound::read(reader, &mut root);
+    let guard = guard::read(reader, &mut root);
 
     let mut delivery = reader.table(&mut root, "delivery");
     let hour = Duration::from_hours(1);
@@ -313,6 +315,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     (policy.hours, policy.holidays) = (hours, holidays);
     policy.webhook_allow = webhook_allow;
     policy.email = email;
+    policy.guard = guard;
     policy.portability = portability::read(reader, portability, &policy);
     let of_modems = modems.iter().map(|modem| (&modem.name, &modem.tenant));
     inbound.tenants = smpp
@@ -333,14 +336,14 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .iter()
         .map(|account| (account.name.clone(), account.text))
         .collect();
-    policy.senders = smpp
-        .iter()
-        .filter_map(|account| Some((account.name.clone(), account.sender.clone()?)))
-        .collect();
     policy.invalid_errors = smpp
         .iter()
         .filter(|account| !account.invalid_errors.is_empty())
         .map(|account| (account.name.clone(), account.invalid_errors.clone()))
+        .collect();
+    policy.faces = smpp
+        .iter()
+        .map(|account| (account.name.clone(), account.face()))
         .collect();
     policy.modems = modems
         .iter()

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::raw::{Reader, Section, Value};
 use crate::domain::id::{Account, Tenant};
+use crate::domain::policy::Face;
 use crate::domain::rate::Rate;
 use crate::domain::refusal::{RefusalClass, RefusalRules, status_of, status_text};
 use crate::domain::sender::Sender;
@@ -54,6 +55,8 @@ pub struct SmppAccount {
     pub service_type: String,
     /// Sender of messages that name none.
     pub sender: Option<Sender>,
+    /// The number that takes the STOP of recipients who cannot answer to the sender.
+    pub stop: Option<String>,
     /// Type of number of senders, instead of what their form says (SMPP 3.4 §5.2.5).
     pub source_ton: Option<u8>,
     /// Numbering plan of senders, instead of what their form says (SMPP 3.4 §5.2.6).
@@ -76,6 +79,17 @@ pub struct SmppAccount {
     pub refusals: RefusalRules,
     /// The `err:` codes of receipts by which the carrier says that nobody has the number.
     pub invalid_errors: Vec<String>,
+}
+
+impl SmppAccount {
+    /// Whom its recipients see.
+    #[must_use]
+    pub fn face(&self) -> Face {
+        Face {
+            sender: self.sender.clone(),
+            stop: self.stop.clone(),
+        }
+    }
 }
 
 /// How an account binds.
@@ -188,6 +202,7 @@ pub(super) fn read<'a>(
     let sender = reader.take(s, "sender", |v| {
         Sender::parse(&v.text()?).map_err(|error| error.to_string())
     });
+    let stop = reader.take(s, "stop", |v| stop_number(&v.text()?));
     // SMPP 3.4 §5.2.5: 0 to 6. §5.2.6: 0 to 18, with gaps.
     let source_ton = reader.take(s, "source_ton", |v| v.integer(0..=6_u8));
     let source_npi = reader.take(s, "source_npi", |v| v.integer(0..=18_u8));
@@ -223,6 +238,7 @@ pub(super) fn read<'a>(
         system_type: system_type.map_or_else(String::new, |text| text.value),
         service_type: service_type.map_or_else(String::new, |text| text.value),
         sender: sender.map(|sender| sender.value),
+        stop: stop.map(|stop| stop.value),
         source_ton: source_ton.map(|ton| ton.value),
         source_npi: source_npi.map(|npi| npi.value),
         dest_ton: dest_ton.map_or(1, |ton| ton.value),
@@ -243,6 +259,16 @@ pub(super) fn read<'a>(
             codes.value.into_iter().map(|code| code.value).collect()
         }),
     })
+}
+
+/// A number that handsets can write to: a short code, or an international one.
+fn stop_number(text: &str) -> Result<String, String> {
+    match Sender::parse(text) {
+        Ok(sender @ (Sender::Short(_) | Sender::International(_))) => Ok(sender.to_string()),
+        Ok(Sender::Alphanumeric(_)) | Err(_) => Err(format!(
+            "{text:?} is neither a short code, like \"36111\", nor an international number"
+        )),
+    }
 }
 
 /// `[smpp.NAME.errors]`: what this carrier means by a `command_status`.

@@ -6,6 +6,8 @@ use super::*;
 use crate::domain::policy::OnDoubt;
 use crate::domain::refusal::RefusalClass;
 
+mod guard;
+mod hours;
 mod http;
 mod inbound;
 mod include;
@@ -178,6 +180,10 @@ fn every_mistake_is_told_with_its_line_and_key() {
         (
             account("[smpp.a.tlvs]\n0x1400 = \"\"\n5120 = \"\"\n"),
             "r.toml:7: smpp.a.tlvs.5120: 0x1400 is given twice",
+        ),
+        (
+            account("stop = \"STOP\"\n"),
+            "r.toml:5: smpp.a.stop: \"STOP\" is neither a short code, like \"36111\", nor an international number",
         ),
         (
             account("sender = \"TWELVECHARS!\"\n"),
@@ -425,7 +431,12 @@ fn the_reference_names_every_key() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if let Some(header) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
             let mut parts: Vec<_> = header.0.split('.').collect();
-            if let ["smpp" | "modem" | "operators", name, ..] = &mut parts[..] {
+            if let [
+                "smpp" | "modem" | "operators" | "hours" | "holidays",
+                name,
+                ..,
+            ] = &mut parts[..]
+            {
                 *name = "*";
             }
             table = format!("{}.", parts.join("."));
@@ -564,6 +575,8 @@ limits        10 parts a message, 1000 recipients a call, 5000000 live messages
 api keys      1000/s requests, any number of messages a day
 delivery      receipts awaited 1h past validity, doubtful submissions rest 10s
 webhooks      public addresses over https
+guard         to FR; 36 names reserved, 39 too general
+              a recipient 5 an hour, 20 a day; a prefix 50 in 10m; 10 consecutive numbers
 inbound       out by STOP ARRET, in again by START, missing parts awaited 1h
 
 account a
@@ -593,6 +606,17 @@ operator x
   on doubt    fail (at most once)
 ";
     assert_eq!(read_text(&text).unwrap().effective(), expected);
+}
+
+#[test]
+fn the_stop_number_of_an_account_is_known_to_the_rules() {
+    let text = format!("{ACCOUNT}sender = \"MAGASIN\"\nstop = \"36111\"\n");
+    let config = read_text(&text).unwrap();
+    let face = config.policy.first_face(&config.policy.operators[0]);
+    assert_eq!(face, Some(&config.smpp[0].face()));
+    assert_eq!(face.unwrap().stop.as_deref(), Some("36111"));
+    let shown = "  stop        by a message to 36111\n";
+    assert!(config.effective().contains(shown), "{}", config.effective());
 }
 
 #[test]

@@ -12,15 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::chain;
 use super::id::{BatchId, MessageId, Tenant};
 use super::message::{Message, Progress};
 use super::money;
 use super::tenant::{Credit, Quotas, Unit};
 use super::terms::Charge;
 use super::time::Timestamp;
-
-/// Accounts that carry messages for nothing: those of a way over the caller's app and by e-mail.
-const FREE: [&str; 2] = ["app", "email"];
 
 /// An amount of each unit: millionths of a euro, and parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -606,7 +604,8 @@ impl Message {
     #[must_use]
     pub fn has_cost(&self) -> bool {
         let attempts = self.attempts.iter();
-        let paid = attempts.filter(|tried| !FREE.contains(&tried.account.as_str()));
+        // The caller's own app and e-mail cost nothing.
+        let paid = attempts.filter(|tried| !chain::is_relay(&tried.account));
         let mut segments = paid.flat_map(|tried| &tried.segments);
         segments.any(|segment| segment.progress != Progress::Unsent)
     }

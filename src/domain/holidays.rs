@@ -243,24 +243,6 @@ mod tests {
         );
     }
 
-    /// What the comparison with another implementation reads; it is written by this test where the
-    /// environment asks for it.
-    #[test]
-    fn the_table_of_holidays_from_2024_to_2040_is_this_code_s() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/holidays.txt");
-        let mut table = String::new();
-        for territory in Territory::ALL {
-            for year in 2024..=2040 {
-                let days = of_year(year, territory).join(" ");
-                table.push_str(&format!("{} {days}\n", territory.code()));
-            }
-        }
-        if std::env::var_os("RELAIS_WRITE_TABLES").is_some() {
-            std::fs::write(path, &table).unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), table);
-    }
-
     #[test]
     fn days_are_read_as_they_are_written() {
         for text in [

@@ -19,6 +19,8 @@ use rlibphonenumber::{
 };
 use serde::{Deserialize, Serialize};
 
+pub mod destination;
+
 /// An E.164 number (ITU-T E.164 clause 6.2.1): its digits without the plus.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, APP, EMAIL};
+use super::guard::GuardRules;
 use super::holidays::Holidays;
 use super::hours::SendingHours;
 use super::id::{Account, OperatorName};
@@ -47,10 +48,10 @@ pub struct Policy {
     pub rates: HashMap<Account, Rate>,
     /// How texts travel over each account; none means the defaults.
     pub text_rules: HashMap<Account, TextRules>,
-    /// The senders that accounts show where a message names none.
-    pub senders: HashMap<Account, Sender>,
     /// The `err:` codes by which the carriers of accounts say that nobody has the number.
     pub invalid_errors: HashMap<Account, Vec<String>>,
+    /// Whom the recipients of each account see; none: not known.
+    pub faces: HashMap<Account, Face>,
     /// The accounts that are GSM modems, and the rules of each.
     pub modems: HashMap<Account, ModemRules>,
     /// Limits on what one call may ask.
@@ -61,10 +62,21 @@ pub struct Policy {
     pub inbound: InboundRules,
     /// How the operator of a number is looked up before its prefix is asked.
     pub portability: Portability,
+    /// Limits against abuse.
+    pub guard: GuardRules,
     /// The sending hours that have a name.
     pub hours: NamedHoursBook,
     /// The public holidays.
     pub holidays: Holidays,
+}
+
+/// Whom the recipients of an account see, and where they answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Face {
+    /// Sender of messages that name none; `None`: the carrier's own.
+    pub sender: Option<Sender>,
+    /// The number that takes the STOP of those who cannot answer to the sender.
+    pub stop: Option<String>,
 }
 
 /// How far the SIM of a modem may be used, and what its silence means.
@@ -221,13 +233,14 @@ impl Policy {
             in_doubt_grace: Duration::from_secs(10),
             rates: HashMap::new(),
             text_rules: HashMap::new(),
-            senders: HashMap::new(),
             invalid_errors: HashMap::new(),
+            faces: HashMap::new(),
             modems: HashMap::new(),
             limits,
             webhook_allow: Vec::new(),
             inbound: InboundRules::default(),
             portability: Portability::default(),
+            guard: GuardRules::default(),
             hours: NamedHoursBook::default(),
             holidays: Holidays::default(),
         }
@@ -391,7 +404,7 @@ impl Policy {
     /// of the accounts that it may go over.
     pub fn senders_of<'a>(&'a self, operator: &'a Operator) -> impl Iterator<Item = &'a Sender> {
         let accounts = operator.route.iter().flatten();
-        accounts.filter_map(|account| self.senders.get(account))
+        accounts.filter_map(|account| self.faces.get(account)?.sender.as_ref())
     }
 
     /// The first account of an operator's route that is a modem.
@@ -405,8 +418,14 @@ impl Policy {
     /// route.
     #[must_use]
     pub fn first_text_rules(&self, operator: &Operator) -> TextRules {
-        let first = operator.route.first().and_then(|step| step.first());
+        let first = operator.first_account();
         first.map_or_else(TextRules::default, |account| self.text_rules_of(account))
+    }
+
+    /// Whom the recipients of the first account of an operator's route see.
+    #[must_use]
+    pub fn first_face(&self, operator: &Operator) -> Option<&Face> {
+        self.faces.get(operator.first_account()?)
     }
 }
 
@@ -448,6 +467,12 @@ impl Operator {
             timezone: chrono_tz::Europe::Paris,
             territory: None,
         }
+    }
+
+    /// The account that its messages are planned for.
+    #[must_use]
+    pub fn first_account(&self) -> Option<&Account> {
+        self.route.first().and_then(|step| step.first())
     }
 
     /// When messages may leave by its hours, at `at` or after it.

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub mod lint;
+
 /// A sender. Its form decides type of number and numbering plan (SMPP 3.4 §5.2.5, §5.2.6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Sender {

@@ -9,6 +9,10 @@ use utoipa::ToSchema;
 use super::message::Class;
 use super::text::Encoding;
 
+mod check;
+
+pub use check::{Mistake, hours_mistake, is_amount};
+
 /// The settings of one tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -92,6 +96,22 @@ impl Default for Settings {
             language: Tongue::Fr,
             email_subject: None,
         }
+    }
+}
+
+impl Settings {
+    /// How long texts are kept, in seconds; `None`: as long as the installation does.
+    #[must_use]
+    pub fn keep_texts_s(&self) -> Option<u64> {
+        check::seconds(self.keep_texts.as_deref()?)
+    }
+
+    /// Characters that the signature adds to a text, its separator included.
+    #[must_use]
+    pub fn signature_length(&self) -> usize {
+        self.signature.as_ref().map_or(0, |signature| {
+            signature.text.chars().count() + signature.separator.chars().count()
+        })
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Terms {
     pub keep_text_s: Option<u64>,
     /// What it cost, where its tenant has a credit or a quota.
     pub charge: Option<Charge>,
+    /// The number that it was for, masked, where its tenant's sandbox gets it instead.
+    pub sandbox_for: Option<String>,
     /// The channels that it is tried on, in order; `None`: the SMS alone.
     pub chain: Option<Chain>,
 }

@@ -8,6 +8,7 @@ use super::view::Rfc3339;
 use crate::domain::credit::{CreditLow, Day, Due, Means, Unpaid};
 use crate::domain::id::Tenant;
 use crate::domain::money;
+use crate::domain::policy::Policy;
 use crate::domain::tenant::{Quotas, Settings, Tongue, Unit};
 use crate::domain::terms::Charge;
 use crate::domain::time::Timestamp;
@@ -126,7 +127,7 @@ impl Engine {
             }),
             email: credit.map_or_else(Vec::new, |credit| credit.email.clone()),
             quotas: settings.quotas,
-            daily_micros: daily_spend(&settings),
+            daily_micros: daily_spend(&self.rules(), tenant, &settings),
             key: key.map(|key| (key.prefix.clone(), key.terms.quotas)),
             day: Day::at(now, zone),
         }
@@ -158,8 +159,8 @@ impl Engine {
 
 /// Millionths of a euro that a tenant may spend in a day; `None`: any amount, or no price is known by
 /// which it could be told.
-pub(super) fn daily_spend(settings: &Settings) -> Option<i64> {
-    let most = settings.guard.daily_spend.as_deref()?;
+pub(super) fn daily_spend(rules: &Policy, tenant: &Tenant, settings: &Settings) -> Option<i64> {
+    let most = rules.guard.daily_spend_of(tenant, &settings.guard)?;
     let priced = settings.credit.as_ref()?;
     if priced.price.is_none() && priced.prices.is_empty() {
         return None;

@@ -337,6 +337,13 @@ impl Engine {
                     | StoreError::Unavailable(_)
                     | StoreError::Corrupt { .. }),
                 ) => return Err(error),
+                Err(StoreError::Unpaid(why)) => {
+                    self.metrics.credit_refused(why.code());
+                    Refused {
+                        code: why.code().to_owned(),
+                        detail: why.to_string(),
+                    }
+                }
                 Err(error) => Refused {
                     code: match &error {
                         StoreError::Unpaid(why) => why.code(),

@@ -5,8 +5,9 @@
 //! `digests` tells at their ticks what was counted; `outbox` posts webhooks; `relay` tries apps and e-mail,
 //! and `steps` is told what became of it; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
-//! each operator's hours and rate, and `portability` asks whose a number is; `credit` what
-//! tenants pay with; `wishes` is what recipients want and do not; `channels` lets connections
+//! each operator's hours and rate, and `portability` asks whose a number is; `tenants` is what each tenant
+//! may do, `guard` what looks like abuse, `credit` what tenants pay with, `wishes` what recipients want and
+//! do not; `channels` lets connections
 //! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
 //! the HTTP interface holds.
 
@@ -23,11 +24,13 @@ use self::budget::Budgets;
 pub use self::budget::{BudgetView, Used};
 pub use self::control::ChannelView;
 use self::flights::Flights;
+use self::guard::Guard;
 use self::lanes::Lanes;
 use self::portability::Lookups;
 use self::relay::Relays;
 use self::relay::email::Mailers;
 pub use self::steps::{StepRefused, Told};
+use self::templates::Templates;
 use self::tenants::Tenants;
 use crate::channel::{ChannelEvent, ChannelHandle};
 use crate::clock::{Clock, Random};
@@ -51,6 +54,7 @@ pub mod credit;
 pub mod digests;
 mod dispatcher;
 mod flights;
+pub mod guard;
 pub mod journal;
 mod lanes;
 pub mod numbers;
@@ -60,6 +64,7 @@ mod portability;
 mod reaper;
 mod relay;
 mod steps;
+pub mod templates;
 mod tenants;
 mod throttle;
 mod traffic;
@@ -96,6 +101,10 @@ pub struct Engine {
     lookups: Lookups,
     /// Settings of tenants.
     tenants: Tenants,
+    /// What was sent to whom.
+    guard: Guard,
+    /// Templates of tenants.
+    templates: Templates,
     /// How far the SIMs of modems are used.
     budgets: Budgets,
     /// The channels that are none of SMS.
@@ -175,6 +184,8 @@ impl Engine {
             lanes,
             lookups,
             tenants: Tenants::default(),
+            guard: Guard::default(),
+            templates: Templates::default(),
             budgets,
             relays,
             mailers: Mailers::default(),

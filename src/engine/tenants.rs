@@ -10,7 +10,11 @@ use crate::store::{Document, DocumentKind, StoreError};
 
 /// Settings as they were last read, with the document that they were read from.
 #[derive(Debug, Default)]
-pub(super) struct Tenants(Mutex<HashMap<Tenant, (Arc<Document>, Arc<Settings>)>>);
+pub(super) struct Tenants {
+    known: Mutex<HashMap<Tenant, (Arc<Document>, Arc<Settings>)>>,
+    /// Held from reading settings until they are stored: of two changes neither is lost.
+    changing: tokio::sync::Mutex<()>,
+}
 
 impl Engine {
     /// The settings of a tenant; the defaults where nobody has written any.
@@ -21,7 +25,7 @@ impl Engine {
         };
         let mut known = self
             .tenants
-            .0
+            .known
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some((read, settings)) = known.get(tenant)
@@ -40,6 +44,38 @@ impl Engine {
         let settings = Arc::new(settings);
         known.insert(tenant.clone(), (document, settings.clone()));
         settings
+    }
+
+    /// Stores what `change` makes of the settings of a tenant.
+    ///
+    /// # Errors
+    /// What `change` says, and the store's; nothing is changed then.
+    pub async fn change_settings<E: From<StoreError>>(
+        &self,
+        tenant: &Tenant,
+        change: impl FnOnce(&Settings) -> Result<Settings, E> + Send,
+    ) -> Result<(), E> {
+        let _alone = self.tenants.changing.lock().await;
+        let settings = change(&self.settings(tenant))?;
+        Ok(self.put_settings(tenant, &settings).await?)
+    }
+
+    /// Removes the settings of a tenant: the defaults hold from then on.
+    ///
+    /// # Errors
+    /// `NotFound` if there are none, or the store's own.
+    pub async fn remove_settings(&self, tenant: &Tenant) -> Result<(), StoreError> {
+        let _alone = self.tenants.changing.lock().await;
+        let store = &self.store;
+        store
+            .delete_document(DocumentKind::Settings, tenant, "")
+            .await?;
+        let known = &self.tenants.known;
+        known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(tenant);
+        Ok(())
     }
 
     /// Stores the settings of a tenant.

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Engine;
+use super::accept::Advice;
 use super::credit::CostView;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{
@@ -126,6 +127,18 @@ pub struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     metadata: Option<serde_json::Value>,
+    /// The number that it was for, its middle hidden, where the tenant's sandbox got it instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox_for: Option<&'a str>,
+    /// The template that its text was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<&'a str>,
+    /// True if its text was cut to what its tenant allows.
+    #[serde(skip_serializing_if = "is_false")]
+    truncated: bool,
+    /// What its sender may want to know; in the answer that accepts it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
     /// Number of changes of status so far: order webhooks by it.
     revision: u32,
     /// What it took of the tenant's credit.
@@ -158,6 +171,25 @@ pub struct MessageView<'a> {
     duplicate: bool,
     /// What happened, oldest first.
     events: Vec<EventView<'a>>,
+}
+
+/// Something worth knowing that does not prevent sending.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Warning {
+    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`,
+    /// `no_channel`, `truncated`, `text_empty`, `stop_unknown`, `insufficient_credit`, …
+    pub code: &'static str,
+    /// In words.
+    pub detail: String,
+}
+
+impl From<&Advice> for Warning {
+    fn from(advice: &Advice) -> Self {
+        Self {
+            code: advice.code,
+            detail: advice.detail.clone(),
+        }
+    }
 }
 
 /// A character, with its combining marks, and what stands in its place.
@@ -316,6 +348,13 @@ pub fn message_view<'a>(
             .metadata
             .as_deref()
             .and_then(|json| serde_json::from_str(json).ok()),
+        sandbox_for: message
+            .terms
+            .as_ref()
+            .and_then(|terms| terms.sandbox_for.as_deref()),
+        template: terms.and_then(|terms| terms.template.as_deref()),
+        truncated: terms.is_some_and(|terms| terms.truncated),
+        warnings: Vec::new(),
         revision: message.revision,
         cost: message
             .terms
@@ -330,6 +369,15 @@ pub fn message_view<'a>(
         replaced_by: terms.and_then(|terms| terms.replaced_by).map(|id| id.0),
         duplicate: false,
         events: message.events.iter().map(EventView::from).collect(),
+    }
+}
+
+impl MessageView<'_> {
+    /// The same with what came of its check.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
+        self.warnings = warnings;
+        self
     }
 }
 

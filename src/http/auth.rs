@@ -179,6 +179,8 @@ pub(crate) struct ToSend;
 pub(crate) struct ToRead;
 /// Asks for `send` or `read`.
 pub(crate) struct ToSendOrRead;
+/// Asks for `send`, `read` or `manage`.
+pub(crate) struct ToKnowItself;
 /// Asks for `manage`.
 pub(crate) struct ToManage;
 /// Asks for `admin`.
@@ -192,6 +194,9 @@ impl Needs for ToRead {
 }
 impl Needs for ToSendOrRead {
     const SCOPES: &'static [Scope] = &[Scope::Send, Scope::Read];
+}
+impl Needs for ToKnowItself {
+    const SCOPES: &'static [Scope] = &[Scope::Send, Scope::Read, Scope::Manage];
 }
 impl Needs for ToManage {
     const SCOPES: &'static [Scope] = &[Scope::Manage];

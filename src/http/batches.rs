@@ -31,9 +31,12 @@ use crate::engine::accept::{By, Checked};
 use crate::engine::view::Rfc3339;
 use crate::store::StoreError;
 
+mod cost;
+
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create))
+        .routes(routes!(cost::preview))
         .routes(routes!(read))
 }
 
@@ -49,10 +52,29 @@ enum NewBatch {
     },
     /// One text for several recipients; beside `to`, the members of a message.
     Recipients {
-        /// The recipients.
+        /// The recipients: a number, or `{to, params}` with what differs in its text.
+        #[schema(value_type = Vec<RecipientForm>)]
         to: Vec<String>,
-        /// The text.
-        text: String,
+        /// The text; needed unless a template gives it.
+        text: Option<String>,
+    },
+}
+
+/// A recipient of a batch.
+#[derive(ToSchema)]
+#[schema(as = Recipient)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum RecipientForm {
+    /// Its number, in any usual writing.
+    Number(String),
+    /// Its number, and what the template's variables stand for in its text.
+    WithParams {
+        /// Its number.
+        to: String,
+        /// Values, besides those that are common.
+        #[schema(value_type = Option<Object>)]
+        params: Option<serde_json::Value>,
     },
 }
 
@@ -97,6 +119,9 @@ struct ItemResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     replaces: Option<uuid::Uuid>,
+    /// True if its text was cut to what its tenant allows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
     /// What is wrong with it; pointers are into the whole body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<InputError>,
@@ -113,6 +138,7 @@ impl ItemResult {
             parts: None,
             duplicate: false,
             replaces: None,
+            truncated: false,
             errors,
         }
     }
@@ -128,6 +154,7 @@ impl ItemResult {
             parts: Some(message.parts()),
             duplicate,
             replaces: terms.and_then(|terms| terms.replaces).map(|id| id.0),
+            truncated: (message.terms.as_ref()).is_some_and(|terms| terms.truncated),
             errors: Vec::new(),
         }
     }
@@ -144,6 +171,7 @@ impl ItemResult {
     responses(
         (status = 202, description = "At least one is accepted and durable", body = BatchResult),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "The credit does not reach for all of it, and nothing was stored", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The idempotency key was used with another body, or the message of a schedule_key is leaving or has left", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "None is accepted, or there are too many", body = Problem, content_type = "application/problem+json"),
@@ -157,18 +185,7 @@ async fn create(
     caller: Allowed<ToSend>,
     incoming: Incoming<true>,
 ) -> Result<Response, Problem> {
-    let engine = &app.engine;
-    let limit = engine.rules().limits.max_recipients;
-    let mut batch = batch::read(&incoming.body, limit).map_err(|error| match error {
-        BatchError::Json(error) => Problem::malformed_json(&error),
-        BatchError::Input(errors) => Problem::invalid_fields(errors),
-        BatchError::TooMany(count) => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "too_many_recipients",
-            "There are too many recipients",
-            format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
-        ),
-    })?;
+    let mut batch = read_batch(&app, &incoming.body)?;
     batch.trace(incoming.trace);
     let prefix = batch.prefix();
     let mut items = judge(&app, &caller.by(), batch).await;
@@ -215,6 +232,21 @@ async fn create(
     Ok(response)
 }
 
+/// The batch in a body.
+fn read_batch(app: &App, body: &[u8]) -> Result<Batch, Problem> {
+    let limit = app.engine.rules().limits.max_recipients;
+    batch::read(body, limit).map_err(|error| match error {
+        BatchError::Json(error) => Problem::malformed_json(&error),
+        BatchError::Input(errors) => Problem::invalid_fields(errors),
+        BatchError::TooMany(count) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "too_many_recipients",
+            "There are too many recipients",
+            format!("the batch has {count} recipients and at most {limit} are allowed; split it"),
+        ),
+    })
+}
+
 type Judged = Result<Checked, Vec<InputError>>;
 
 /// Items that are checked at once: each may wait for a look-up.
@@ -241,13 +273,22 @@ async fn judge(app: &App, by: &By, batch: Batch) -> Vec<Judged> {
         Batch::Fanout { common, to } => {
             let judged = to.into_iter().enumerate().map(async |(index, to)| {
                 let mut draft = common.draft.clone();
-                draft.to = to.map_err(|error| vec![error])?;
+                let recipient = to.map_err(|error| vec![error])?;
+                draft.to = recipient.to;
+                let has_params = recipient.params.is_some();
+                if let Some(own) = recipient.params {
+                    draft.params.get_or_insert_default().extend(own);
+                }
                 check(engine, by, draft.into(), until)
                     .await
                     .map_err(|errors| {
                         let place = |error: InputError| match error.pointer.as_deref() {
                             Some("/to") => InputError {
                                 pointer: Some(format!("/to/{index}").into()),
+                                ..error
+                            },
+                            Some("/params") if has_params => InputError {
+                                pointer: Some(format!("/to/{index}/params").into()),
                                 ..error
                             },
                             _ => error,

@@ -144,6 +144,7 @@ fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
         .is_some_and(|value| {
             let essence = value.split(';').next().unwrap_or_default().trim();
             essence.eq_ignore_ascii_case("application/json")
+                || essence.eq_ignore_ascii_case("application/merge-patch+json")
         });
     if !json {
         return Err(Problem::new(

@@ -44,7 +44,7 @@ pub(super) struct NewMessage {
     /// How long it is worth delivering: whole seconds, or a string such as "48h".
     #[schema(value_type = Option<SecondsOrText>)]
     validity: Option<Value>,
-    /// `transactional` (default) or `commercial`. A commercial message is refused as
+    /// `transactional` or `commercial`; the tenant's own class, mostly `transactional`, where nothing is said. A commercial message is refused as
     /// `commercial_on_modem` where the route of its operator has a GSM modem: marketing may not leave
     /// over a SIM.
     #[schema(value_type = Option<ClassWord>)]
@@ -53,7 +53,7 @@ pub(super) struct NewMessage {
     r#type: Option<String>,
     /// The caller's own reference.
     reference: Option<String>,
-    /// `auto` (default), `gsm` or `transliterate`.
+    /// `auto`, `gsm` or `transliterate`; as the tenant says where nothing is said, or else `auto`.
     #[schema(value_type = Option<EncodingWord>)]
     encoding: Option<Encoding>,
     /// Most parts that may be paid for.
@@ -72,7 +72,7 @@ pub(super) struct NewMessage {
     on_doubt: Option<OnDoubt>,
     /// Name of a template, in place of `text`.
     template: Option<String>,
-    /// What the template's variables stand for.
+    /// What the template's variables stand for: strings, numbers or booleans.
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,
     /// In place of `send_at`: instants of which the earliest rules.
@@ -83,7 +83,7 @@ pub(super) struct NewMessage {
     schedule_key: Option<String>,
     /// Name of what is told once: a later post under it sends nothing and gives the first message.
     once_key: Option<String>,
-    /// Whether the tenant's signature is added.
+    /// Whether the tenant's signature is added; as its template or its tenant says where nothing is said.
     signature: Option<bool>,
     /// What a commercial message is for: the purpose that its recipient has agreed to.
     purpose: Option<String>,
@@ -348,25 +348,25 @@ fn set(draft: &mut Draft, field: &'static str, value: Value) -> Result<(), Wrong
         "fallback" => draft.fallback = fallback::steps(value)?,
         "validity" => draft.validity = Some(duration(value)?),
         "class" => {
-            draft.class = word(
+            draft.class = Some(word(
                 value,
                 &[
                     ("transactional", Class::Transactional),
                     ("commercial", Class::Commercial),
                 ],
-            )?;
+            )?);
         }
         "type" => draft.kind = Some(text(value)?),
         "reference" => draft.reference = Some(text(value)?),
         "encoding" => {
-            draft.encoding = word(
+            draft.encoding = Some(word(
                 value,
                 &[
                     ("auto", Encoding::Auto),
                     ("gsm", Encoding::Gsm),
                     ("transliterate", Encoding::Transliterate),
                 ],
-            )?;
+            )?);
         }
         "max_parts" => {
             draft.max_parts = Some(usize::try_from(natural(&value)?).unwrap_or(usize::MAX));

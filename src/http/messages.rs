@@ -19,7 +19,7 @@ use super::{App, json, quotas};
 use crate::domain::id::MessageId;
 use crate::engine::Engine;
 use crate::engine::accept::{By, Checked};
-use crate::engine::view::MessageView;
+use crate::engine::view::{MessageView, Warning};
 
 /// Says that an answer is the first one, given again.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -71,6 +71,7 @@ pub(super) async fn check(
         (status = 202, description = "Accepted and durable", body = MessageView),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid key", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "The credit is not enough, and nothing was stored", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks the scope send", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The idempotency key was used with another body, or the message of the schedule_key is leaving or has left", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
@@ -93,6 +94,7 @@ async fn create(
     let checked = check(engine, &caller.by(), decoded, None)
         .await
         .map_err(Problem::invalid_fields)?;
+    let warnings = checked.advice.iter().map(Warning::from).collect();
     let idempotency = incoming.idempotency(&caller.tenant, "/v1/messages");
     let submitted = quotas::submit(&app, &caller, vec![checked], false, idempotency).await?;
     let Some(message) = submitted.messages.first() else {
@@ -107,7 +109,12 @@ async fn create(
         StatusCode::ACCEPTED
     };
     let view = engine.view(message, incoming.language);
-    let mut response = json(status, &view.as_duplicate(duplicate));
+    let view = if duplicate {
+        view.as_duplicate(true)
+    } else {
+        view.with_warnings(warnings)
+    };
+    let mut response = json(status, &view);
     if submitted.repeated {
         response
             .headers_mut()

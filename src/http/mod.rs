@@ -8,8 +8,8 @@
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
 //!   `lists` is what is imported and exported; `problem` renders errors;
-//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `consents`, `invalid`, `digests`, `webhooks`, `keys`, `numbers`, `backup`,
-//!   `events`, `operations`, `reload` are the endpoints.
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `consents`, `invalid`, `templates`, `digests`,
+//!   `webhooks`, `tenants`, `keys`, `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -37,6 +37,7 @@ mod backup;
 mod batches;
 mod body;
 mod consents;
+mod credit;
 mod digests;
 mod draft;
 mod events;
@@ -59,6 +60,8 @@ mod server;
 pub(crate) mod sheet;
 mod steps;
 mod stream;
+mod templates;
+mod tenants;
 mod webhooks;
 
 pub use live::{Live, tls};
@@ -112,6 +115,8 @@ struct App {
     gate: auth::Gate,
     /// What keys have used of their limits.
     quotas: quotas::Quotas,
+    /// Held while the record of a key is changed: of two changes neither is lost.
+    keys: tokio::sync::Mutex<()>,
     /// One permit a listener of events.
     listeners: Arc<Semaphore>,
     /// Ends what would never end by itself.
@@ -151,6 +156,7 @@ fn router_until(engine: Arc<Engine>, settings: Settings, stop: CancellationToken
         engine,
         gate: auth::Gate::new(&settings.admin_key),
         quotas: quotas::Quotas::default(),
+        keys: tokio::sync::Mutex::default(),
         listeners: Arc::new(Semaphore::new(settings.max_listeners)),
         stop,
         openapi: OnceLock::new(),
@@ -196,11 +202,14 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(optouts::routes())
         .merge(consents::routes())
         .merge(invalid::routes())
+        .merge(templates::routes())
         .merge(digests::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
+        .merge(tenants::routes())
         .merge(numbers::routes())
+        .merge(credit::routes())
         .merge(backup::routes())
         .merge(operations::routes())
         .merge(reload::routes())
@@ -214,8 +223,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
     modifiers(&Key),
     tags(
         (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "consents"),
-        (name = "numbers"), (name = "digests"), (name = "webhooks"),
-        (name = "events"), (name = "operations"), (name = "admin")
+        (name = "numbers"), (name = "templates"), (name = "digests"), (name = "webhooks"), (name = "tenants"),
+        (name = "events"), (name = "credit"), (name = "operations"), (name = "admin")
     )
 )]
 struct Document;

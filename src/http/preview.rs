@@ -14,12 +14,14 @@ use super::auth::{Allowed, ToSendOrRead};
 use super::body::Incoming;
 use super::draft::{self, NewMessage};
 use super::messages::check;
-use super::problem::Problem;
+use super::problem::{Problem, unpaid_detail};
 use super::{App, json};
+use crate::domain::credit::{Due, Unpaid};
 use crate::domain::text::{Replacement, two_septets};
 use crate::engine::Engine;
 use crate::engine::accept::Checked;
-use crate::engine::view::{Replaced, Rfc3339, alphabet_word};
+use crate::engine::credit::CostView;
+use crate::engine::view::{Replaced, Rfc3339, Warning, alphabet_word};
 use crate::pdu::segment::Alphabet;
 
 /// Places of one character that are told.
@@ -47,6 +49,16 @@ pub(super) struct Preview<'a> {
     forcing_unicode: Vec<Stranger>,
     /// The characters that count twice in the GSM alphabet, in order of appearance.
     two_septets: Vec<Double>,
+    /// How long it is, in characters.
+    length: Length,
+    /// True if it would be cut to what the tenant allows.
+    truncated: bool,
+    /// The signature that would be added; null: none.
+    #[schema(required)]
+    signature: Option<&'a str>,
+    /// The mention that would be added of how to answer STOP; null: none.
+    #[schema(required)]
+    stop: Option<&'a str>,
     /// Septets, octets of Latin-1 or UTF-16 code units.
     units: u32,
     /// Units that the last part has room for.
@@ -60,9 +72,9 @@ pub(super) struct Preview<'a> {
     /// The accounts that it would be tried on: steps in order, each a set. The text is planned for
     /// the first; another one may need another alphabet, and so other parts.
     route: Vec<Vec<&'a str>>,
-    /// What it would cost; null where no price is known.
-    #[schema(required, value_type = Option<f64>)]
-    cost: Option<f64>,
+    /// What it would cost; null where the tenant has no credit.
+    #[schema(required)]
+    cost: Option<CostView>,
     /// When it may first leave, by the operator's hours as well.
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
     first_send_at: Rfc3339,
@@ -71,6 +83,19 @@ pub(super) struct Preview<'a> {
     expires_at: Rfc3339,
     /// What the sender may want to know.
     warnings: Vec<Warning>,
+}
+
+/// How long a text is, in characters.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TextLength)]
+struct Length {
+    /// The whole, with its signature, its separator and the mention of STOP.
+    with_signature: usize,
+    /// What was given, as far as it would be sent.
+    without_signature: usize,
+    /// Most that the tenant allows; null: no limit but that of parts.
+    #[schema(required)]
+    max: Option<u32>,
 }
 
 /// A character that has no place in the small alphabet.
@@ -98,14 +123,12 @@ struct Double {
     count: usize,
 }
 
-/// Something worth knowing that does not prevent sending.
-#[derive(Debug, Serialize, ToSchema)]
-struct Warning {
-    /// `unicode`, `latin1`, `transliterated`, `several_parts`, `window`, `expires_first`
-    /// or `no_channel`.
-    code: &'static str,
-    /// In words.
-    detail: String,
+/// That nothing would be stored now, because it is not paid for.
+pub(super) fn unpaid(why: &Unpaid) -> Warning {
+    Warning {
+        code: why.code(),
+        detail: unpaid_detail(why),
+    }
 }
 
 /// What a send would do, by the code that sends. Nothing is stored.
@@ -129,12 +152,18 @@ async fn preview(
     incoming: Incoming<false>,
 ) -> Result<Response, Problem> {
     let engine = &app.engine;
-    let decoded =
+    let mut decoded =
         draft::message(&incoming.body).map_err(|error| Problem::malformed_json(&error))?;
+    decoded.draft.preview = true;
     let checked = check(engine, &caller.by(), decoded, None)
         .await
         .map_err(Problem::invalid_fields)?;
-    Ok(json(StatusCode::OK, &Preview::of(engine, &checked)))
+    let mut preview = Preview::of(engine, &checked);
+    let due = Due::of(checked.terms.charge.as_ref());
+    let key = caller.key.as_deref();
+    let why = engine.would_pay(&caller.tenant, key, due).await?;
+    preview.warnings.extend(why.iter().map(unpaid));
+    Ok(json(StatusCode::OK, &preview))
 }
 
 impl<'a> Preview<'a> {
@@ -144,6 +173,7 @@ impl<'a> Preview<'a> {
             rules,
             operator,
             text,
+            wording,
             ..
         } = checked;
         Self {
@@ -163,6 +193,14 @@ impl<'a> Preview<'a> {
                     .collect(),
                 Alphabet::Latin1 | Alphabet::Ucs2 => Vec::new(),
             },
+            length: Length {
+                with_signature: text.chars().count(),
+                without_signature: wording.own_chars,
+                max: wording.max_chars,
+            },
+            truncated: checked.terms.truncated,
+            signature: wording.signature.as_deref(),
+            stop: wording.stop.as_deref(),
             units: plan.units,
             units_left: rules.units_left(text, plan),
             parts: plan.count(),
@@ -173,7 +211,7 @@ impl<'a> Preview<'a> {
                 .iter()
                 .map(|step| step.iter().map(|account| account.as_str()).collect())
                 .collect(),
-            cost: None,
+            cost: checked.terms.charge.as_ref().and_then(CostView::of),
             first_send_at: Rfc3339(checked.first_send_at()),
             expires_at: Rfc3339(checked.expires_at),
             warnings: warnings(engine, checked),
@@ -210,7 +248,8 @@ fn warnings(engine: &Engine, checked: &Checked) -> Vec<Warning> {
         replaced,
         ..
     } = checked;
-    let mut warnings = Vec::new();
+    let advice = checked.advice.iter().map(Warning::from);
+    let mut warnings: Vec<_> = advice.collect();
     let mut warn = |code, detail| warnings.push(Warning { code, detail });
     let parts = plan.count();
     if plan.alphabet != Alphabet::Gsm7 {

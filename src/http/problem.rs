@@ -150,6 +150,12 @@ impl Problem {
         self
     }
 
+    /// The same about a member of a larger body.
+    pub(crate) fn under(mut self, prefix: &str) -> Self {
+        self.errors = self.errors.into_iter().map(|it| it.under(prefix)).collect();
+        self
+    }
+
     /// The same with a `Retry-After`.
     pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);

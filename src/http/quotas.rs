@@ -16,12 +16,13 @@ use tracing::Instrument as _;
 
 use super::App;
 use super::auth::{Allowed, ToSend};
-use super::problem::{Problem, whole_seconds};
+use super::problem::{InputError, Problem, whole_seconds};
 use crate::clock::Clock;
 use crate::domain::id::Tenant;
 use crate::domain::rate::Rate;
 use crate::domain::time::Timestamp;
 use crate::engine::accept::{Checked, Submitted};
+use crate::engine::guard::Suspicious;
 use crate::store::{ApiKey, Idempotency};
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>;
@@ -135,10 +136,40 @@ pub(super) async fn submit(
     let (app, tenant, key) = (app.clone(), caller.tenant.clone(), caller.key.clone());
     let stored = async move {
         let key = key.as_deref();
-        pay_and_store(&app, &tenant, key, checked, as_batch, idempotency).await
+        watch_and_store(&app, &tenant, key, checked, as_batch, idempotency).await
     };
     let stored = tokio::spawn(stored.in_current_span()).await;
     stored.unwrap_or_else(|_| Err(Problem::unavailable()))
+}
+
+/// Stores what does not look like abuse.
+async fn watch_and_store(
+    app: &App,
+    tenant: &Tenant,
+    key: Option<&ApiKey>,
+    checked: Vec<Checked>,
+    as_batch: bool,
+    idempotency: Option<Idempotency>,
+) -> Result<Submitted, Problem> {
+    let engine = &app.engine;
+    let watched = match engine.watch(tenant, &checked) {
+        Ok(watched) => watched,
+        Err(Suspicious { error, wait }) => {
+            let repeated = engine.repeat(tenant, checked, as_batch, idempotency);
+            let refused = || {
+                let mut error = InputError::from(error);
+                if as_batch {
+                    // It is the whole that is too much.
+                    error.pointer = Some("".into());
+                }
+                Problem::invalid_fields(vec![error]).retry_after(whole_seconds(wait))
+            };
+            return repeated.await?.ok_or_else(refused);
+        }
+    };
+    let submitted = pay_and_store(app, tenant, key, checked, as_batch, idempotency).await;
+    engine.watched(watched, submitted.as_ref().ok());
+    submitted
 }
 
 async fn pay_and_store(

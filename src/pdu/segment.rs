@@ -270,6 +270,25 @@ fn belongs(before: char, c: char) -> bool {
             | '\u{E0020}'..='\u{E007F}') // tags of regional flags
 }
 
+/// Where `text` may end without tearing what is shown as one, in order: byte offsets, from 0 to its
+/// length. Two regional indicators are one flag.
+#[must_use]
+pub fn whole_ends(text: &str) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let (mut before, mut indicators) = (None, 0_u32);
+    for (offset, c) in text.char_indices() {
+        let indicator = ('\u{1F1E6}'..='\u{1F1FF}').contains(&c);
+        let second = indicator && indicators % 2 == 1;
+        if !second && !before.is_some_and(|before| belongs(before, c)) {
+            ends.push(offset);
+        }
+        indicators = if indicator { indicators + 1 } else { 0 };
+        before = Some(c);
+    }
+    ends.push(text.len());
+    ends
+}
+
 /// Offsets are kept in 32 bits; a text of 4 GiB is refused long before this.
 fn offset32(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)

@@ -8,6 +8,7 @@ mod by_sim;
 mod copies;
 mod counts;
 mod handsets;
+mod hours;
 mod ledgers;
 mod outbox;
 mod probe;

@@ -127,7 +127,9 @@ impl Sweeps {
         let swept = kv.get(&key)?.and_then(|octets| decode(&key, &octets).ok());
         let mut noted = BTreeSet::new();
         for pair in kv.scan(KeySpace::Late.range(), false) {
-            noted.extend(keys::of_late(&pair?.0));
+            let key = pair?.0;
+            let own = || keys::of_own_time(&key).map(|id| (Stage::Text, id));
+            noted.extend(keys::of_late(&key).or_else(own));
         }
         Ok(Self {
             swept: swept.unwrap_or_default(),
@@ -139,13 +141,19 @@ impl Sweeps {
     fn forgot(&self, message: &Message) -> Option<Stage> {
         Stage::ALL.into_iter().find(|stage| {
             let passed = self.swept.messages[stage.index()].is_some_and(|mark| message.id <= mark);
-            passed && !message.is_past(*stage) && !self.noted.contains(&(*stage, message.id))
+            // A time of its own is noted whatever the walk has come by.
+            let terms = message.terms.as_ref();
+            let own = *stage == Stage::Text && terms.is_some_and(|it| it.keep_text_s.is_some());
+            (passed || own)
+                && !message.is_past(*stage)
+                && !self.noted.contains(&(*stage, message.id))
         })
     }
 }
 
 fn late(key: &[u8], octets: &[u8], findings: &mut Findings) {
-    if keys::of_late(key).is_none() || !octets.is_empty() {
+    let known = keys::of_late(key).is_some() || keys::of_own_time(key).is_some();
+    if !known || !octets.is_empty() {
         findings.problem(format!("{}: it is no note of a sweep", hex(key)));
     }
 }

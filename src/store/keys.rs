@@ -542,6 +542,34 @@ pub fn late_range(stage: Stage, until: Timestamp) -> (Vec<u8>, Vec<u8>) {
     )
 }
 
+/// What stands in place of a stage before messages whose tenants want their texts kept for a time of their
+/// own.
+const OWN_TIME: u8 = 3;
+
+/// A message whose text goes at `due`, whatever the installation keeps.
+#[must_use]
+pub fn own_time(due: Timestamp, id: MessageId) -> Vec<u8> {
+    let due = due.millis().max(0).to_be_bytes();
+    key(KeySpace::Late, &[&[OWN_TIME], &due, id.bytes()])
+}
+
+/// Range of the messages whose texts go at `until` or before.
+#[must_use]
+pub fn own_time_range(until: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    let after = until.millis().max(0).saturating_add(1).to_be_bytes();
+    (
+        key(KeySpace::Late, &[&[OWN_TIME]]),
+        key(KeySpace::Late, &[&[OWN_TIME], &after]),
+    )
+}
+
+/// The message of a key of [`own_time`].
+#[must_use]
+pub fn of_own_time(key: &[u8]) -> Option<MessageId> {
+    let id = trailing_id(key).filter(|_| key.len() == 26 && key.get(1) == Some(&OWN_TIME))?;
+    Some(MessageId(uuid::Uuid::from_bytes(id)))
+}
+
 /// The stage and the message of a key of [`late`].
 #[must_use]
 pub fn of_late(key: &[u8]) -> Option<(Stage, MessageId)> {

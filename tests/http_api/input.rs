@@ -96,10 +96,7 @@ async fn every_wrong_field_is_named_and_nothing_is_stored() {
         ),
         (
             json!({"to": "+33612345678", "params": {}, "template": "t"}),
-            &[
-                ("/params", "not_supported_yet"),
-                ("/template", "not_supported_yet"),
-            ],
+            &[("/template", "template_not_found")],
         ),
         (
             json!({"to": "+33612345678", "text": "x", "metadata": {"a": "x".repeat(5000)}}),

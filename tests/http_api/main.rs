@@ -7,8 +7,10 @@ mod access;
 mod client;
 mod connections;
 mod consents;
+mod credit;
 mod digests;
 mod document;
+mod guard;
 mod input;
 mod messages;
 mod numbers;
@@ -16,6 +18,9 @@ mod operations;
 mod optouts;
 mod preview;
 mod quotas;
+mod templates;
+mod tenants;
+mod texts;
 
 use std::sync::Arc;
 

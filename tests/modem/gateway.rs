@@ -296,7 +296,7 @@ impl Gateway {
     pub fn word(&self, name: &str) -> ModemWord {
         match &self.channel(name).peer {
             Peer::Modem(word) => word.borrow().clone(),
-            Peer::Smsc(_) => panic!("{name} is no modem"),
+            Peer::Smsc(_) | Peer::App | Peer::Email => panic!("{name} is no modem"),
         }
     }
 

@@ -12,6 +12,7 @@ mod api;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod calendars;
 mod hours;
 mod portability;
 mod rules;

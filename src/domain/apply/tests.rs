@@ -9,6 +9,7 @@ use crate::domain::retry::RetrySchedule;
 mod late_refusals;
 mod modems;
 mod properties;
+mod ways;
 
 impl Message {
     fn does(&mut self, event: &Event, now: Timestamp) -> Transition {

@@ -212,7 +212,7 @@ fn a_message_leaves_when_all_its_hours_are_open_at_once_or_never() {
     // The weekend and the office never meet.
     let weekend = hours(&["sat,sun 00:00-24:00"]);
     assert_eq!(binding(&[&office, &weekend], paris), Timestamp::NEVER);
-    // Nine at night in Paris is eight in the morning in Nouméa, in summer only.
+    // Ten at night in Paris is seven in the morning in Nouméa, in summer only.
     let evening = NamedHours {
         clock: WallClock::Zone(chrono_tz::Europe::Paris),
         ..hours(&["22:00-22:30"])

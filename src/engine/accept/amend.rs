@@ -186,7 +186,7 @@ fn merged(message: &Message, amendment: &Amendment) -> Draft {
             message.send_at
         },
         validity: said.validity.or_else(|| validity(message)),
-        class: message.class,
+        class: Some(message.class),
         kind: message.kind.clone(),
         reference: message.reference.clone(),
         webhook_url: said

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Asking, Checked, Draft, FieldError, Refusal, consent, hours, plan, price, recipient, sender,
-    text, way,
+    Asking, Checked, Draft, FieldError, Refusal, Wording, consent, hours, plan, price, recipient,
+    sender, text, way,
 };
 use crate::domain::chain::Chain;
 use crate::domain::id::Account;
@@ -38,44 +38,48 @@ pub(super) fn check(
         );
         return Err(vec![error.as_refusal(Refusal::Forbidden)]);
     }
-    if let Some(class) = asking.settings.class
-        && draft.class == Class::default()
-    {
-        draft.class = class;
-    }
+    draft.class = draft.class.or(asking.settings.class);
     let kept = std::mem::take(&mut draft.kept);
-    let to = kept
+    let asked = kept
         .to
         .or_else(|| recipient::check(&draft, asking, &mut errors));
-    let from = kept
-        .from
-        .unwrap_or_else(|| sender::check(&draft, asking, &mut errors, &mut advice));
+    // What waits already goes where it was to go.
+    let sandbox = match kept.to {
+        Some(_) => None,
+        None => recipient::sandbox(asking, &mut errors),
+    };
+    let to = asked.map(|asked| sandbox.unwrap_or(asked));
     // A number that cannot be read hides no error of the text.
     let by_prefix = || to.map_or(&policy.operators[0], |to| policy.operator_for(to));
     let operator = looked_up.unwrap_or_else(by_prefix);
+    let from = kept
+        .from
+        .unwrap_or_else(|| sender::check(&draft, asking, operator, &mut errors, &mut advice));
     let rules = policy.first_text_rules(operator);
-    let prepared = kept.text.or_else(|| {
-        text::check(
+    let worded = match kept.text {
+        Some(kept) => Some((kept, Wording::default())),
+        None => text::check(
             &mut draft,
             asking,
             &rules,
             operator,
             from.as_ref(),
             &mut terms,
-            &mut errors,
-        )
-    });
+            (&mut errors, &mut advice),
+        ),
+    };
     check_labels(&draft, &mut errors);
     // Whose route it would go is known only with the number.
-    if draft.class == Class::Commercial
+    if draft.class() == Class::Commercial
         && to.is_some()
         && let Some(modem) = policy.first_modem(operator)
     {
         errors.push(commercial_on_modem(operator, modem));
     }
     plan::check(&mut draft, asking, &mut terms, &mut errors);
-    if let Some(to) = to {
-        consent::check(&draft, to, asking, &mut terms, &mut errors);
+    if let Some(asked) = asked {
+        // A trial shows what would become of the message.
+        consent::check(&draft, asked, asking, &mut terms, &mut errors);
     }
     if draft
         .validity
@@ -103,9 +107,14 @@ pub(super) fn check(
             problem.to_string(),
         ));
     }
-    let (Some(to), Some(prepared), true) = (to, prepared, errors.is_empty()) else {
+    let (Some(asked), Some(to), Some((prepared, wording)), true) =
+        (asked, to, worded, errors.is_empty())
+    else {
         return Err(errors);
     };
+    // Of whom it was for no more is kept than a log says: who looks for a number must find all of it.
+    terms.sandbox_for = sandbox.is_some().then(|| asked.masked());
+    terms.keep_text_s = asking.settings.keep_texts_s();
     let (due_at, why) = match draft.send_at {
         Some(at) if at > now => (at, WaitReason::ScheduledByClient),
         _ => (now, WaitReason::Accepted),
@@ -134,6 +143,7 @@ pub(super) fn check(
     let expires_at = first_step.map_or(due_at + validity, |step| step.deadline(due_at));
     Ok(Checked {
         to,
+        asked,
         from,
         text: prepared.text,
         plan: prepared.plan,
@@ -145,6 +155,7 @@ pub(super) fn check(
         expires_at,
         terms,
         advice,
+        wording,
         draft,
     })
 }

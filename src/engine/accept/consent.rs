@@ -19,7 +19,11 @@ pub(super) fn check(
     terms: &mut Terms,
     errors: &mut Vec<FieldError>,
 ) {
-    if draft.class != Class::Commercial || asking.settings.consent == Consent::Caller {
+    if draft.class() != Class::Commercial || asking.settings.consent == Consent::Caller {
+        return;
+    }
+    // A sandbox takes everything.
+    if asking.settings.sandbox.is_some() {
         return;
     }
     // What can never leave needs no consent.

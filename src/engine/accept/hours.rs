@@ -23,7 +23,7 @@ pub(super) fn check(
 ) -> (Timestamp, WaitReason) {
     let (due_at, why) = at;
     let policy = asking.policy;
-    let of_class = match draft.class {
+    let of_class = match draft.class() {
         Class::Transactional => &asking.settings.hours.transactional,
         Class::Commercial => &asking.settings.hours.commercial,
     };

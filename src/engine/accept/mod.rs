@@ -50,14 +50,14 @@ pub struct Draft {
     pub send_at: Option<Timestamp>,
     /// How long it is worth delivering; `None`: the operator's rule.
     pub validity: Option<Duration>,
-    /// Transactional or commercial.
-    pub class: Class,
+    /// Transactional or commercial; `None`: as the tenant says.
+    pub class: Option<Class>,
     /// Free label of the kind of message.
     pub kind: Option<String>,
     /// The caller's reference.
     pub reference: Option<String>,
-    /// How to choose the alphabet.
-    pub encoding: Encoding,
+    /// How to choose the alphabet; `None`: as the tenant says, or else [`Encoding::Auto`].
+    pub encoding: Option<Encoding>,
     /// Most parts that the caller wants to pay for.
     pub max_parts: Option<usize>,
     /// 0 to 3; 1 where nothing is said.
@@ -88,6 +88,11 @@ pub struct Draft {
     pub purpose: Option<String>,
     /// The channels to try, in order; empty: the SMS alone.
     pub fallback: Vec<Step>,
+    /// True where its text was made from what an administrator has written, though it names no
+    /// template: a digest's.
+    pub vetted: bool,
+    /// True where it is only looked at: an empty text is measured then.
+    pub preview: bool,
     /// What has been judged when the message was accepted, and stays.
     pub kept: Kept,
 }
@@ -103,6 +108,14 @@ pub struct Kept {
     pub text: Option<Prepared>,
     /// True: the time that it waits for.
     pub time: bool,
+}
+
+impl Draft {
+    /// Its class; once it is checked, that of its tenant where the caller has named none.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class.unwrap_or_default()
+    }
 }
 
 /// For whom a draft is checked and stored.
@@ -189,8 +202,10 @@ impl FieldError {
 /// A draft that passed every check: what sending it would do.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// Recipient.
+    /// Recipient; that of the sandbox where its tenant has one.
     pub to: Msisdn,
+    /// The recipient that the draft names.
+    pub asked: Msisdn,
     /// Sender.
     pub from: Option<Sender>,
     /// The text as it will be sent.
@@ -213,7 +228,22 @@ pub struct Checked {
     pub terms: Terms,
     /// What the sender may want to know.
     pub advice: Vec<Advice>,
+    /// What stands around what was given.
+    pub wording: Wording,
     draft: Draft,
+}
+
+/// How a text was put together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// The signature that was added.
+    pub signature: Option<String>,
+    /// The mention that was added of how to answer STOP.
+    pub stop: Option<String>,
+    /// Characters of what was given, as far as it is sent.
+    pub own_chars: usize,
+    /// Most characters that its tenant allows.
+    pub max_chars: Option<u32>,
 }
 
 impl Checked {
@@ -270,14 +300,15 @@ impl Engine {
         until: Option<Duration>,
     ) -> Result<Checked, Vec<FieldError>> {
         let rules = self.rules();
+        let settings = self.settings(&by.tenant);
+        let to = settings.sandbox.as_ref().unwrap_or(&draft.to);
         let looked_up = if rules.portability.is_on()
-            && let Ok(to) = msisdn::parse(&draft.to, &rules.default_country)
+            && let Ok(to) = msisdn::parse(to, &rules.default_country)
         {
             self.lookups.find(to, &rules, until).await
         } else {
             None
         };
-        let settings = self.settings(&by.tenant);
         let asking = Asking {
             engine: self,
             by,
@@ -436,6 +467,7 @@ impl Engine {
     ) -> Message {
         let Checked {
             to,
+            asked: _,
             from,
             text,
             replaced,
@@ -447,6 +479,7 @@ impl Engine {
             draft,
             mut terms,
             advice: _,
+            wording: _,
             rules: _,
         } = checked;
         // Validity runs from the promise, not from the check a moment before it.
@@ -472,7 +505,7 @@ impl Engine {
             replaced,
             plan,
             concat_reference,
-            class: draft.class,
+            class: draft.class(),
             kind: draft.kind,
             reference: draft.reference,
             metadata: draft

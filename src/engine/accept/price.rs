@@ -32,7 +32,8 @@ pub(super) fn check(
     }
     let price = credit.and_then(|credit| credit.price_of(operator.name.as_str()));
     let in_euros = credit.is_some_and(|credit| credit.unit == Unit::Eur);
-    if price.is_none() && (in_euros || daily_spend(settings).is_some()) {
+    let spend = || daily_spend(asking.policy, &asking.by.tenant, settings);
+    if price.is_none() && (in_euros || spend().is_some()) {
         let error = FieldError::new(
             "",
             "price_missing",

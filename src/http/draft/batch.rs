@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Decoded, FIELDS, MessageSeed, Name, no_object, not_an_object, text};
+use super::{
+    Decoded, FIELDS, MessageSeed, Name, Wrong, no_object, not_an_object, text, wrong_type,
+};
 use crate::domain::trace::TraceParent;
 use crate::http::problem::InputError;
 
@@ -20,8 +22,17 @@ pub(in crate::http) enum Batch {
         /// What is common; its `to` is empty.
         common: Box<Decoded>,
         /// The recipients, or what is wrong with one.
-        to: Vec<Result<String, InputError>>,
+        to: Vec<Result<Recipient, InputError>>,
     },
+}
+
+/// One recipient of a text for several.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::http) struct Recipient {
+    /// Its number, in any usual writing.
+    pub(in crate::http) to: String,
+    /// What the template's variables stand for in its text, besides what is common.
+    pub(in crate::http) params: Option<Map<String, Value>>,
 }
 
 impl Batch {
@@ -129,7 +140,7 @@ pub(in crate::http) fn read(body: &[u8], limit: usize) -> Result<Batch, BatchErr
 struct BatchBody {
     common: Decoded,
     messages: Option<Bounded<Decoded>>,
-    to: Option<Bounded<Result<String, InputError>>>,
+    to: Option<Bounded<Result<Recipient, InputError>>>,
 }
 
 /// A list of which no more than a limit is kept, and all is counted.
@@ -276,11 +287,46 @@ struct RecipientSeed {
 }
 
 impl<'de> DeserializeSeed<'de> for RecipientSeed {
-    type Value = Result<String, InputError>;
+    type Value = Result<Recipient, InputError>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         let value = Value::deserialize(json)?;
-        Ok(text(value)
-            .map_err(|(code, detail)| InputError::at(format!("/to/{}", self.index), code, detail)))
+        let place = format!("/to/{}", self.index);
+        Ok(recipient(value)
+            .map_err(|(member, (code, detail))| InputError::at(place + member, code, detail)))
     }
+}
+
+/// Reads a number, or a number with the values of its text; what is wrong, and in which member.
+fn recipient(value: Value) -> Result<Recipient, (&'static str, Wrong)> {
+    let members = match value {
+        Value::Object(members) => members,
+        number => {
+            return Ok(Recipient {
+                to: text(number).map_err(|wrong| ("", wrong))?,
+                params: None,
+            });
+        }
+    };
+    let mut recipient = Recipient::default();
+    let mut named = false;
+    for (name, value) in members {
+        match (name.as_str(), value) {
+            ("to", number) => {
+                recipient.to = text(number).map_err(|wrong| ("/to", wrong))?;
+                named = true;
+            }
+            ("params", Value::Object(params)) => recipient.params = Some(params),
+            ("params", Value::Null) => {}
+            ("params", other) => return Err(("/params", wrong_type("an object", &other))),
+            _ => {
+                let detail = "a recipient has to and params; put the rest beside the list";
+                return Err(("", ("unknown_field", detail.to_owned())));
+            }
+        }
+    }
+    if !named {
+        return Err(("/to", ("required", "to is missing".to_owned())));
+    }
+    Ok(recipient)
 }

@@ -29,8 +29,8 @@ fn a_full_body_is_read_whole() {
     );
     assert_eq!(draft.send_at.unwrap().rfc3339(), "2026-10-05T17:00:00.000Z");
     assert_eq!(draft.validity, Some(Duration::from_hours(48)));
-    assert_eq!(draft.class, Class::Commercial);
-    assert_eq!(draft.encoding, Encoding::Gsm);
+    assert_eq!(draft.class, Some(Class::Commercial));
+    assert_eq!(draft.encoding, Some(Encoding::Gsm));
     assert_eq!((draft.max_parts, draft.priority), (Some(2), Some(3)));
     assert_eq!(draft.on_doubt, Some(OnDoubt::Fail));
     assert_eq!(draft.metadata.unwrap()["a"][0], 1);
@@ -221,15 +221,30 @@ fn both_shapes_of_a_batch_are_read() {
     let errors: Vec<_> = items.iter().map(|item| item.errors.len()).collect();
     assert_eq!(errors, [0, 1, 1]);
 
-    let body = br#"{"to":["1",2],"text":"a","type":"t"}"#;
+    let body = br#"{"to":["1",2,{"to":"3"},{"to":"4","params":{"n":1}},{"params":{}},
+        {"to":"5","params":[]},{"to":"6","text":"x"}],"text":"a","type":"t"}"#;
     let Batch::Fanout { common, to } = batch(body, 10).unwrap() else {
         panic!("fan-out")
     };
     assert_eq!(common.draft.kind.as_deref(), Some("t"));
-    assert_eq!(to[0].as_deref(), Ok("1"));
+    let recipients: Vec<_> = to
+        .iter()
+        .map(|recipient| match recipient {
+            Ok(recipient) => (recipient.to.as_str(), recipient.params.is_some()),
+            Err(error) => (error.pointer.as_deref().unwrap(), false),
+        })
+        .collect();
     assert_eq!(
-        to[1].as_ref().unwrap_err().pointer.as_deref(),
-        Some("/to/1")
+        recipients,
+        [
+            ("1", false),
+            ("/to/1", false),
+            ("3", false),
+            ("4", true),
+            ("/to/4/to", false),
+            ("/to/5/params", false),
+            ("/to/6", false),
+        ]
     );
 }
 

@@ -14,6 +14,7 @@ use crate::domain::msisdn::Msisdn;
 use crate::domain::privacy::{Erased, Keeping, Retention};
 use crate::domain::receipt::{ReceiptState, canonical_reference};
 use crate::domain::status::Status;
+use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 use crate::store::keys::{self, KeySpace};
 use crate::store::{Known, OutboxEvent, Query, Receiving, Spending, Store};
@@ -29,6 +30,8 @@ on_every_engine! {
     a_life_costs_no_write_for_being_erased_later,
     erasing_leaves_nothing_of_the_number_but_what_must_stay,
     what_cannot_be_read_holds_up_no_sweep,
+    texts_go_when_their_tenant_wants_it_and_numbers_with_the_rest,
+    a_late_receipt_gives_a_tenants_text_its_time_anew,
     what_handsets_sent_goes_in_time_after_the_clock_was_put_back,
 }
 
@@ -458,5 +461,69 @@ async fn what_handsets_sent_goes_in_time_after_the_clock_was_put_back(mut world:
     sweep(&*store, at(82 * DAY)).await;
     assert_eq!(texts(&*store, "shop").await, 0);
     assert_eq!(texts(&*store, "town").await, 0);
+    world.finish(store).await;
+}
+
+/// Message number `n`, of a tenant that wants its texts kept for so many seconds.
+fn kept_for(n: u64, seconds: u64) -> Message {
+    let terms = Terms {
+        keep_text_s: Some(seconds),
+        ..Terms::default()
+    };
+    Message {
+        terms: Some(Box::new(terms)),
+        ..told(n)
+    }
+}
+
+async fn texts_go_when_their_tenant_wants_it_and_numbers_with_the_rest(mut world: World) {
+    world.keeping = usual();
+    let store = world.open(at(0));
+    let at_once = delivers(&*store, kept_for(1, 0), at(5)).await;
+    let a_week = delivers(&*store, kept_for(2, 7 * DAY), at(5)).await;
+    let too_long = delivers(&*store, kept_for(3, 90 * DAY), at(5)).await;
+    let as_usual = delivers(&*store, told(4), at(5)).await;
+    let gone = async |store: &dyn Store, id| erased(store, id).await.text_at;
+    sweep(&*store, at(5)).await;
+    assert_eq!(gone(&*store, at_once).await, Some(at(5)));
+    assert_eq!(gone(&*store, a_week).await, None);
+    let store = world.reopen(store, at(DAY)).await;
+    sweep(&*store, at(7 * DAY + 4)).await;
+    assert_eq!(gone(&*store, a_week).await, None);
+    sweep(&*store, at(7 * DAY + 5)).await;
+    assert_eq!(gone(&*store, a_week).await, Some(at(7 * DAY + 5)));
+    for id in [too_long, as_usual] {
+        assert_eq!(gone(&*store, id).await, None);
+    }
+    // Never longer than the installation keeps anything.
+    sweep(&*store, at(30 * DAY + HOUR + 60)).await;
+    for id in [too_long, as_usual] {
+        assert!(gone(&*store, id).await.is_some());
+    }
+    sweep(&*store, at(395 * DAY + DAY)).await;
+    for id in [at_once, a_week, too_long, as_usual] {
+        assert!(erased(&*store, id).await.number.is_some());
+    }
+    world.finish(store).await;
+}
+
+async fn a_late_receipt_gives_a_tenants_text_its_time_anew(mut world: World) {
+    world.keeping = usual();
+    let (store, probe) = world.open_probed(at(0));
+    let sent = store.sends(kept_for(1, DAY), "late", at(1)).await;
+    let failed = receipt("late", ReceiptState::Undeliverable);
+    store.receives(failed, at(2)).await;
+    let delivered = receipt("late", ReceiptState::Delivered);
+    store.receives(delivered, at(HOUR)).await;
+    sweep(&*store, at(DAY + 2)).await;
+    assert_eq!(erased(&*store, sent.id).await.text_at, None);
+    sweep(&*store, at(DAY + HOUR)).await;
+    assert_eq!(erased(&*store, sent.id).await.text_at, Some(at(DAY + HOUR)));
+    // What was erased is not looked at again.
+    probe.calls();
+    sweep(&*store, at(DAY + HOUR + 60)).await;
+    let wrote = |call: &Call| matches!(call, Call::Apply(_));
+    assert!(!probe.calls().iter().any(wrote));
+    drop(probe);
     world.finish(store).await;
 }

@@ -8,6 +8,9 @@
 //! one that becomes final when the walk has passed its age, in the commit that makes it final. What a
 //! walk has passed is thus erased or noted: `fsck` holds the store to that.
 //!
+//! A tenant may want its texts kept for a shorter time: such a message is noted under the time at which
+//! its text goes, in the commit that makes it final, and nothing walks to it.
+//!
 //! What handsets sent is final when it comes, and walked for each tenant, whose messages it sorts by.
 //! What comes behind a mark, because the clock has been put back, takes the mark back.
 //!
@@ -50,10 +53,34 @@ pub(super) fn notes(message: &Message, retention: &Retention, swept: &Swept) -> 
         let passed = swept.messages[stage.index()].is_some_and(|mark| message.id <= mark);
         !message.is_past(*stage) && (old || passed)
     };
-    let stages = Stage::ALL.into_iter().filter(late);
+    let own = |stage: &Stage| *stage == Stage::Text && own_time(message).is_some();
+    let stages = Stage::ALL.into_iter();
     stages
-        .map(|stage| keys::late(stage, message.updated_at, message.id))
+        .filter(|stage| late(stage) || (own(stage) && !message.is_past(*stage)))
+        .map(|stage| note(stage, message, retention))
         .collect()
+}
+
+/// How long its tenant wants its text kept, where that is said.
+fn own_time(message: &Message) -> Option<Duration> {
+    let terms = message.terms.as_ref()?;
+    terms.keep_text_s.map(Duration::from_secs)
+}
+
+/// How long what goes of a message at a stage is kept.
+fn kept(stage: Stage, message: &Message, retention: &Retention) -> Duration {
+    let kept = retention.of(stage);
+    let own = own_time(message).filter(|_| stage == Stage::Text);
+    own.map_or(kept, |own| own.min(kept))
+}
+
+/// The note by which a message is found again at a stage.
+fn note(stage: Stage, message: &Message, retention: &Retention) -> Vec<u8> {
+    if stage == Stage::Text && own_time(message).is_some() {
+        let due = message.updated_at + kept(stage, message, retention);
+        return keys::own_time(due, message.id);
+    }
+    keys::late(stage, message.updated_at, message.id)
 }
 
 /// What a turn has found to do.
@@ -96,6 +123,7 @@ pub(super) fn find<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Fou
         look.walk(stage)?;
         look.walk_inbound(stage)?;
     }
+    look.own_times()?;
     let mut found = look.found;
     found.swept = (look.swept != before).then_some(look.swept);
     found.before = before;
@@ -126,6 +154,23 @@ impl<K: Kv> Look<'_, K> {
                     continue;
                 }
                 self.found.messages.push((stage, id));
+            }
+            self.found.acted_on.push(key);
+        }
+        Ok(())
+    }
+
+    fn own_times(&mut self) -> Result<(), StoreError> {
+        let notes = self.kv.scan(keys::own_time_range(self.now), false);
+        for (count, pair) in notes.take(TURN).enumerate() {
+            let (key, _) = pair?;
+            self.found.more |= count + 1 == TURN;
+            if let Some(id) = keys::of_own_time(&key) {
+                if !self.seen.insert(id) {
+                    self.found.more = true;
+                    continue;
+                }
+                self.found.messages.push((Stage::Text, id));
             }
             self.found.acted_on.push(key);
         }
@@ -244,7 +289,8 @@ impl<K: Kv> Txn<'_, K> {
         }
         for (stage, id) in found.early {
             if let Some(message) = self.final_message(id)? {
-                self.write(keys::late(stage, message.updated_at, id), Some(Vec::new()));
+                let key = note(stage, &message, &self.shared.keeping.retention);
+                self.write(key, Some(Vec::new()));
             }
         }
         for (stage, key) in found.inbound {
@@ -297,9 +343,11 @@ impl<K: Kv> Txn<'_, K> {
             return Ok(());
         };
         // Corrected by a late receipt meanwhile, or in hand in this very group: another time.
-        let is_due = now.since(message.updated_at) >= self.shared.keeping.retention.of(stage);
+        let retention = &self.shared.keeping.retention;
+        let is_due = now.since(message.updated_at) >= kept(stage, &message, retention);
         if !is_due || self.is_in_hand(id) {
-            self.write(keys::late(stage, message.updated_at, id), Some(Vec::new()));
+            let key = note(stage, &message, retention);
+            self.write(key, Some(Vec::new()));
             return Ok(());
         }
         match stage {

@@ -90,7 +90,7 @@ impl Rig {
     fn word(&self) -> ModemWord {
         match &self.handle.peer {
             Peer::Modem(word) => word.borrow().clone(),
-            Peer::Smsc(_) => panic!("a modem"),
+            Peer::Smsc(_) | Peer::App | Peer::Email => panic!("a modem"),
         }
     }
 

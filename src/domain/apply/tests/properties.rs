@@ -61,6 +61,9 @@ fn event_of(message: &Message, (kind, a, b, c): (u8, u8, u8, u8)) -> Event {
                 })),
                 None => Event::DeadlinePassed,
             },
+            2 => Event::Deferred {
+                until: now + Duration::from_mins(u64::from(c)),
+            },
             _ => Event::DeadlinePassed,
         },
     }

@@ -24,6 +24,7 @@ fn kind(outcome: &SegmentOutcome) -> &'static str {
         SegmentOutcome::Accepted(_) => "accepted",
         SegmentOutcome::Unknown(_) => "doubt",
         SegmentOutcome::RefusedLate(_) => "late",
+        SegmentOutcome::Delivered => "delivered",
     }
 }
 
