@@ -117,9 +117,8 @@ impl Engine {
         };
         // It stays with the operator that it was accepted for.
         let operators = rules.operators.iter();
-        let operator = operators
-            .clone()
-            .find(|it| it.name == message.lane.operator);
+        let lane = message.chain().map_or(&message.lane, |chain| &chain.sms);
+        let operator = operators.clone().find(|it| it.name == lane.operator);
         let Checked {
             from,
             text,
