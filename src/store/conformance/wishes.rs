@@ -173,7 +173,11 @@ async fn a_message_without_a_sender_shows_that_of_its_account(world: World) {
     let mut rules = (**world.policy.borrow()).clone();
     let mut accounts = rules.operators[0].route.iter().flatten();
     let account = accounts.next().unwrap().clone();
-    rules.senders.insert(account, sender("CLUB"));
+    let face = crate::domain::policy::Face {
+        sender: Some(sender("CLUB")),
+        stop: None,
+    };
+    rules.faces.insert(account, face);
     world.policy.send_replace(std::sync::Arc::new(rules));
     store.takes(vec![shows(2, None)]).await;
     assert_eq!(store.end(2).await, Some(Cause::OptedOut));
