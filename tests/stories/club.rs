@@ -107,7 +107,14 @@ impl Post {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let post = post.clone();
-                tokio::spawn(async move { post.serve(stream).await });
+                // Virtual time stands while a blocking task lives: a client that does not push its last line
+                // out at once waits for an acknowledgement, in the time of the machine.
+                let (talks, over) = std::sync::mpsc::channel::<()>();
+                tokio::task::spawn_blocking(move || over.recv());
+                tokio::spawn(async move {
+                    post.serve(stream).await;
+                    drop(talks);
+                });
             }
         });
         port

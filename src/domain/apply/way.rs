@@ -162,7 +162,7 @@ impl Message {
         };
         self.end_step(end, now);
         if end.is_certain() {
-            self.begin_next(now);
+            self.begin_next(policy, now);
         }
     }
 
@@ -183,7 +183,8 @@ impl Message {
         self.note(now, What::StepEnded(end));
     }
 
-    fn begin_next(&mut self, now: Timestamp) {
+    /// Its time counts from when it may first leave: hours that are shut are none of it.
+    fn begin_next(&mut self, policy: &Policy, now: Timestamp) {
         let first_attempt = u16::try_from(self.attempts.len()).unwrap_or(u16::MAX);
         let Some(chain) = self.chain_mut() else {
             return;
@@ -192,19 +193,22 @@ impl Message {
         let Some(step) = chain.steps.get_mut(usize::from(next)) else {
             return;
         };
-        step.began_at = Some(now);
         step.first_attempt = first_attempt;
-        let deadline = step.deadline(now);
         chain.at = next;
-        let lane = chain.lane();
-        self.lane = lane;
-        self.expires_at = deadline;
+        self.lane = chain.lane();
+        let opening = policy.opening_of(self, now);
+        let (due_at, why) = if opening > now && opening < Timestamp::NEVER {
+            (opening, WaitReason::SendingHours)
+        } else {
+            (now, WaitReason::FellBack)
+        };
+        if let Some(step) = self.chain_mut().and_then(Chain::current_mut) {
+            step.began_at = Some(due_at);
+            self.expires_at = step.deadline(due_at);
+        }
         self.sent_at = None;
         self.tries = 0;
-        self.state = State::Waiting {
-            due_at: now,
-            why: WaitReason::FellBack,
-        };
+        self.state = State::Waiting { due_at, why };
     }
 
     /// Notes which step has delivered, the first time that one has.
