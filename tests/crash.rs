@@ -449,16 +449,8 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
     loop {
         let page = store
             .find(Query {
-                tenant: "shop".into(),
-                status: None,
-                to: None,
-                reference: None,
-                kind: None,
-                since: None,
-                until: None,
-                updated_since: None,
-                before,
-                limit: 10_000,
+                behind: before,
+                ..Query::of("shop".into(), 10_000)
             })
             .await
             .unwrap();
@@ -492,7 +484,7 @@ async fn check(folder: &Path, said: &Said) -> (usize, usize) {
             };
             match store.accept(again).await.unwrap() {
                 Accepted::Repeated { messages, .. } => assert_eq!(messages, *ids),
-                Accepted::New(_) => panic!("the key of {round} {client} {number} was forgotten"),
+                other => panic!("{other:?}: the key of {round} {client} {number} was forgotten"),
             }
         }
     }
@@ -554,16 +546,8 @@ async fn check_handsets(store: &Arc<dyn Store>, said: &Said) {
         assert_eq!(in_force, expected, "{from}");
         let found = store
             .find(Query {
-                tenant: tenant.clone(),
-                status: None,
                 to: Some(number),
-                reference: None,
-                kind: None,
-                since: None,
-                until: None,
-                updated_since: None,
-                before: None,
-                limit: 10,
+                ..Query::of(tenant.clone(), 10)
             })
             .await
             .unwrap();

@@ -11,6 +11,7 @@ mod handsets;
 mod hours;
 mod ledgers;
 mod outbox;
+mod plans;
 mod probe;
 mod reads;
 mod receipts;
@@ -18,6 +19,7 @@ mod recovery;
 mod sending;
 mod spendings;
 mod sweeps;
+mod wishes;
 mod world;
 mod writings;
 

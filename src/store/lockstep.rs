@@ -31,6 +31,7 @@ use crate::domain::time::Timestamp;
 
 mod model;
 mod optouts;
+mod plans;
 mod sims;
 
 use model::Model;
@@ -233,7 +234,7 @@ impl Run {
     async fn step(&mut self, stores: &[Arc<dyn Store>]) {
         self.now += self.pick(30_000);
         let now = self.instant();
-        match self.pick(18) {
+        match self.pick(21) {
             0..=2 => {
                 let count = 1 + self.pick(4);
                 let mut messages: Vec<_> = (0..count).map(|_| self.fresh()).collect();
@@ -333,6 +334,8 @@ impl Run {
             14 => self.hear(stores).await,
             15 => self.spend(stores, now).await,
             16 => self.sweep(stores, now).await,
+            17 | 18 => self.plan(stores, now).await,
+            19 => self.change(stores, now).await,
             _ => {
                 let expected = self.model.due();
                 for store in stores {
@@ -342,9 +345,7 @@ impl Run {
                     for delivery in &due {
                         match &delivery.event {
                             super::OutboxEvent::Message(m) => told.push((m.id, m.revision)),
-                            super::OutboxEvent::Inbound(_) | super::OutboxEvent::CreditLow(_) => {
-                                panic!("nobody listens")
-                            }
+                            _ => panic!("nobody listens"),
                         }
                         settled.push((delivery.seq, Settled::Done));
                     }
@@ -445,6 +446,7 @@ async fn play(seed: u64, worlds: &[World]) {
             rules: policy(),
             messages: BTreeMap::new(),
             keys: BTreeMap::new(),
+            names: BTreeMap::new(),
             bound: BTreeMap::new(),
             sent: BTreeMap::new(),
             parked: Vec::new(),

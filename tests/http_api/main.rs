@@ -6,6 +6,7 @@
 mod access;
 mod client;
 mod connections;
+mod consents;
 mod credit;
 mod digests;
 mod document;
@@ -15,6 +16,7 @@ mod messages;
 mod numbers;
 mod operations;
 mod optouts;
+mod plans;
 mod preview;
 mod quotas;
 mod templates;

@@ -439,18 +439,7 @@ async fn notices(world: &World, people: usize) {
 
 /// What everybody was told, and what is pending: two messages each, whatever has happened.
 async fn told_once(world: &World, people: usize, case: &str) {
-    let query = Query {
-        tenant: tenant(),
-        status: None,
-        to: None,
-        reference: None,
-        kind: None,
-        since: None,
-        until: None,
-        updated_since: None,
-        before: None,
-        limit: 1000,
-    };
+    let query = Query::of(tenant(), 1000);
     let store = &world.engine.store;
     let mut told: Vec<_> = store
         .find(query)

@@ -18,15 +18,19 @@ impl Message {
         Ok(())
     }
 
+    /// True if it can be changed so: a carrier that has told anything of the old text may not be asked
+    /// about a new one.
+    #[must_use]
+    pub fn can_take(&self, changes: &Changes) -> bool {
+        let same = (&self.text, &self.plan) == (&changes.text, &changes.plan);
+        self.is_still_here() && (same || self.attempts.iter().all(Attempt::left_nothing))
+    }
+
     pub(super) fn changed(&mut self, changes: &Changes, now: Timestamp) -> Result<(), Refused> {
-        if !self.is_still_here() {
+        if !self.can_take(changes) {
             return Err(Refused::TooLate);
         }
         if (&self.text, &self.plan) != (&changes.text, &changes.plan) {
-            // A carrier that has told anything of the old text may not be asked about the new one.
-            if !self.attempts.iter().all(Attempt::left_nothing) {
-                return Err(Refused::TooLate);
-            }
             self.attempts.clear();
         }
         let Changes {

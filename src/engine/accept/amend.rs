@@ -99,11 +99,7 @@ impl Engine {
         message: &Message,
         amendment: &Amendment,
     ) -> Result<Changes, NotAmended> {
-        let begun = message
-            .terms
-            .as_ref()
-            .and_then(|terms| terms.chain.as_ref());
-        let begun = begun.is_some_and(|chain| chain.at > 0);
+        let begun = message.chain().is_some_and(|chain| chain.at > 0);
         let changes = Changes::none(message).filter(|_| message.is_still_here() && !begun);
         let mut changes = changes.ok_or(StoreError::TooLate)?;
         let rules = self.rules();
@@ -116,9 +112,8 @@ impl Engine {
             now: self.clock.now(),
         };
         // It stays with the operator that it was accepted for.
-        let operators = rules.operators.iter();
         let lane = message.chain().map_or(&message.lane, |chain| &chain.sms);
-        let operator = operators.clone().find(|it| it.name == lane.operator);
+        let operator = rules.operators.iter().find(|it| it.name == lane.operator);
         let Checked {
             from,
             text,
@@ -158,7 +153,10 @@ impl Engine {
             changes.why = why;
             changes.expires_at = expires_at;
             all.hours = terms.hours;
-            all.chain = terms.chain.or(all.chain);
+            all.region = terms.region;
+            if let Some(chain) = &mut all.chain {
+                chain.begin(due_at);
+            }
         }
         changes.terms = (all != Default::default()).then(|| Box::new(all));
         Ok(changes)

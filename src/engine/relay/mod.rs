@@ -68,12 +68,7 @@ impl Relays {
     }
 }
 
-fn channel(
-    name: &str,
-    window: usize,
-    peer: Peer,
-    status: ChannelStatus,
-) -> (ChannelHandle, Ends) {
+fn channel(name: &str, window: usize, peer: Peer, status: ChannelStatus) -> (ChannelHandle, Ends) {
     let (requests, inbox) = mpsc::channel(window);
     let (status, is) = watch::channel(status);
     let (reset, told) = watch::channel(());

@@ -54,7 +54,7 @@ async fn pages_walk_over_live_and_final_messages_newest_first_without_gap_or_rep
         let mut before = None;
         loop {
             let query = Query {
-                before,
+                behind: before,
                 limit,
                 ..all()
             };
@@ -102,7 +102,7 @@ async fn every_filter_finds_exactly_what_it_names(world: World) {
     };
     assert_eq!(store.ids(waiting_to).await, [5]);
     let to_older = Query {
-        before: Some(message_id(6)),
+        behind: Some(message_id(6)),
         ..to()
     };
     assert_eq!(store.ids(to_older).await, [5]);

@@ -72,6 +72,7 @@ async fn accept_with_same_key_and_same_body_answers_the_first_ids_again(world: W
     let repeated = Accepted::Repeated {
         batch: Some(batch_id(1)),
         messages: (0..3).map(message_id).collect(),
+        duplicates: Vec::new(),
     };
     let again = || keyed((10..13).map(message).collect(), 1, 1);
     assert_eq!(store.accept(again()).await.unwrap(), repeated);
@@ -107,6 +108,7 @@ async fn fifty_at_once_with_one_key_store_one_message(world: World) {
             Accepted::Repeated { messages, .. } => {
                 repeated.insert(messages[0]);
             }
+            other @ Accepted::Planned(_) => panic!("{other:?}"),
         }
     }
     assert_eq!(new.len(), 1);

@@ -211,18 +211,7 @@ pub(in crate::store) fn receipt(reference: &str, state: ReceiptState) -> Receipt
 
 /// Every message of the shop.
 pub(in crate::store) fn all() -> Query {
-    Query {
-        tenant: shop(),
-        status: None,
-        to: None,
-        reference: None,
-        kind: None,
-        since: None,
-        until: None,
-        updated_since: None,
-        before: None,
-        limit: 1000,
-    }
+    Query::of(shop(), 1000)
 }
 
 /// One step of a story, with everything that the story does not care about filled in.
@@ -230,7 +219,7 @@ impl dyn Store {
     pub(in crate::store) async fn takes(&self, messages: Vec<Message>) -> Vec<MessageId> {
         match self.accept(submission(messages)).await.unwrap() {
             Accepted::New(messages) => messages.iter().map(|message| message.id).collect(),
-            repeated @ Accepted::Repeated { .. } => panic!("{repeated:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -26,6 +26,7 @@ use crate::store::{
 
 mod by_sim;
 mod commit;
+mod consents;
 mod counts;
 mod inbound;
 mod ledgers;
@@ -34,6 +35,7 @@ mod optouts;
 mod plans;
 mod receipts;
 
+pub(super) use consents::is_over;
 pub(super) use inbound::read_part_sets;
 pub(super) use plans::KEPT;
 use plans::Sorted;
@@ -245,6 +247,7 @@ impl<'a, K: Kv> Txn<'a, K> {
                 message.webhook_url.as_deref(),
                 now,
             );
+            self.judge_number(&message, now)?;
         }
         Ok(Ok(Change {
             message,
@@ -313,7 +316,13 @@ impl<'a, K: Kv> Txn<'a, K> {
         let returned = self.charges(&plans);
         let due = self.price(&tenant, &mut messages, &means, &returned, now)?;
         let ids = plans.in_order(messages.iter().map(|message| message.id), |told| told.id);
-        let mut accepted: Vec<_> = messages.into_iter().map(Arc::new).collect();
+        let mut accepted: Vec<_> = messages
+            .into_iter()
+            .map(|mut message| {
+                self.shared.stamp(&mut message);
+                Arc::new(message)
+            })
+            .collect();
         // In pieces only where there is a seal to tell a whole submission from a torn one.
         let large = batch.is_some() && accepted.len() > PIECE;
         let next = self.next_to_leave(&accepted, now);
@@ -326,7 +335,7 @@ impl<'a, K: Kv> Txn<'a, K> {
         }
         // Ended together with the seal: of a torn submission only live records are there to go.
         for message in &mut accepted {
-            if self.shared.is_opted_out(&message.tenant, message.to) {
+            if self.shared.is_unwanted(message, &self.policy) {
                 self.in_hand(message.clone());
                 if let Ok(change) = self.apply(message.id, &Event::OptedOut, now)? {
                     *message = change.message;

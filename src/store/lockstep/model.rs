@@ -44,6 +44,8 @@ pub(super) struct Model {
     pub(super) messages: BTreeMap<MessageId, Message>,
     /// Accepted submissions by key: body and ids.
     pub(super) keys: BTreeMap<u8, (u8, Vec<MessageId>)>,
+    /// The messages that names of plans, and of what is told once, belong to.
+    pub(super) names: BTreeMap<super::plans::Name, MessageId>,
     /// The bindings of each reference of an account: newest first, one for each recipient.
     pub(super) bound: BTreeMap<(Account, String), Vec<Bound>>,
     /// What each reference of the SIM was the answer to, newest first.
@@ -111,7 +113,12 @@ impl Model {
             return if *known == body {
                 let batch = self.messages[&ids[0]].batch;
                 let messages = ids.clone();
-                Ok(Accepted::Repeated { batch, messages })
+                let duplicates = Vec::new();
+                Ok(Accepted::Repeated {
+                    batch,
+                    messages,
+                    duplicates,
+                })
             } else {
                 Err(StoreError::Conflict)
             };

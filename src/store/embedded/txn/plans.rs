@@ -205,7 +205,7 @@ impl<K: Kv> Txn<'_, K> {
             return false;
         };
         // By the same rule as a claim marks what an earlier life may have sent.
-        let unseen = message.on_doubt != Some(OnDoubt::Fail);
+        let unseen = message.on_doubt != Some(OnDoubt::Fail) && !message.must_be_seen_leaving();
         let place = (due_at, message.id);
         let rank = frontier::rank(message);
         message.is_still_here() && !(unseen && self.shared.frontier().is_doubtful(&rank, place))
@@ -251,13 +251,16 @@ impl<K: Kv> Txn<'_, K> {
         now: Timestamp,
     ) -> Result<Option<Change>, StoreError> {
         let message = self.hold(seen.id)?.message.clone();
-        if !self.is_still_here(&message) {
+        if !self.is_still_here(&message) || !message.can_take(&changes) {
             return Err(StoreError::TooLate);
         }
         if *message != *seen {
             return Ok(None);
         }
         drop(message);
+        // Whether it can be made is known before anything is paid: what is refused writes nothing.
+        let event = Event::Changed(Box::new(changes.clone()));
+        let _ = seen.clone().apply(&event, &self.policy, now)?;
         self.pay_anew(seen, &mut changes, means, now)?;
         let changed = self.apply(seen.id, &Event::Changed(Box::new(changes)), now)?;
         changed.map(Some).map_err(StoreError::from)
