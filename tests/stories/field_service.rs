@@ -94,8 +94,9 @@ async fn of_five_plans_of_an_intervention_the_last_one_takes_effect() {
         "Notre technicien passe le 2026-10-08T14:00:00+02:00."
     );
     // It has left: a new plan comes too late for it, and is not taken at all.
-    let late = api.post("/v1/messages", &reminder(&["2026-10-12T09:00:00+02:00"]));
-    assert_eq!(expect(409, late.await)["code"], "too_late");
+    let late = reminder(&["2026-10-12T09:00:00+02:00"]);
+    let late = api.post("/v1/messages", &late).await;
+    assert_eq!(expect(409, late)["code"], "too_late");
     let list = api
         .get("/v1/messages?schedule_key=intervention-4711-reminder")
         .await;

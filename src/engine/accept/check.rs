@@ -52,12 +52,26 @@ pub(super) fn check(
     // A number that cannot be read hides no error of the text.
     let by_prefix = || to.map_or(&policy.operators[0], |to| policy.operator_for(to));
     let operator = looked_up.unwrap_or_else(by_prefix);
+    let keeps_sender = kept.from.is_some();
     let from = kept
         .from
         .unwrap_or_else(|| sender::check(&draft, asking, operator, &mut errors, &mut advice));
     let rules = policy.first_text_rules(operator);
+    // What stays as it was accepted is judged no more, but for whom it says STOP to.
     let worded = match kept.text {
-        Some(kept) => Some((kept, Wording::default())),
+        Some(prepared) => {
+            if !keeps_sender {
+                text::check_kept(
+                    &prepared,
+                    &draft,
+                    asking,
+                    operator,
+                    from.as_ref(),
+                    &mut errors,
+                );
+            }
+            Some((prepared, Wording::default()))
+        }
         None => text::check(
             &mut draft,
             asking,
