@@ -61,16 +61,6 @@ impl Message {
         has_left(self.attempts_now())
     }
 
-    /// True if a part of it has, or may have, left us as an SMS, in whatever step: what is paid for.
-    #[must_use]
-    pub fn has_left_as_sms(&self) -> bool {
-        let sms = |attempt: &&Attempt| !chain::is_relay(&attempt.account);
-        self.attempts
-            .iter()
-            .filter(sms)
-            .any(|attempt| has_left(std::slice::from_ref(attempt)))
-    }
-
     /// Settles what the far end's own word settles: an app answers for every try under one id.
     pub(super) fn settle_doubts(&mut self, rejection: &Rejection) {
         let typed = [chain::NO_ADDRESS, chain::UNDELIVERABLE, chain::RETRY];

@@ -334,7 +334,7 @@ fn a_message_between_two_steps_can_be_withdrawn() {
     let _ = message.does(&told(0, 0, ReceiptState::Undeliverable), at(5));
     let _ = message.does(&Event::Cancelled, at(6));
     assert_eq!(message.status(), Status::Cancelled);
-    assert!(message.has_left_as_sms());
+    assert!(message.has_cost());
 }
 
 #[test]
