@@ -94,6 +94,23 @@ impl Message {
         }
     }
 
+    /// True if what has just happened to it says, beyond doubt, that nobody has its number: it failed for
+    /// that, or its SMS did and it is at another step now.
+    #[must_use]
+    pub fn tells_of_no_number(&self) -> bool {
+        match self.state {
+            State::Final(Outcome::Failed(cause)) => cause == Cause::NumberInvalid,
+            State::Waiting { .. } => self.chain().is_some_and(|chain| {
+                let last = self.events.last().map(|it| &it.what);
+                let before = usize::from(chain.at).checked_sub(1);
+                let left = before.and_then(|before| chain.steps.get(before));
+                matches!(last, Some(What::StepEnded(StepEnd::NoAddress)))
+                    && left.is_some_and(|step| step.way == Way::Sms)
+            }),
+            _ => false,
+        }
+    }
+
     /// Until when a receipt is awaited: an app is told the deadline, a carrier needs a while more.
     pub(super) fn receipt_by(&self, policy: &Policy) -> Timestamp {
         if self.is_relayed() {
@@ -129,11 +146,15 @@ impl Message {
             return;
         }
         let parts = || self.attempts_now().iter().flat_map(|it| &it.segments);
-        let by_receipts = !matches!(
-            outcome,
-            Outcome::Expired(Cause::NoReceipt | Cause::ValidityPassed)
-                | Outcome::Failed(Cause::Rejected | Cause::AttemptsExhausted | Cause::InDoubt)
-        );
+        // A number that nobody has is told of by a refusal as well as by a receipt.
+        let last = self.events.last().map(|it| &it.what);
+        let refused = matches!(last, Some(What::Refused(_)));
+        let by_receipts = !refused
+            && !matches!(
+                outcome,
+                Outcome::Expired(Cause::NoReceipt | Cause::ValidityPassed)
+                    | Outcome::Failed(Cause::Rejected | Cause::AttemptsExhausted | Cause::InDoubt)
+            );
         if by_receipts && parts().any(|part| part.known == Known::Awaiting && part.doubts == 0) {
             // One part is known to be lost: what becomes of the others decides whether it is certain.
             let receipt_by = Some(self.receipt_by(policy));
@@ -147,6 +168,7 @@ impl Message {
                 StepEnd::InDoubt
             }
             Outcome::Expired(_) => StepEnd::TimedOut,
+            Outcome::Failed(Cause::NumberInvalid) => StepEnd::NoAddress,
             _ if self.was_told_of_no_address() => StepEnd::NoAddress,
             _ => StepEnd::Undeliverable,
         };
