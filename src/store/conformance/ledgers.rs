@@ -11,7 +11,7 @@ use crate::domain::credit::{Day, Means, Unpaid, Why};
 use crate::domain::event::{Changes, Rejection};
 use crate::domain::fixtures::{at, batch_id, lane, message, message_id, number};
 use crate::domain::message::Message;
-use crate::domain::optout::{OptOut, Source};
+use crate::domain::optout::{Opposed, OptOut, Source};
 use crate::domain::status::Status;
 use crate::domain::tenant::{Quotas, Unit};
 use crate::domain::terms::{Charge, Terms};
@@ -234,7 +234,8 @@ async fn what_has_left_does_not_come_back(world: World) {
 fn optout(n: u64) -> OptOut {
     OptOut {
         tenant: shop(),
-        number: number(n),
+        number: Opposed::Number(number(n)),
+        sender: None,
         since: at(0),
         source: Source::Api,
     }

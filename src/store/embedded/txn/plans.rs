@@ -258,9 +258,6 @@ impl<K: Kv> Txn<'_, K> {
             return Ok(None);
         }
         drop(message);
-        // Whether it can be made is known before anything is paid: what is refused writes nothing.
-        let event = Event::Changed(Box::new(changes.clone()));
-        let _ = seen.clone().apply(&event, &self.policy, now)?;
         self.pay_anew(seen, &mut changes, means, now)?;
         let changed = self.apply(seen.id, &Event::Changed(Box::new(changes)), now)?;
         changed.map(Some).map_err(StoreError::from)
