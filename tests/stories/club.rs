@@ -818,7 +818,7 @@ async fn a_gateway_that_is_killed_at_any_point_never_delivers_twice() {
                     if !["pending", "sent"].contains(&message["status"].as_str().unwrap()) {
                         return message;
                     }
-                    tokio::time::sleep(Duration::from_secs(20)).await;
+                    tokio::time::sleep(Duration::from_mins(10)).await;
                 }
             };
             let message = tokio::time::timeout(Duration::from_hours(48), ended)

@@ -233,8 +233,8 @@ def credit_that_runs_low_is_told_by_mail_once(bench) -> None:
         time.sleep(1)
         equal([to for _, to, _ in mails], [["tresor@example.org"]], "to whom")
         mail = email.message_from_bytes(mails[0][2], policy=email.policy.default)
-        check("4,57 €" in mail["Subject"], mail["Subject"])
-        check("4,57 €" in mail.get_content(), mail.get_content())
+        check("4,5723 €" in mail["Subject"], mail["Subject"])
+        check("4,5723 €" in mail.get_content(), mail.get_content())
 
 
 # Words of the server's own deprecated properties.
