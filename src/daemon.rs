@@ -321,6 +321,7 @@ fn open_store(
         keeping: Keeping {
             retention: config.retention,
             pseudonyms: Pseudonyms::of_installation(signing_key),
+            hashed_optouts: config.hashed_optouts,
         },
     };
     Ok(match config.store.backend {

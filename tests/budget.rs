@@ -530,5 +530,13 @@ async fn marketing_is_refused_where_a_sim_may_be_its_way_and_service_messages_ar
         assert!(errors[0].detail.contains(word), "{}", errors[0].detail);
     }
     assert!(check("06 12 34 56 78", Class::Transactional).await.is_ok());
-    assert!(check("07 12 34 56 78", Class::Commercial).await.is_ok());
+    // Where no SIM is in the way, what remains is to have been asked for it.
+    let errors = check("07 12 34 56 78", Class::Commercial)
+        .await
+        .unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(
+        (errors[0].pointer, errors[0].code),
+        ("/to", "consent_missing")
+    );
 }

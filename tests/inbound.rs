@@ -149,7 +149,7 @@ async fn stop_in_gsm_7_in_ucs_2_and_in_part_2_of_a_long_message_opts_out() {
         let optout = world.engine.store.optout(&tenant(), number(NUMBER)).await;
         match optout.unwrap().source {
             Source::Keyword { wording: told, .. } => assert_eq!(told, wording),
-            Source::Api => panic!("nobody asked"),
+            Source::Api | Source::Import { .. } => panic!("nobody asked"),
         }
         let waiting = world.message(waiting).await;
         assert_eq!(waiting.reason(), Some(Cause::OptedOut));

@@ -164,6 +164,44 @@ async fn every_code_and_word_of_the_carrier_is_shown_and_never_the_quoted_text()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_number_that_a_network_does_not_know_is_told_from_one_that_is_away() {
+    for (form, error, network, expected) in [
+        (ReceiptForm::Tlv, "000", Some((3, 1)), Cause::NumberInvalid),
+        (
+            ReceiptForm::Both,
+            "001",
+            Some((3, 27)),
+            Cause::Undeliverable,
+        ),
+        (ReceiptForm::Text, "001", None, Cause::Undeliverable),
+        (ReceiptForm::Text, "0A1", None, Cause::NumberInvalid),
+    ] {
+        let script = SmscScript {
+            receipts: Receipts {
+                state: ScriptedState::Undeliverable,
+                form,
+                error: error.to_owned(),
+                network_error: network,
+                ..Receipts::default()
+            },
+            ..SmscScript::default()
+        };
+        let mut rules = policy(operator());
+        let codes = vec!["0a1".to_owned()];
+        rules.invalid_errors.insert("carrier".into(), codes);
+        let world = World::with(script, rules, |_| {}).await;
+        let id = world.send(NUMBER, "Bonjour").await;
+        world.until(id, Status::Failed).await;
+        assert_eq!(world.message(id).await.reason(), Some(expected), "{error}");
+        let tenant = "default".into();
+        let known = world.engine.store.invalid_numbers(&tenant, None, None, 9);
+        let is_known = known.await.unwrap().items.len() == 1;
+        assert_eq!(is_known, expected == Cause::NumberInvalid);
+        world.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_part_shows_the_carriers_id_of_it() {
     let world = World::new(SmscScript::default()).await;
     let id = world.send(NUMBER, &"x".repeat(400)).await;

@@ -300,7 +300,7 @@ pub(super) enum Key {
         /// What it is for
         #[arg(long)]
         name: String,
-        /// What it may do: send, read, admin
+        /// What it may do: send, read, manage, admin
         #[arg(long, value_delimiter = ',', default_value = "send,read")]
         scopes: Vec<String>,
         #[command(flatten)]

@@ -87,6 +87,7 @@ impl Line {
                     rate: Rate::NONE,
                     tenant: Tenant::DEFAULT.into(),
                     stop: None,
+                    invalid_errors: Vec::new(),
                     // Texts come to it as octets; what else makes them so is said in `wire`.
                     text: TextRules {
                         alphabet: account.text.alphabet,
@@ -193,12 +194,13 @@ pub struct Diff {
 }
 
 /// What a running process cannot change: all keys that begin so.
-const AT_START: [&str; 6] = [
+const AT_START: [&str; 7] = [
     "data_dir",
     "http.listen",
     "http.metrics_listen",
     "store.",
     "retention.",
+    "privacy.",
     "log.format",
 ];
 

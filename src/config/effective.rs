@@ -60,6 +60,9 @@ impl Config {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
         };
+        if self.hashed_optouts {
+            writeln!(out, "opt-outs      kept as keyed hashes of their numbers")?;
+        }
         writeln!(out, "log           {}, {format}", self.log.level)?;
         let limits = &self.policy.limits;
         writeln!(
@@ -290,6 +293,10 @@ fn write_account(out: &mut String, account: &SmppAccount) -> std::fmt::Result {
         writeln!(out, "  tlv         0x{:04X} = {octets}", tlv.tag)?;
     }
     write_texts(out, account)?;
+    if !account.invalid_errors.is_empty() {
+        let codes = account.invalid_errors.join(" ");
+        writeln!(out, "  no number   err: {codes} in receipts")?;
+    }
     for (status, class) in account.refusals.overrides() {
         writeln!(
             out,

@@ -61,6 +61,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// How long records are kept, whole and in part.
     pub retention: Retention,
+    /// True: the numbers of those who have opted out are kept as keyed hashes.
+    pub hashed_optouts: bool,
     /// Carrier accounts, in the order of the file.
     pub smpp: Vec<SmppAccount>,
     /// GSM modems, in the order of the file.
@@ -275,6 +277,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
     let http = http::read(reader, &mut root);
     let store = store(reader, &mut root);
     let retention = retention(reader, &mut root);
+    let hashed_optouts = hashed_optouts(reader, &mut root);
     let log = log(reader, &mut root);
     let limits = limits(reader, &mut root);
     let webhook_allow = webhooks(reader, &mut root);
@@ -337,6 +340,11 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         .iter()
         .map(|account| (account.name.clone(), account.face()))
         .collect();
+    policy.invalid_errors = smpp
+        .iter()
+        .filter(|account| !account.invalid_errors.is_empty())
+        .map(|account| (account.name.clone(), account.invalid_errors.clone()))
+        .collect();
     policy.modems = modems
         .iter()
         .map(|modem| (modem.name.clone(), modem.rules))
@@ -357,6 +365,7 @@ fn everything<'a>(reader: &mut Reader<'a>) -> Option<Config> {
         http,
         store,
         retention,
+        hashed_optouts,
         smpp,
         modems,
         policy,
@@ -462,6 +471,16 @@ fn retention<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> Retention {
     }
     reader.close(section);
     retention
+}
+
+/// `[privacy]`: how the numbers are kept of those who have opted out.
+fn hashed_optouts<'a>(reader: &mut Reader<'a>, root: &mut Section<'a>) -> bool {
+    let mut section = reader.table(root, "privacy");
+    let kept = reader.take(&mut section, "optouts", |v| {
+        v.word(&[("clear", false), ("hashed", true)])
+    });
+    reader.close(section);
+    kept.is_some_and(|kept| kept.value)
 }
 
 /// `64 MiB`: a size in memory, between 1 MiB and 64 GiB.

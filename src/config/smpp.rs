@@ -77,6 +77,8 @@ pub struct SmppAccount {
     pub packed_gsm: bool,
     /// What the carrier's refusals mean: the table, and `[smpp.NAME.errors]`.
     pub refusals: RefusalRules,
+    /// The `err:` codes of receipts by which the carrier says that nobody has the number.
+    pub invalid_errors: Vec<String>,
 }
 
 impl SmppAccount {
@@ -214,6 +216,7 @@ pub(super) fn read<'a>(
     let transliterate = reader.take(s, "transliterate", |v| v.boolean());
     let packed_gsm = reader.take(s, "packed_gsm", |v| v.boolean());
     let refusals = refusals(reader, s);
+    let invalid_errors = reader.list(s, "invalid_errors", |v| visible(&v, 40));
     reader.close(section);
 
     Some(SmppAccount {
@@ -252,6 +255,9 @@ pub(super) fn read<'a>(
         packed_gsm: packed_gsm.is_some_and(|packed| packed.value),
         wire,
         refusals,
+        invalid_errors: invalid_errors.map_or_else(Vec::new, |codes| {
+            codes.value.into_iter().map(|code| code.value).collect()
+        }),
     })
 }
 

@@ -95,7 +95,7 @@ fn every_mistake_is_told_with_its_line_and_key() {
         ),
         (
             account("[smpp.a.errors]\n\"0x400\" = \"fatal\"\n"),
-            "r.toml:6: smpp.a.errors.0x400: \"fatal\" is not one of \"permanent\", \"temporary\", \"throttled\", \"account\"",
+            "r.toml:6: smpp.a.errors.0x400: \"fatal\" is not one of \"permanent\", \"number_invalid\", \"temporary\", \"throttled\", \"account\"",
         ),
         (
             account("[smpp.a.errors]\nESME_RTROTTLED = \"account\"\n"),
@@ -636,4 +636,27 @@ fn the_way_of_texts_is_a_setting_of_each_account() {
         errors(&format!("{ACCOUNT}alphabet = \"utf8\"\n")),
         ["r.toml:5: smpp.a.alphabet: \"utf8\" is not one of \"gsm\", \"latin1\", \"ascii\""]
     );
+}
+
+#[test]
+fn who_opted_out_may_be_kept_without_numbers_and_an_account_names_its_codes_of_no_number() {
+    let text =
+        format!("{ACCOUNT}invalid_errors = [\"001\", \"0x1a\"]\n[privacy]\noptouts = \"hashed\"\n");
+    let config = read_text(&text).unwrap();
+    assert!(config.hashed_optouts);
+    let codes = &config.policy.invalid_errors[&Account::from("a")];
+    assert_eq!(*codes, ["001", "0x1a"]);
+    let shown = config.effective();
+    assert!(
+        shown.contains("opt-outs      kept as keyed hashes"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("  no number   err: 001 0x1a in receipts"),
+        "{shown}"
+    );
+    let plain = read_text(ACCOUNT).unwrap();
+    assert!(!plain.hashed_optouts && plain.policy.invalid_errors.is_empty());
+    let wrong = format!("{ACCOUNT}[privacy]\noptouts = \"secret\"\n");
+    assert!(errors(&wrong)[0].contains("privacy.optouts"));
 }

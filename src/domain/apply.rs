@@ -361,7 +361,11 @@ impl Message {
             }
             State::Final(Outcome::Failed(Cause::InDoubt)) if settled => {
                 self.note(now, What::Refused(rejection.code().to_owned()));
-                self.state = State::Final(Outcome::Failed(Cause::Rejected));
+                let cause = match rejection {
+                    Rejection::NumberInvalid(_) => Cause::NumberInvalid,
+                    _ => Cause::Rejected,
+                };
+                self.state = State::Final(Outcome::Failed(cause));
             }
             _ => self.note(now, What::Refused(rejection.code().to_owned())),
         }
@@ -380,6 +384,10 @@ impl Message {
             Rejection::Permanent(code) => {
                 self.note(now, What::Refused(code.clone()));
                 self.state = State::Final(Outcome::Failed(Cause::Rejected));
+            }
+            Rejection::NumberInvalid(code) => {
+                self.note(now, What::Refused(code.clone()));
+                self.state = State::Final(Outcome::Failed(Cause::NumberInvalid));
             }
             Rejection::Temporary(code) => {
                 self.note(now, What::Refused(code.clone()));
@@ -517,7 +525,12 @@ impl Message {
         {
             self.submitted(policy, now);
         }
-        self.settle(Some(receipt.state), now);
+        let account = self
+            .attempts
+            .get(usize::from(attempt))
+            .map(|it| &it.account);
+        let gone = account.is_some_and(|account| policy.names_no_number(account, receipt));
+        self.settle(Some((receipt.state, gone)), now);
         Ok(())
     }
 
@@ -547,7 +560,8 @@ impl Message {
 
     /// Derives the state from what is known of the segments. An attempt means what its weakest
     /// segment means, a message what its best attempt means; a final state only climbs.
-    fn settle(&mut self, last: Option<ReceiptState>, now: Timestamp) {
+    /// `last` is what the last receipt says, and whether it says that nobody has the number.
+    fn settle(&mut self, last: Option<(ReceiptState, bool)>, now: Timestamp) {
         let first = self.first_attempt();
         let best = self
             .attempts
@@ -571,8 +585,9 @@ impl Message {
             Some(Known::Delivered) => Outcome::Delivered,
             Some(Known::Expired) => Outcome::Expired(Cause::CarrierExpired),
             Some(Known::Failed) => Outcome::Failed(match last {
-                Some(ReceiptState::Rejected) => Cause::RejectedByNetwork,
-                Some(ReceiptState::Deleted) => Cause::Deleted,
+                Some((_, true)) => Cause::NumberInvalid,
+                Some((ReceiptState::Rejected, _)) => Cause::RejectedByNetwork,
+                Some((ReceiptState::Deleted, _)) => Cause::Deleted,
                 _ => Cause::Undeliverable,
             }),
         };

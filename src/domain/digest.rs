@@ -10,20 +10,18 @@ use std::str::FromStr as _;
 
 use chrono::{Datelike as _, NaiveDate, NaiveTime, TimeDelta, TimeZone as _};
 use chrono_tz::Tz;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::sender::Sender;
+use super::template::Template;
 use super::tenant::Tongue;
 use super::time::Timestamp;
 
 /// Kinds that one digest may have.
 const KINDS_MAX: usize = 20;
-/// Longest text of a kind, in characters.
-const TEXT_MAX_CHARS: usize = 4000;
-/// Steps that the making of one text may take.
-const FUEL: u64 = 10_000;
+/// The variable of its texts.
+const COUNT: &str = "count";
 /// The days, Monday first.
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const DAYS_IN_FULL: [&str; 7] = [
@@ -138,7 +136,7 @@ impl Digest {
             ));
             return flaws;
         }
-        for (name, kind) in &self.kinds {
+        for name in self.kinds.keys() {
             let shown = name.replace('~', "~0").replace('/', "~1");
             if !is_name(name) {
                 let shown: String = shown.chars().take(64).collect();
@@ -146,15 +144,6 @@ impl Digest {
                     format!("/kinds/{shown}"),
                     "name_invalid",
                     NAME_RULE,
-                ));
-                continue;
-            }
-            if kind.text.chars().count() > TEXT_MAX_CHARS {
-                let detail = format!("the text has more than {TEXT_MAX_CHARS} characters");
-                flaws.push(Flaw::new(
-                    format!("/kinds/{shown}/text"),
-                    "text_too_long",
-                    detail,
                 ));
                 continue;
             }
@@ -189,8 +178,8 @@ impl Digest {
         let mut days = [false; 7];
         for (index, name) in self.days.iter().enumerate().take(2 * DAYS.len()) {
             let is = |word: &&str| word.eq_ignore_ascii_case(name);
-            let day = DAYS.iter().position(|word| is(&word));
-            match day.or_else(|| DAYS_IN_FULL.iter().position(|word| is(&word))) {
+            let day = DAYS.iter().position(&is);
+            match day.or_else(|| DAYS_IN_FULL.iter().position(&is)) {
                 Some(day) if !days[day] => days[day] = true,
                 Some(_) => flaws.push(Flaw::new(
                     format!("/days/{index}"),
@@ -244,21 +233,21 @@ impl Digest {
         let Some(kind) = self.kinds.get(kind) else {
             return Err(format!("the digest has no kind {kind}"));
         };
-        let tongue = self.language.unwrap_or(fallback);
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL));
-        let plural = move |count: i64, one: String, many: String| {
-            let single = match tongue {
-                Tongue::Fr => (-1..=1).contains(&count),
-                Tongue::En => count == 1,
-            };
-            if single { one } else { many }
-        };
-        environment.add_filter("plural", plural);
-        let text = environment.render_str(&kind.text, minijinja::context! { count });
-        text.map_err(|error| error.to_string())
+        let template = Template::compile(&kind.text, self.language.unwrap_or(fallback));
+        let template = template.map_err(|error| error.to_string())?;
+        if let Some(other) = template.variables().find(|name| *name != COUNT) {
+            return Err(format!(
+                "the text of a digest has one variable, {COUNT}, and not {other}"
+            ));
+        }
+        // One that does not say how many is a text too.
+        let named = template
+            .variables()
+            .map(|name| (name.to_owned(), count.into()));
+        template.render(&named.collect()).map_err(|errors| {
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            errors.join("; ")
+        })
     }
 }
 

@@ -163,6 +163,8 @@ pub struct Sending {
 pub enum Rejection {
     /// It will never take this message.
     Permanent(String),
+    /// Nor any other to this number, which nobody has.
+    NumberInvalid(String),
     /// It may take it later; counts as a try.
     Temporary(String),
     /// It asks us to slow down; counts as nothing.
@@ -177,6 +179,7 @@ impl Rejection {
     pub fn code(&self) -> &str {
         match self {
             Self::Permanent(code)
+            | Self::NumberInvalid(code)
             | Self::Temporary(code)
             | Self::Throttled(code)
             | Self::Account(code) => code,

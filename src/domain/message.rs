@@ -411,6 +411,20 @@ impl Message {
         Some(&attempt.account)
     }
 
+    /// The carrier's own code of the last refusal or receipt that had one.
+    #[must_use]
+    pub fn last_code(&self) -> Option<String> {
+        let code = |happening: &Happening| match &happening.what {
+            What::Refused(code) => Some(code.clone()),
+            What::Receipt { receipt, .. } => receipt.error.clone().or_else(|| {
+                let network = receipt.network_error?;
+                Some(format!("{}:{}", network.network, network.code))
+            }),
+            _ => None,
+        };
+        self.events.iter().rev().find_map(code)
+    }
+
     /// The channel that it last went through.
     #[must_use]
     pub fn channel(&self) -> Option<&ChannelId> {
@@ -473,6 +487,9 @@ impl Message {
             chain.erase_addresses();
         }
         self.trace = None;
+        if let Some(terms) = &mut self.terms {
+            terms.sandbox_for = None;
+        }
         for segment in self.attempts.iter_mut().flat_map(|it| &mut it.segments) {
             segment.references.clear();
         }

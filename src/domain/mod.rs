@@ -27,6 +27,7 @@
 
 pub mod apply;
 pub mod chain;
+pub mod consent;
 pub mod credit;
 pub mod digest;
 pub mod event;

@@ -16,6 +16,8 @@ use thiserror::Error;
 
 use super::id::{InboundId, Tenant};
 use super::msisdn::Msisdn;
+use super::privacy::Pseudonyms;
+use super::sender::Sender;
 use super::time::Timestamp;
 
 /// What a keyword asks for.
@@ -36,17 +38,27 @@ pub struct Keyword {
     pub wish: Wish,
 }
 
-/// A number that receives nothing more from a tenant.
+/// A number that receives nothing more from a tenant, or from one of its senders.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OptOut {
     /// Whose messages it no longer gets.
     pub tenant: Tenant,
-    /// The number.
-    pub number: Msisdn,
+    /// The number, or what stands for it.
+    pub number: Opposed,
+    /// Only those that show this sender; `None`: all of them.
+    pub sender: Option<Sender>,
     /// Since when.
     pub since: Timestamp,
     /// How it came to be.
     pub source: Source,
+}
+
+impl OptOut {
+    /// Its sender, by what writings of one have in common.
+    #[must_use]
+    pub fn sender_key(&self) -> Option<String> {
+        self.sender.as_ref().map(sender_key)
+    }
 }
 
 /// How an opt-out came to be: the proof of it.
@@ -62,6 +74,54 @@ pub enum Source {
     },
     /// A client said so.
     Api,
+    /// It stood in a list that a client has brought along.
+    Import {
+        /// Where the list has it from, in its own words.
+        note: Option<String>,
+    },
+}
+
+/// Whose opt-out it is: a number, or what stands for it where the installation keeps no numbers of
+/// people who want nothing from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Opposed {
+    /// The number itself.
+    Number(Msisdn),
+    /// What only the installation's own key can make of the number and its tenant.
+    Hashed(u64),
+}
+
+impl Opposed {
+    /// What stands for a number: another one for each tenant, so that two lists show nothing of one
+    /// another.
+    #[must_use]
+    pub fn hashed(pseudonyms: &Pseudonyms, tenant: &Tenant, number: Msisdn) -> Self {
+        Self::Hashed(pseudonyms.of(&format!("opt-out {tenant} {number}")))
+    }
+
+    /// True if it is this tenant's opt-out of this number.
+    #[must_use]
+    pub fn is_of(self, pseudonyms: &Pseudonyms, tenant: &Tenant, number: Msisdn) -> bool {
+        match self {
+            Self::Number(known) => known == number,
+            Self::Hashed(_) => self == Self::hashed(pseudonyms, tenant, number),
+        }
+    }
+
+    /// The number, where it is kept.
+    #[must_use]
+    pub const fn number(self) -> Option<Msisdn> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Hashed(_) => None,
+        }
+    }
+}
+
+/// What two writings of one sender have in common: people who opt out of `Club` want nothing of `CLUB`.
+#[must_use]
+pub fn sender_key(sender: &Sender) -> String {
+    sender.to_string().to_ascii_lowercase()
 }
 
 /// Most characters kept of the text that opted out.

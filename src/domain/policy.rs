@@ -17,6 +17,7 @@ use super::message::Message;
 use super::msisdn::Msisdn;
 use super::portability::Portability;
 use super::rate::Rate;
+use super::receipt::{Receipt, ReceiptState};
 use super::retry::RetrySchedule;
 use super::sender::Sender;
 use super::territory::{self, Territory};
@@ -49,6 +50,8 @@ pub struct Policy {
     pub text_rules: HashMap<Account, TextRules>,
     /// Whom the recipients of each account see; none: not known.
     pub faces: HashMap<Account, Face>,
+    /// The `err:` codes by which the carriers of accounts say that nobody has the number.
+    pub invalid_errors: HashMap<Account, Vec<String>>,
     /// The accounts that are GSM modems, and the rules of each.
     pub modems: HashMap<Account, ModemRules>,
     /// Limits on what one call may ask.
@@ -231,6 +234,7 @@ impl Policy {
             rates: HashMap::new(),
             text_rules: HashMap::new(),
             faces: HashMap::new(),
+            invalid_errors: HashMap::new(),
             modems: HashMap::new(),
             limits,
             webhook_allow: Vec::new(),
@@ -375,6 +379,32 @@ impl Policy {
             };
         }
         self.text_rules.get(account).copied().unwrap_or_default()
+    }
+
+    /// True if a receipt says, beyond doubt, that nobody has the number: that a GSM network knows no such
+    /// subscriber (`network_error_code`, SMPP 3.4 §5.3.2.31: network type 3 with error 1 of
+    /// 3GPP TS 29.002 §17.6), or what the carrier of the account is known to say for it.
+    #[must_use]
+    pub fn names_no_number(&self, account: &Account, receipt: &Receipt) -> bool {
+        let failed = matches!(
+            receipt.state,
+            ReceiptState::Undeliverable | ReceiptState::Rejected
+        );
+        let network = receipt.network_error;
+        let unknown = network.is_some_and(|it| it.network == 3 && it.code == 1);
+        let told = || {
+            let codes = self.invalid_errors.get(account)?;
+            let error = receipt.error.as_ref()?;
+            Some(codes.iter().any(|code| code.eq_ignore_ascii_case(error)))
+        };
+        failed && (unknown || told() == Some(true))
+    }
+
+    /// The senders that a message to be sent for this operator may show, if it names none itself: those
+    /// of the accounts that it may go over.
+    pub fn senders_of<'a>(&'a self, operator: &'a Operator) -> impl Iterator<Item = &'a Sender> {
+        let accounts = operator.route.iter().flatten();
+        accounts.filter_map(|account| self.faces.get(account)?.sender.as_ref())
     }
 
     /// The first account of an operator's route that is a modem.

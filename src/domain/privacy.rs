@@ -130,6 +130,8 @@ pub struct Keeping {
     pub retention: Retention,
     /// What stands for numbers.
     pub pseudonyms: Pseudonyms,
+    /// True: what stands for a number is kept of those who have opted out, and not the number.
+    pub hashed_optouts: bool,
 }
 
 impl Keeping {

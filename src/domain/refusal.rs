@@ -17,6 +17,8 @@ use super::event::Rejection;
 pub enum RefusalClass {
     /// It will never take this message, which fails at once.
     Permanent,
+    /// It will never take anything for this number, which nobody has.
+    NumberInvalid,
     /// It may take it later: tried again by the operator's schedule.
     Temporary,
     /// Too fast or too much: the account slows down, the message keeps its place.
@@ -28,8 +30,9 @@ pub enum RefusalClass {
 
 impl RefusalClass {
     /// Every class, with the word that the configuration uses.
-    pub const WORDS: [(&'static str, Self); 4] = [
+    pub const WORDS: [(&'static str, Self); 5] = [
         ("permanent", Self::Permanent),
+        ("number_invalid", Self::NumberInvalid),
         ("temporary", Self::Temporary),
         ("throttled", Self::Throttled),
         ("account", Self::Account),
@@ -40,6 +43,7 @@ impl RefusalClass {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Permanent => "permanent",
+            Self::NumberInvalid => "number_invalid",
             Self::Temporary => "temporary",
             Self::Throttled => "throttled",
             Self::Account => "account",
@@ -70,7 +74,7 @@ impl fmt::Display for KnownStatus {
         } = self;
         write!(
             f,
-            "0x{code:08x}  {name:<24}  {:<9}  {meaning}",
+            "0x{code:08x}  {name:<24}  {:<14}  {meaning}",
             class.word()
         )
     }
@@ -90,7 +94,7 @@ const fn row(
     }
 }
 
-use RefusalClass::{Account, Permanent, Temporary, Throttled};
+use RefusalClass::{Account, NumberInvalid, Permanent, Temporary, Throttled};
 
 /// Every status that is known, in ascending order.
 pub const STATUSES: &[KnownStatus] = &[
@@ -115,7 +119,7 @@ pub const STATUSES: &[KnownStatus] = &[
         "fault of the carrier's system",
     ),
     row(0x0A, "ESME_RINVSRCADR", Permanent, "sender"),
-    row(0x0B, "ESME_RINVDSTADR", Permanent, "recipient"),
+    row(0x0B, "ESME_RINVDSTADR", NumberInvalid, "recipient"),
     row(0x0C, "ESME_RINVMSGID", Permanent, "message id"),
     row(0x0D, "ESME_RBINDFAIL", Account, "bind failed"),
     row(0x0E, "ESME_RINVPASWD", Account, "wrong password"),
@@ -432,6 +436,7 @@ impl RefusalRules {
         let text = status_text(status);
         match self.class(status) {
             Some(Permanent) => Rejection::Permanent(text),
+            Some(NumberInvalid) => Rejection::NumberInvalid(text),
             Some(Temporary) | None => Rejection::Temporary(text),
             Some(Throttled) => Rejection::Throttled(text),
             Some(Account) => Rejection::Account(text),
@@ -493,7 +498,7 @@ mod tests {
         assert_eq!(status_text(0x4AA), "unknown status 0x000004aa");
         assert_eq!(
             known_status(0x58).unwrap().to_string(),
-            "0x00000058  ESME_RTHROTTLED           throttled  faster than agreed"
+            "0x00000058  ESME_RTHROTTLED           throttled       faster than agreed"
         );
         assert_eq!(status_of("ESME_RINVTLVLEN"), Some(0xC2));
         for nothing in ["", "0x", "0xZZ", "ESME_", "-1", "4294967296"] {
@@ -504,11 +509,12 @@ mod tests {
     #[test]
     fn only_what_cannot_become_better_is_permanent() {
         let permanent = [
-            0x01, 0x0A, 0x0B, 0x33, 0x43, 0x48, 0x51, 0x61, 0x62, 0x65, 0xC2, 0x104,
+            0x01, 0x0A, 0x33, 0x43, 0x48, 0x51, 0x61, 0x62, 0x65, 0xC2, 0x104,
         ];
         for status in permanent {
             assert_eq!(class(status), Some(Permanent), "{status:#x}");
         }
+        assert_eq!(class(0x0B), Some(NumberInvalid));
         for status in [0x08, 0x45, 0x64, 0xFE, 0xFF, 0x102, 0x400, 0x4FF] {
             assert_eq!(class(status), Some(Temporary), "{status:#x}");
         }

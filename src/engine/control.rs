@@ -19,7 +19,7 @@ pub struct ChannelView {
     pub name: String,
     /// Its account, for example `orange`.
     pub account: String,
-    /// `smpp` or `modem`.
+    /// `smpp`, `modem`, `email` or `app`.
     pub kind: &'static str,
     /// What state it is in.
     pub status: ChannelStatus,
@@ -45,7 +45,7 @@ impl Engine {
     /// The connections, in the order of the configuration.
     #[must_use]
     pub fn channel_views(&self) -> Vec<ChannelView> {
-        let channels = self.channels();
+        let channels = self.shown();
         channels.iter().map(|handle| self.look(handle)).collect()
     }
 
@@ -107,7 +107,18 @@ impl Engine {
     fn named(&self, name: &str) -> Vec<ChannelHandle> {
         let is_named =
             |handle: &&ChannelHandle| handle.account.as_str() == name || handle.id.as_str() == name;
-        self.channels().iter().filter(is_named).cloned().collect()
+        let carriers = self.channels();
+        let relays = self.relays.handles();
+        let all = carriers.iter().chain(&relays);
+        all.filter(is_named).cloned().collect()
+    }
+
+    /// Those of the configuration: the apps that messages name are none of it.
+    fn shown(&self) -> Vec<ChannelHandle> {
+        let email = self.rules().email.is_some();
+        let relays = self.relays.handles().into_iter();
+        let relays = relays.filter(|handle| email && matches!(handle.peer, Peer::Email));
+        self.channels().iter().cloned().chain(relays).collect()
     }
 
     fn check_named(&self, name: &str) -> Result<(), StoreError> {

@@ -430,6 +430,7 @@ impl Engine {
             text: digest.text(kind, count, language)?,
             kind: Some(label.unwrap_or_else(|| kind.to_owned())),
             signature: digest.signature,
+            vetted: true,
             metadata: metadata.as_object().cloned(),
             ..Draft::default()
         })

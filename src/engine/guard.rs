@@ -15,7 +15,6 @@ use super::accept::{Checked, FieldError, Refusal, Submitted};
 use crate::domain::guard::GuardLimits;
 use crate::domain::id::Tenant;
 use crate::domain::msisdn::Msisdn;
-use crate::domain::time::Timestamp;
 
 /// Seconds that the limits are for.
 const HOUR: u32 = 3600;
@@ -129,7 +128,6 @@ impl<V: Copy + Default> Generations<V> {
 pub struct Watched {
     tenant: u32,
     numbers: Vec<Msisdn>,
-    at: Timestamp,
 }
 
 /// Why a submission is not stored.
@@ -283,7 +281,6 @@ impl Engine {
             Ok(()) => Ok(Some(Watched {
                 tenant: number,
                 numbers,
-                at: self.clock.now(),
             })),
             Err((code, wait)) => {
                 self.metrics.http_refused(code);
@@ -296,21 +293,16 @@ impl Engine {
     /// Gives back what was counted and not stored: everything where the submission failed or was a
     /// repetition, and what was told before, or took the place of what had been counted already.
     pub fn watched(&self, watched: Option<Watched>, submitted: Option<&Submitted>) {
-        let Some(Watched {
-            tenant,
-            numbers,
-            at,
-        }) = watched
-        else {
+        let Some(Watched { tenant, numbers }) = watched else {
             return;
         };
         let stored = submitted.filter(|submitted| !submitted.repeated);
         let is_new = |index: usize| {
+            let stored = stored.filter(|stored| !stored.duplicates.contains(&index));
             let message = stored.and_then(|stored| stored.messages.get(index));
             message.is_some_and(|message| {
                 let terms = message.terms.as_ref();
-                let replaces = terms.is_some_and(|terms| terms.replaces.is_some());
-                message.created_at >= at && !replaces
+                terms.is_none_or(|terms| terms.replaces.is_none())
             })
         };
         let unused = numbers.iter().enumerate().filter(|(it, _)| !is_new(*it));

@@ -6,7 +6,8 @@
 //! and `steps` is told what became of it; `journal` is what the log says of messages. `accounts` knows what each
 //! account can do now, by `throttle` and `circuit`, and `budget` how far its SIM is used; `lanes` keeps
 //! each operator's hours and rate, and `portability` asks whose a number is; `tenants` is what each tenant
-//! may do, `guard` what looks like abuse, `credit` what tenants pay with; `channels` lets connections
+//! may do, `guard` what looks like abuse, `credit` what tenants pay with, `wishes` what recipients want and
+//! do not; `channels` lets connections
 //! come and go; `control` is what operators see of it and do to it. They meet in the [`Engine`], which
 //! the HTTP interface holds.
 
@@ -37,8 +38,6 @@ use crate::domain::apply::Transition;
 use crate::domain::id::{Account, Lane, MessageId, Tenant};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, State};
-use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::{OptOut, Source};
 use crate::domain::policy::Policy;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
@@ -70,6 +69,7 @@ mod tenants;
 mod throttle;
 mod traffic;
 pub mod view;
+pub mod wishes;
 
 /// Everything that the parts of the daemon share, and the handle that the HTTP interface works with.
 pub struct Engine {
@@ -209,22 +209,6 @@ impl Engine {
     #[must_use]
     pub fn listen_to_handsets(&self) -> broadcast::Receiver<Arc<Inbound>> {
         self.received.subscribe()
-    }
-
-    /// Opts a number out of a tenant's messages, and fails those that wait for it.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn opt_out(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError> {
-        let optout = OptOut {
-            tenant: tenant.clone(),
-            number,
-            since: self.clock.now(),
-            source: Source::Api,
-        };
-        let failed = self.store.opt_out(optout).await?;
-        failed.iter().for_each(|change| self.publish(change));
-        self.store.optout(tenant, number).await
     }
 
     /// Withdraws a waiting message.

@@ -8,10 +8,13 @@ use crate::domain::id::Tenant;
 use crate::domain::tenant::Settings;
 use crate::store::{Document, DocumentKind, StoreError};
 
+/// The document that settings were read from, and the settings.
+type Known = (Arc<Document>, Arc<Settings>);
+
 /// Settings as they were last read, with the document that they were read from.
 #[derive(Debug, Default)]
 pub(super) struct Tenants {
-    known: Mutex<HashMap<Tenant, (Arc<Document>, Arc<Settings>)>>,
+    known: Mutex<HashMap<Tenant, Known>>,
     /// Held from reading settings until they are stored: of two changes neither is lost.
     changing: tokio::sync::Mutex<()>,
 }

@@ -183,7 +183,9 @@ impl Engine {
                     && !chain::is_relay(account)
                 {
                     let answer = match &rejection {
-                        Rejection::Permanent(code) => Answer::Judged(code.clone()),
+                        Rejection::Permanent(code) | Rejection::NumberInvalid(code) => {
+                            Answer::Judged(code.clone())
+                        }
                         Rejection::Temporary(code) => Answer::Failed(code.clone()),
                         Rejection::Account(code) => Answer::Refused(code.clone()),
                         Rejection::Throttled(code) => {

@@ -12,7 +12,9 @@ use super::Engine;
 use super::accept::Advice;
 use super::credit::CostView;
 use crate::domain::inbound::Inbound;
-use crate::domain::message::{Class, Doubt, Happening, Message, Outcome, State, WaitReason, What};
+use crate::domain::message::{
+    Cause, Class, Doubt, Happening, Message, Outcome, State, WaitReason, What,
+};
 use crate::domain::optout::Wish;
 use crate::domain::privacy::{self, Erased};
 use crate::domain::receipt::{NetworkError, ReceiptState};
@@ -23,9 +25,11 @@ use crate::pdu::segment::Alphabet;
 use crate::store::why_code;
 
 mod channels;
+mod numbers;
 mod steps;
 
 pub use channels::ChannelJson;
+pub use numbers::InvalidNumberView;
 pub use steps::StepView;
 
 /// A message as clients read it.
@@ -58,6 +62,9 @@ pub struct MessageView<'a> {
     /// Why it expired or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// True if nobody has the number (`number_invalid`): it may be deleted from lists of contacts.
+    #[serde(skip_serializing_if = "is_false")]
+    deletable: bool,
     /// What a pending message waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
@@ -315,6 +322,7 @@ pub fn message_view<'a>(
         label: status.label(language),
         state: state_word(&message.state, eta),
         reason: message.reason().map(|cause| cause.code()),
+        deletable: message.reason() == Some(Cause::NumberInvalid),
         why,
         eta: eta.map(Rfc3339),
         encoding: alphabet_word(message.current_plan().alphabet),

@@ -112,6 +112,9 @@ struct ItemResult {
     /// Number of parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<usize>,
+    /// True if its text was cut to what its tenant allows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
     /// True if it was told before under its once_key: `id` is the first message, and nothing is stored.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
@@ -119,9 +122,6 @@ struct ItemResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     replaces: Option<uuid::Uuid>,
-    /// True if its text was cut to what its tenant allows.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    truncated: bool,
     /// What is wrong with it; pointers are into the whole body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<InputError>,
@@ -136,9 +136,9 @@ impl ItemResult {
             to: None,
             status: None,
             parts: None,
+            truncated: false,
             duplicate: false,
             replaces: None,
-            truncated: false,
             errors,
         }
     }
@@ -152,9 +152,9 @@ impl ItemResult {
             to: Some(message.to.to_string()),
             status: Some(message.status().word()),
             parts: Some(message.parts()),
+            truncated: (message.terms.as_ref()).is_some_and(|terms| terms.truncated),
             duplicate,
             replaces: terms.and_then(|terms| terms.replaces).map(|id| id.0),
-            truncated: (message.terms.as_ref()).is_some_and(|terms| terms.truncated),
             errors: Vec::new(),
         }
     }

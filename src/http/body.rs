@@ -154,6 +154,11 @@ fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
             "send the header Content-Type: application/json",
         ));
     }
+    plain_only(headers)
+}
+
+/// Bodies are read as they are.
+pub(super) fn plain_only(headers: &HeaderMap) -> Result<(), Problem> {
     let plain = headers
         .get(header::CONTENT_ENCODING)
         .is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -202,7 +207,7 @@ fn too_large(limit: usize) -> Problem {
     )
 }
 
-fn late(patience: Duration) -> Problem {
+pub(super) fn late(patience: Duration) -> Problem {
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
         "body_timeout",
@@ -212,7 +217,7 @@ fn late(patience: Duration) -> Problem {
 }
 
 /// The whole body, if it is not larger than `limit`. One frame is not copied.
-async fn collect(mut body: Body, limit: usize, drain: bool) -> Result<Bytes, Problem> {
+pub(super) async fn collect(mut body: Body, limit: usize, drain: bool) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         if drain {
             discard(&mut body).await;

@@ -7,9 +7,10 @@
 //!
 //! - `server` accepts connections, as `places` and `live` allow, and `stream` ends those whose callers
 //!   do not read; `auth` knows callers and `quotas` what they may ask for; `body` and `draft` read requests;
-//!   `problem` renders errors;
-//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `templates`, `digests`, `webhooks`,
-//!   `tenants`, `keys`, `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are the endpoints.
+//!   `lists` is what is imported and exported, `sheet` how it is written; `problem` renders errors;
+//! - `messages`, `history`, `steps`, `preview`, `batches`, `inbound`, `optouts`, `consents`, `invalid`, `templates`,
+//!   `digests`, `webhooks`, `tenants`, `keys`, `numbers`, `backup`, `credit`, `events`, `operations`, `reload` are
+//!   the endpoints.
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,13 +37,16 @@ pub mod auth;
 mod backup;
 mod batches;
 mod body;
+mod consents;
 mod credit;
 mod digests;
 mod draft;
 mod events;
 mod history;
 mod inbound;
+mod invalid;
 mod keys;
+mod lists;
 mod live;
 mod messages;
 mod numbers;
@@ -199,6 +203,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(optouts::routes())
         .merge(templates::routes())
         .merge(digests::routes())
+        .merge(consents::routes())
+        .merge(invalid::routes())
         .merge(webhooks::routes())
         .merge(events::routes())
         .merge(keys::routes())
@@ -217,9 +223,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
     info(title = "Relais", description = "A self-hosted SMS gateway."),
     modifiers(&Key),
     tags(
-        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "templates"),
-        (name = "digests"), (name = "webhooks"), (name = "tenants"), (name = "events"), (name = "credit"),
-        (name = "operations"), (name = "admin")
+        (name = "messages"), (name = "batches"), (name = "inbound"), (name = "optouts"), (name = "consents"),
+        (name = "numbers"), (name = "templates"), (name = "digests"), (name = "webhooks"), (name = "tenants"),
+        (name = "events"), (name = "credit"), (name = "operations"), (name = "admin")
     )
 )]
 struct Document;

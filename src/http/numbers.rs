@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use super::auth::{Allowed, ToAdminister};
 use super::body::{Named, Reading};
+use super::consents::ConsentView;
 use super::digests::CountView;
 use super::messages::parameters;
 use super::optouts::{OptOutView, number};
@@ -24,7 +25,7 @@ use super::{App, json};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::status::Language;
 use crate::engine::numbers::{Erasure, NotErased};
-use crate::engine::view::{InboundView, MessageView, Rfc3339};
+use crate::engine::view::{InboundView, InvalidNumberView, MessageView, Rfc3339};
 use crate::store::{Known, StoreError};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -69,6 +70,16 @@ enum Line<'a> {
     Count {
         tenant: &'a str,
         record: CountView<'a>,
+    },
+    /// What its owner has agreed to.
+    Consent {
+        tenant: &'a str,
+        record: ConsentView<'a>,
+    },
+    /// A carrier has said that nobody has it.
+    Invalid {
+        tenant: &'a str,
+        record: InvalidNumberView,
     },
     /// The last line: what ends without it is not whole.
     End { records: usize },
@@ -167,11 +178,20 @@ fn line<'a>(app: &App, known: &'a Known, language: Language) -> Line<'a> {
             at: Rfc3339(spending.at),
             message: spending.message.0,
         },
+        Known::Consent(consent) => Line::Consent {
+            tenant: consent.tenant.as_str(),
+            record: consent.into(),
+        },
+        Known::Invalid(invalid) => Line::Invalid {
+            tenant: invalid.tenant.as_str(),
+            record: invalid.into(),
+        },
     }
 }
 
-/// Erases what is known of a number: texts, and the number itself, for which a pseudonym stands. That
-/// it has opted out stays, because the person wants it so.
+/// Erases what is known of a number: texts, and the number itself, for which a pseudonym stands; what it
+/// has agreed to, so that marketing to it is refused. That it has opted out stays, because the person
+/// wants it so.
 #[utoipa::path(
     delete, path = "/v1/admin/numbers/{number}", tag = "admin", operation_id = "erase_number",
     params(

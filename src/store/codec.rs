@@ -7,15 +7,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiKey, Batch, Count, Document, OutboxEvent, Pause, ReceiptReport, Spending, StoreError,
-    Webhook,
+    ApiKey, Batch, Count, Document, InvalidNumber, OutboxEvent, Pause, ReceiptReport, Spending,
+    StoreError, Webhook,
 };
+use crate::domain::consent::Consent;
 use crate::domain::credit::{KeyUse, Line, Purse};
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::OptOut;
+use crate::domain::optout::{Opposed, OptOut, Source};
 use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 
@@ -50,7 +51,8 @@ records! {
     Holder = 1,
     Outgoing = 4,
     Webhook = 1,
-    OptOut = 1,
+    Consent = 1,
+    InvalidNumber = 1,
     ApiKey = 2,
     Document = 1,
     Count = 1,
@@ -60,6 +62,35 @@ records! {
     Layout = 1,
     Reached = 1,
     Swept = 1,
+}
+
+/// An opt-out as version 1 had it: of a number, and of everything.
+#[derive(Deserialize)]
+struct OptOut1 {
+    tenant: Tenant,
+    number: Msisdn,
+    since: Timestamp,
+    source: Source,
+}
+
+impl Record for OptOut {
+    const VERSION: u8 = 2;
+
+    fn read_old(version: u8, body: &[u8]) -> Option<Self> {
+        let OptOut1 {
+            tenant,
+            number,
+            since,
+            source,
+        } = postcard::from_bytes(body).ok().filter(|_| version == 1)?;
+        Some(Self {
+            tenant,
+            number: Opposed::Number(number),
+            sender: None,
+            since,
+            source,
+        })
+    }
 }
 
 /// What a carrier reference belongs to.

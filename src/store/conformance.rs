@@ -19,6 +19,7 @@ mod recovery;
 mod sending;
 mod spendings;
 mod sweeps;
+mod wishes;
 mod world;
 mod writings;
 

@@ -10,7 +10,10 @@ use super::codec::{
 };
 use super::keys::{self, KeySpace};
 use super::kv::{Kv, KvError};
-use super::{ApiKey, Batch, Count, Document, DocumentKind, Pause, Spending, Webhook};
+use super::{
+    ApiKey, Batch, Count, Document, DocumentKind, InvalidNumber, Pause, Spending, Webhook,
+};
+use crate::domain::consent::Consent;
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::message::Message;
@@ -101,10 +104,11 @@ pub fn check<K: Kv>(kv: &K) -> Result<Findings, KvError> {
             KeySpace::Account => ledgers::account(kv, &key, &octets, &mut findings)?,
             KeySpace::Ledger => ledgers::line(kv, &key, &octets, &mut findings)?,
             // Their records come with what writes them.
-            KeySpace::Consent | KeySpace::Invalid => {}
             KeySpace::Plan | KeySpace::Once => name(kv, &key, &octets, &mut findings)?,
             KeySpace::ApiKey => readable::<ApiKey>(&key, &octets, &mut findings),
             KeySpace::OptOut => optout(&key, &octets, &mut findings),
+            KeySpace::Consent => consent(&key, &octets, &mut findings),
+            KeySpace::Invalid => invalid(&key, &octets, &mut findings),
         }
     }
     Ok(findings)
@@ -187,7 +191,11 @@ fn readable<R: Record>(key: &[u8], octets: &[u8], findings: &mut Findings) {
 
 fn optout(key: &[u8], octets: &[u8], findings: &mut Findings) {
     readable::<OptOut>(key, octets, findings);
-    if decode::<OptOut>(key, octets).is_ok_and(|it| keys::optout(&it.tenant, it.number) != key) {
+    let stands = |it: &OptOut| {
+        let sender = it.sender_key();
+        keys::optout(&it.tenant, it.number, sender.as_deref()) == key
+    };
+    if decode::<OptOut>(key, octets).is_ok_and(|it| !stands(&it)) {
         findings.problem(format!(
             "{}: an opt-out stands under another's key",
             hex(key)
@@ -215,6 +223,36 @@ fn count<K: Kv>(kv: &K, key: &[u8], octets: &[u8], findings: &mut Findings) -> R
         ));
     }
     Ok(())
+}
+
+fn consent(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    readable::<Consent>(key, octets, findings);
+    let Ok(it) = decode::<Consent>(key, octets) else {
+        return;
+    };
+    if keys::consent(&it.tenant, it.number, &it.purpose) != key || it.notes.is_empty() {
+        let key = hex(key);
+        findings.problem(format!(
+            "{key}: a consent stands under another's key, or is empty"
+        ));
+    }
+    if !it.is_unchanged() {
+        let key = hex(key);
+        findings.problem(format!(
+            "{key}: the history of a consent was changed afterwards"
+        ));
+    }
+}
+
+fn invalid(key: &[u8], octets: &[u8], findings: &mut Findings) {
+    readable::<InvalidNumber>(key, octets, findings);
+    let elsewhere = |it: InvalidNumber| keys::invalid(&it.tenant, it.number) != key;
+    if decode::<InvalidNumber>(key, octets).is_ok_and(elsewhere) {
+        let key = hex(key);
+        findings.problem(format!(
+            "{key}: an invalid number stands under another's key"
+        ));
+    }
 }
 
 fn shown(key: &[u8], octets: &[u8], findings: &mut Findings) {

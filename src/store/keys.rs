@@ -8,6 +8,7 @@ use crate::domain::id::{Account, BatchId, InboundId, MessageId, Tenant};
 use crate::domain::inbound::{Inbound, Numbering, Part};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
+use crate::domain::optout::Opposed;
 use crate::domain::privacy::Stage;
 use crate::domain::sim;
 use crate::domain::time::Timestamp;
@@ -421,28 +422,68 @@ pub fn parts_of(account: &Account, from: &str) -> Vec<u8> {
     )
 }
 
-/// A tenant's opt-out of a number.
+/// A tenant's opt-out of a number, from everything or from one sender, by its
+/// [`sender_key`](crate::domain::optout::sender_key).
 #[must_use]
-pub fn optout(tenant: &Tenant, number: Msisdn) -> Vec<u8> {
+pub fn optout(tenant: &Tenant, who: Opposed, sender: Option<&str>) -> Vec<u8> {
+    let (form, mark) = match who {
+        Opposed::Number(number) => (0, number.as_u64()),
+        Opposed::Hashed(mark) => (1, mark),
+    };
+    let sender = sender.unwrap_or_default();
     key(
         KeySpace::OptOut,
         &[
             tenant.as_str().as_bytes(),
-            &[0],
-            &number.as_u64().to_be_bytes(),
+            &[form],
+            &mark.to_be_bytes(),
+            sender.as_bytes(),
         ],
     )
 }
 
-/// Range of a tenant's opt-outs, from behind `after`.
+/// Range of a tenant's opt-outs.
 #[must_use]
-pub fn optout_range(tenant: &Tenant, after: Option<Msisdn>) -> (Vec<u8>, Vec<u8>) {
+pub fn optout_range(tenant: &Tenant) -> (Vec<u8>, Vec<u8>) {
     let name = tenant.as_str().as_bytes();
-    let from = after.map_or(0, |number| number.as_u64() + 1);
     (
-        key(KeySpace::OptOut, &[name, &[0], &from.to_be_bytes()]),
-        key(KeySpace::OptOut, &[name, &[1]]),
+        key(KeySpace::OptOut, &[name, &[0]]),
+        key(KeySpace::OptOut, &[name, &[2]]),
     )
+}
+
+/// What a tenant's number has agreed to for one purpose. Purposes hold no NUL.
+#[must_use]
+pub fn consent(tenant: &Tenant, number: Msisdn, purpose: &str) -> Vec<u8> {
+    of_number(KeySpace::Consent, tenant, number, purpose)
+}
+
+/// Range of what the numbers of a tenant have agreed to.
+#[must_use]
+pub fn consent_range(tenant: &Tenant) -> (Vec<u8>, Vec<u8>) {
+    of_tenant(KeySpace::Consent, tenant)
+}
+
+/// A number that is not in service, by its tenant.
+#[must_use]
+pub fn invalid(tenant: &Tenant, number: Msisdn) -> Vec<u8> {
+    of_number(KeySpace::Invalid, tenant, number, "")
+}
+
+/// Range of a tenant's numbers that are not in service.
+#[must_use]
+pub fn invalid_range(tenant: &Tenant) -> (Vec<u8>, Vec<u8>) {
+    of_tenant(KeySpace::Invalid, tenant)
+}
+
+fn of_number(space: KeySpace, tenant: &Tenant, number: Msisdn, rest: &str) -> Vec<u8> {
+    let (name, number) = (tenant.as_str().as_bytes(), number.as_u64().to_be_bytes());
+    key(space, &[name, &[0], &number, rest.as_bytes()])
+}
+
+fn of_tenant(space: KeySpace, tenant: &Tenant) -> (Vec<u8>, Vec<u8>) {
+    let name = tenant.as_str().as_bytes();
+    (key(space, &[name, &[0]]), key(space, &[name, &[1]]))
 }
 
 /// Range of a tenant's inbound messages, up to but without `before`.

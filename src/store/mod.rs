@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::claiming::{Claimant, Claimed, Reach};
+pub use self::consents::{Consents, Noted};
 pub use self::counts::{Count, Counting, Counts, Held, Notice, Pending};
 pub use self::documents::{Document, DocumentKind, Documents};
 pub use self::embedded::RecoverError;
+pub use self::invalid::{InvalidNumber, InvalidNumbers};
 pub use self::ledgers::{LedgerPage, Ledgers, Posted, Posting};
 pub use self::listing::Query;
 pub use self::opening::{Options, check, memory, open, read_closed};
+pub use self::optouts::{OptOuts, Opted, Part};
 pub use self::planning::{Planned, Planning};
 pub use self::records::{
     ApiKey, Batch, FINAL_EVENTS, Known, KnownPage, Pause, Scope, Spending, Webhook,
@@ -31,7 +34,6 @@ use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, OperatorNa
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Message, WaitReason};
 use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::OptOut;
 use crate::domain::receipt::{IdWriting, Receipt, Taken};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
@@ -41,6 +43,7 @@ mod claiming;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+mod consents;
 mod counts;
 mod documents;
 pub mod embedded;
@@ -48,6 +51,7 @@ mod frontier;
 pub mod fsck;
 pub mod generation;
 mod index;
+mod invalid;
 pub mod keys;
 pub mod kv;
 mod ledgers;
@@ -57,6 +61,7 @@ mod lockstep;
 pub mod memory;
 mod opening;
 mod opted_out;
+mod optouts;
 mod outbox;
 mod part_sets;
 mod places;
@@ -69,7 +74,18 @@ mod writings;
 
 /// Durable state of the gateway.
 #[async_trait]
-pub trait Store: Counts + Documents + Ledgers + Planning + Send + Sync + 'static {
+pub trait Store:
+    Consents
+    + Counts
+    + Documents
+    + InvalidNumbers
+    + Ledgers
+    + OptOuts
+    + Planning
+    + Send
+    + Sync
+    + 'static
+{
     /// Stores a submission: all of its messages, or nothing.
     ///
     /// With an idempotency key that is known, nothing is stored: the same body answers the first
@@ -128,21 +144,6 @@ pub trait Store: Counts + Documents + Ledgers + Planning + Send + Sync + 'static
     async fn give_up_parts(&self, now: Timestamp, limit: usize) -> Result<TakenIn, StoreError>;
     /// When missing parts are next given up.
     fn next_parts_deadline(&self) -> Option<Timestamp>;
-
-    /// Opts a number out, and fails what waits for it in the same commit. A number that is opted
-    /// out already stays so since when it is.
-    async fn opt_out(&self, optout: OptOut) -> Result<Vec<Change>, StoreError>;
-    /// Ends an opt-out; `NotFound` if there is none.
-    async fn opt_in(&self, tenant: &Tenant, number: Msisdn) -> Result<(), StoreError>;
-    /// The opt-out of a number; `NotFound` if there is none.
-    async fn optout(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError>;
-    /// A page of a tenant's opt-outs by number, those after `after`.
-    async fn optouts(
-        &self,
-        tenant: &Tenant,
-        after: Option<Msisdn>,
-        limit: usize,
-    ) -> Result<Page<OptOut>, StoreError>;
 
     /// Up to `limit` webhook deliveries that are due, no two of one message to one target, none for
     /// an origin of `busy`. A delivery handed out is not handed out again until it is settled.
@@ -434,6 +435,8 @@ pub enum OutboxEvent {
     Inbound(Inbound),
     /// A credit has come down to a threshold.
     CreditLow(CreditLow),
+    /// A carrier has said that nobody has a number.
+    NumberInvalid(InvalidNumber),
 }
 
 impl OutboxEvent {
@@ -451,6 +454,7 @@ impl OutboxEvent {
             },
             Self::Inbound(_) => "inbound.received",
             Self::CreditLow(_) => "credit.low",
+            Self::NumberInvalid(_) => "number.invalid",
         }
     }
 }

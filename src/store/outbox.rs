@@ -190,6 +190,7 @@ fn chain(outgoing: &Outgoing) -> Chain {
         OutboxEvent::Message(message) => *message.id.bytes(),
         OutboxEvent::Inbound(inbound) => *inbound.id.bytes(),
         OutboxEvent::CreditLow(low) => low.id(),
+        OutboxEvent::NumberInvalid(it) => *it.message.bytes(),
     };
     let mut hasher = DefaultHasher::new();
     match &outgoing.webhook {

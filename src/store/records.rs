@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Count, ReceiptReport};
+use super::{Count, InvalidNumber, ReceiptReport};
+use crate::domain::consent::Consent;
 use crate::domain::id::{BatchId, MessageId, Tenant};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
@@ -143,6 +144,10 @@ pub enum Known {
     Spending(Spending),
     /// What a digest has counted for it and has not told yet.
     Count(Count),
+    /// What its owner has agreed to.
+    Consent(Consent),
+    /// That nobody has it.
+    Invalid(InvalidNumber),
 }
 
 /// A part of what is known of a number.

@@ -188,3 +188,28 @@ async fn what_was_not_stored_does_not_count() {
         "recipient_limit"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_is_replaced_and_what_is_told_once_count_as_one_message_each() {
+    let (_gateway, client) = shop().await;
+    for n in 0..8 {
+        let plan = json!({"to": "06 12 34 56 78", "text": format!("Plan {n}"), "schedule_key": "rdv",
+                          "send_at": "2026-09-22T12:00:00Z"});
+        let answer = client.post("/v1/messages", &plan).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    let once = json!({"to": "06 12 34 56 78", "text": "Une fois", "once_key": "told"});
+    assert_eq!(client.post("/v1/messages", &once).await.status, 202);
+    for _ in 0..8 {
+        assert_eq!(client.post("/v1/messages", &once).await.status, 200);
+    }
+    for _ in 0..3 {
+        assert_eq!(post(&client, "06 12 34 56 78").await.status, 202);
+    }
+    assert_eq!(
+        post(&client, "06 12 34 56 78").await.problem(429),
+        "recipient_limit"
+    );
+    let again = client.post("/v1/messages", &once).await;
+    assert_eq!(again.status, 200, "it is told, not sent: {}", again.text());
+}

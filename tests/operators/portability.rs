@@ -302,7 +302,7 @@ fn a_table_takes_eight_octets_a_line() {
 async fn a_service_answers_before_the_prefix_and_is_asked_once_while_its_answer_is_believed() {
     let service = Service::saying(r#"{"result": {"mccmnc": 20810}}"#).await;
     let world = service
-        .world("answer = \"/result/mccmnc\"\nkeep = \"20s\"\nprefixes = [\"+33\"]\ntimeout = \"2s\"\n[portability.codes]\n20810 = \"sfr\"\n")
+        .world("answer = \"/result/mccmnc\"\nkeep = \"20s\"\nprefixes = [\"+33\"]\ntimeout = \"2s\"\n[portability.codes]\n20810 = \"sfr\"\n[guard]\ncountries = [\"*\"]\n")
         .await;
     for _ in 0..3 {
         assert_eq!(operator(&world, "+33607000001").await.0, "sfr");

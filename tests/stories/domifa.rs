@@ -305,6 +305,55 @@ async fn what_a_centre_switched_off_may_not_tell_is_told_at_the_next_tick_once_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_message_is_that_of_the_seed_with_the_signature_of_the_centre() {
+    let (world, api) = centre("2026-10-05T08:00:00Z", SmscScript::default()).await;
+    let settings: Settings = serde_json::from_value(json!({
+        "signature": {"text": "CCAS", "separator": " "},
+        // A centre may be held to texts that its administrator has written: a digest's are.
+        "templates_only": true,
+    }))
+    .unwrap();
+    world
+        .engine
+        .put_settings(&tenant(), &settings)
+        .await
+        .unwrap();
+    comes(&api, PARIS, "courrier", 1).await;
+    let preview = "/v1/digests/passage/pending?to=0621558492";
+    let preview = expect(200, api.get(preview).await);
+    let text = "Bonjour, vous avez re\u{e7}u 1 nouveau courrier CCAS";
+    assert_eq!(preview["data"][0]["text"], text);
+    until(&world, "2026-10-06T17:00:01Z").await;
+    assert_eq!(given(&world)[0].2, text);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_that_cannot_be_paid_is_carried_over_until_it_can() {
+    let (world, api) = centre("2026-10-05T08:00:00Z", SmscScript::default()).await;
+    comes(&api, PARIS, "courrier", 3).await;
+    let settings: Settings =
+        serde_json::from_value(json!({"credit": {"price": "0.2177"}})).unwrap();
+    world
+        .engine
+        .put_settings(&tenant(), &settings)
+        .await
+        .unwrap();
+    until(&world, "2026-10-06T18:00:00Z").await;
+    assert_eq!(submitted(&world), []);
+    let pending = expect(200, api.get("/v1/digests/passage/pending").await);
+    assert_eq!(pending["data"][0]["why"], "insufficient_credit");
+    let top_up = json!({"amount": "4.79"});
+    let topped_up = api.post("/v1/admin/tenants/default/credit", &top_up).await;
+    assert!(topped_up.0 < 300, "{topped_up:?}");
+    until(&world, "2026-10-08T17:00:01Z").await;
+    assert_eq!(given(&world).len(), 1);
+    let credit = expect(200, api.get("/v1/credit").await);
+    assert_eq!(credit["sms_left"], 21);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_06_and_07_are_taken_and_the_refusals_are_told_apart() {
     let (world, api) = centre("2026-10-05T08:00:00Z", SmscScript::default()).await;
     let settings = Settings {
@@ -499,7 +548,7 @@ async fn a_gateway_cut_off_at_any_write_around_a_tick_tells_each_count_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_killed_at_any_instant_around_a_tick_tells_each_count_once() {
-    for millis in (0..25).chain([100, 1_000, 10_000]) {
+    for millis in (0..12).chain([100, 1_000, 10_000]) {
         let (disk, clock) = (
             Disk::default(),
             Clock::starting_at(at("2026-10-06T16:59:00Z")),

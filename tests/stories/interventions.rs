@@ -327,3 +327,118 @@ async fn hours_that_refuse_say_when_they_open_and_hours_that_never_open_say_so()
     assert_eq!(message["eta"], at("2026-10-10T00:00:00-03:00").rfc3339());
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn alerts_go_by_the_first_intervention_and_are_moved_changed_sent_at_once_and_deleted() {
+    let settings = Settings {
+        hours: ClassHours {
+            transactional: "office".to_owned(),
+            ..ClassHours::default()
+        },
+        ..Settings::default()
+    };
+    // Monday, nine in the morning.
+    let (world, api) = advertiser("2026-10-05T09:00:00+02:00", "", settings).await;
+    let alert = |to: &str, anchors: &[&str]| {
+        json!({
+            "to": to, "text": "Intervention dans quelques heures", "reference": "FI-2026-07",
+            "anchors": anchors, "offset": "-3h",
+        })
+    };
+    let (thursday, wednesday) = ("2026-10-08T14:00:00+02:00", "2026-10-07T10:00:00+02:00");
+    let mut paths = Vec::new();
+    for (to, anchors, send_at, leaves) in [
+        // Seven in the morning of the first date: the alert leaves when the office opens.
+        (
+            "0621558401",
+            &[thursday, wednesday][..],
+            "2026-10-07T07:00:00+02:00",
+            "2026-10-07T08:00:00+02:00",
+        ),
+        (
+            "0621558402",
+            &[thursday],
+            "2026-10-08T11:00:00+02:00",
+            "2026-10-08T11:00:00+02:00",
+        ),
+        (
+            "0621558403",
+            &[thursday],
+            "2026-10-08T11:00:00+02:00",
+            "2026-10-08T11:00:00+02:00",
+        ),
+        (
+            "0621558404",
+            &[thursday],
+            "2026-10-08T11:00:00+02:00",
+            "2026-10-08T11:00:00+02:00",
+        ),
+    ] {
+        let message = expect(202, api.post("/v1/messages", &alert(to, anchors)).await);
+        assert_eq!(message["send_at"], at(send_at).rfc3339(), "{message}");
+        assert_eq!(message["eta"], at(leaves).rfc3339(), "{message}");
+        paths.push(format!("/v1/messages/{}", message["id"].as_str().unwrap()));
+    }
+    // The table of the intervention's alerts.
+    let table = expect(200, api.get("/v1/messages?reference=FI-2026-07").await);
+    let states: Vec<_> = table["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["state"])
+        .collect();
+    assert_eq!(states, vec!["scheduled"; 4]);
+
+    // Moved to a Friday evening: Monday morning.
+    let moved = json!({"send_at": "2026-10-09T18:30:00+02:00"});
+    let moved = expect(200, api.patch(&paths[1], &moved).await);
+    let monday = "2026-10-12T08:00:00+02:00";
+    assert_eq!(
+        (&moved["why"], &moved["eta"]),
+        (&json!("window"), &json!(at(monday).rfc3339()))
+    );
+    // Worded anew, sent at once, deleted.
+    let worded = json!({"text": "Intervention avancee"});
+    expect(200, api.patch(&paths[0], &worded).await);
+    expect(
+        200,
+        api.post(&format!("{}/send-now", paths[2]), &json!({}))
+            .await,
+    );
+    world
+        .carrier_until(|ledger| ledger.submitted.len() == 1)
+        .await;
+    assert_eq!(left_at(&world, "03"), [at("2026-10-05T09:00:00+02:00")]);
+    let deleted = expect(200, api.delete(&paths[3]).await);
+    assert_eq!(deleted["status"], "cancelled");
+    // What has left cannot be changed any more, nor sent again.
+    let late = expect(409, api.patch(&paths[2], &worded).await);
+    assert_eq!(late["code"], "too_late", "{late}");
+    expect(
+        409,
+        api.post(&format!("{}/send-now", paths[2]), &json!({}))
+            .await,
+    );
+
+    // At once, by night: when the office opens.
+    until(&world, "2026-10-09T20:00:00+02:00").await;
+    let asked = expect(
+        200,
+        api.post(&format!("{}/send-now", paths[1]), &json!({}))
+            .await,
+    );
+    assert_eq!(
+        (&asked["why"], &asked["eta"]),
+        (&json!("window"), &json!(at(monday).rfc3339()))
+    );
+    until(&world, "2026-10-13T00:00:00+02:00").await;
+    assert_eq!(left_at(&world, "01"), [at("2026-10-07T08:00:00+02:00")]);
+    let first = submitted(&world)
+        .into_iter()
+        .find(|(_, to, _)| to.ends_with("01"));
+    assert_eq!(first.unwrap().2, "Intervention avancee");
+    assert_eq!(left_at(&world, "02"), [at(monday)]);
+    assert_eq!(left_at(&world, "04"), []);
+    assert_eq!(submitted(&world).len(), 3);
+    world.stop().await;
+}

@@ -26,6 +26,7 @@ import traceback
 import goals
 import hostile
 import kills
+import mailing
 import modem_clients
 import second
 import smsc_self_test
@@ -323,6 +324,7 @@ CASES = [
     *kills.CASES,
     *hostile.CASES,
     *second.CASES,
+    *mailing.CASES,
     *modem_clients.CASES,
 ]
 

@@ -154,6 +154,9 @@ const RECIPIENTS: u32 = 3;
 enum Class {
     /// The message can never be sent.
     Fails,
+    /// Nor can any other to this number: nobody has it (3GPP TS 24.011 annex E-2, cause 1: unassigned
+    /// number). Of causes 28 and 30 it is not certain whose number is meant.
+    Nobody,
     /// Try again after so many seconds.
     Again(u64),
     /// Try again after so many seconds, and do this meanwhile.
@@ -193,6 +196,7 @@ pub fn ruling(failure: Failure, history: History) -> Ruling {
     let sim_is_barred = history.recipients >= RECIPIENTS;
     match class(failure) {
         C::Fails => permanent(Remedy::Nothing),
+        C::Nobody => rejected(Rejection::NumberInvalid(code.clone()), Remedy::Nothing, 0),
         C::Again(seconds) => temporary(Remedy::Nothing, seconds),
         C::With(seconds, remedy) => temporary(remedy, seconds),
         C::Waits(seconds, remedy) => account(remedy, seconds),
@@ -245,7 +249,8 @@ const fn class(failure: Failure) -> Class {
 
 const fn cms(code: u16) -> Class {
     match code {
-        1 | 28 | 30 | 128..=159 | 195 | 196 => Class::Fails,
+        1 => Class::Nobody,
+        28 | 30 | 128..=159 | 195 | 196 => Class::Fails,
         8 | 10 => Class::Barred,
         21 => Class::Transfer,
         27 | 47 | 127 | 194 => Class::Again(10),
@@ -395,6 +400,7 @@ mod tests {
     fn kind(ruling: &Ruling) -> &'static str {
         match &ruling.verdict {
             Verdict::Rejected(Permanent(_)) => "fail",
+            Verdict::Rejected(Rejection::NumberInvalid(_)) => "nobody",
             Verdict::Rejected(Temporary(_)) => "retry",
             Verdict::Rejected(Account(_)) => "account",
             Verdict::Rejected(Rejection::Throttled(_)) => "throttled",
@@ -407,8 +413,9 @@ mod tests {
     fn each_code_leads_to_the_decision_of_the_table() {
         use Remedy as R;
         let table: &[(&[u16], &str, Remedy)] = &[
+            (&[1], "nobody", R::Nothing),
             (
-                &[1, 8, 10, 28, 30, 128, 159, 195, 196],
+                &[8, 10, 28, 30, 128, 159, 195, 196],
                 "fail",
                 Remedy::Nothing,
             ),

@@ -322,6 +322,60 @@ fn a_permanent_refusal_fails_at_once() {
 }
 
 #[test]
+fn only_a_carriers_certain_word_makes_a_number_one_that_nobody_has() {
+    let mut message = message(1);
+    message.is_claimed("a", at(1));
+    message.is_refused(
+        Rejection::NumberInvalid("ESME_RINVDSTADR".to_owned()),
+        at(2),
+    );
+    assert_eq!(message.reason(), Some(Cause::NumberInvalid));
+    let mut rules = policy();
+    rules
+        .invalid_errors
+        .insert("a".into(), vec!["0x1a".to_owned()]);
+    let network = |network, code| Some(crate::domain::receipt::NetworkError { network, code });
+    use ReceiptState as S;
+    for (state, error, network_error, expected) in [
+        (S::Undeliverable, None, network(3, 1), Cause::NumberInvalid),
+        (S::Rejected, None, network(3, 1), Cause::NumberInvalid),
+        // Absent, of another kind of network, or nothing said.
+        (S::Undeliverable, None, network(3, 27), Cause::Undeliverable),
+        (S::Undeliverable, None, network(1, 1), Cause::Undeliverable),
+        (S::Undeliverable, Some("001"), None, Cause::Undeliverable),
+        (S::Undeliverable, Some("0X1A"), None, Cause::NumberInvalid),
+        (S::Rejected, Some("002"), None, Cause::RejectedByNetwork),
+        (S::Deleted, None, network(3, 1), Cause::Deleted),
+        (
+            S::Expired,
+            Some("0x1A"),
+            network(3, 1),
+            Cause::CarrierExpired,
+        ),
+    ] {
+        let mut message = in_parts(1, 1);
+        message.is_claimed("a", at(1));
+        let _ = message.is_accepted(0, at(2));
+        let told = Event::Receipt {
+            attempt: 0,
+            segment: 0,
+            reference: "r".to_owned(),
+            receipt: crate::domain::receipt::Receipt {
+                error: error.map(str::to_owned),
+                network_error,
+                ..crate::domain::receipt::Receipt::of(state)
+            },
+        };
+        let _ = message.apply(&told, &rules, at(3)).unwrap();
+        assert_eq!(
+            message.reason(),
+            Some(expected),
+            "{error:?} {network_error:?}"
+        );
+    }
+}
+
+#[test]
 fn a_resumed_attempt_keeps_the_parts_already_accepted() {
     let mut message = in_parts(1, 3);
     message.is_claimed("a", at(1));

@@ -254,7 +254,8 @@ fn a_message_gives_back_what_it_took_once_when_nothing_has_left() {
     let mut by_mail = paid(|it| {
         claim(it, "email");
         accept(it);
-        refuse(it);
+        let over = it.deadline().unwrap();
+        let _ = it.apply(&Event::DeadlinePassed, &policy(), over).unwrap();
     });
     assert!(by_mail.reclaim().is_some(), "an e-mail costs nothing");
 }

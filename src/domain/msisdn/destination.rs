@@ -20,10 +20,10 @@ fn head(number: Msisdn) -> u64 {
 
 /// True for the numbers of the Republic: the metropole and every territory.
 fn is_french(number: Msisdn) -> bool {
-    match head(number) {
-        330..=339 | 508 | 590 | 594 | 596 | 262 | 681 | 687 | 689 => true,
-        _ => false,
-    }
+    matches!(
+        head(number),
+        330..=339 | 508 | 590 | 594 | 596 | 262 | 681 | 687 | 689
+    )
 }
 
 /// True for a code that a list of countries may hold: an ISO 3166 code of two letters, upper case, of a

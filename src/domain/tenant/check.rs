@@ -66,7 +66,7 @@ impl Settings {
         found.destinations(self, policy);
         found.lengths(self);
         if let Some(kept) = &self.keep_texts
-            && !seconds(kept).is_some_and(|kept| kept <= KEEP_MAX)
+            && seconds(kept).is_none_or(|kept| kept > KEEP_MAX)
         {
             let detail = "write how long texts are kept, such as \"7d\", \"12h\" or \"0\"";
             found.add("/keep_texts", "duration_invalid", detail);

@@ -52,12 +52,26 @@ pub(super) fn check(
     // A number that cannot be read hides no error of the text.
     let by_prefix = || to.map_or(&policy.operators[0], |to| policy.operator_for(to));
     let operator = looked_up.unwrap_or_else(by_prefix);
+    let keeps_sender = kept.from.is_some();
     let from = kept
         .from
         .unwrap_or_else(|| sender::check(&draft, asking, operator, &mut errors, &mut advice));
     let rules = policy.first_text_rules(operator);
+    // What stays as it was accepted is judged no more, but for whom it says STOP to.
     let worded = match kept.text {
-        Some(kept) => Some((kept, Wording::default())),
+        Some(prepared) => {
+            if !keeps_sender {
+                text::check_kept(
+                    &prepared,
+                    &draft,
+                    asking,
+                    operator,
+                    from.as_ref(),
+                    &mut errors,
+                );
+            }
+            Some((prepared, Wording::default()))
+        }
         None => text::check(
             &mut draft,
             asking,
@@ -139,6 +153,9 @@ pub(super) fn check(
     }
     // Validity starts when the message may first leave, not when it was accepted.
     let validity = draft.validity.unwrap_or(operator.validity);
+    if let Some(chain) = &mut terms.chain {
+        chain.begin(due_at);
+    }
     let first_step = terms.chain.as_ref().and_then(Chain::current);
     let expires_at = first_step.map_or(due_at + validity, |step| step.deadline(due_at));
     Ok(Checked {

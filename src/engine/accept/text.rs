@@ -71,6 +71,29 @@ pub(super) fn check(
     Some((prepared, wording))
 }
 
+/// Holds a text that was accepted to the sender that it has now: its recipient must still know how to
+/// answer STOP.
+pub(super) fn check_kept(
+    prepared: &Prepared,
+    draft: &Draft,
+    asking: &Asking<'_>,
+    operator: &Operator,
+    from: Option<&Sender>,
+    errors: &mut Vec<FieldError>,
+) {
+    let answer = answer(draft, asking, operator, from, errors, &mut Vec::new());
+    let language = asking.settings.language;
+    if let Some(mention) = answer.and_then(|answer| answer.mention(&prepared.text, language)) {
+        errors.push(FieldError::new(
+            "/from",
+            "stop_mention_missing",
+            format!(
+                "the text does not say {mention:?}, which this sender needs; give the text too"
+            ),
+        ));
+    }
+}
+
 /// What is asked of any text.
 fn check_characters(
     source: &Source,

@@ -4,6 +4,7 @@
 
 use super::body;
 use crate::engine::Engine;
+use crate::engine::credit::low_mail;
 use crate::engine::relay::email::{Letter, Mailed};
 use crate::store::{Delivery, OutboxEvent};
 
@@ -13,11 +14,14 @@ pub(super) const SCHEME: &str = "mailto:";
 /// Mails once. An error is words for the log: they hold no address, text or number.
 pub(super) async fn deliver(engine: &Engine, delivery: &Delivery, to: &str) -> Result<(), String> {
     let (id, body) = body(delivery).map_err(|error| error.to_string())?;
-    let subject = format!("Relais: {}", delivery.event.kind());
+    let (subject, text) = match &delivery.event {
+        OutboxEvent::CreditLow(low) => low_mail(low, engine.settings(&delivery.tenant).language),
+        event => (format!("Relais: {}", event.kind()), text(event, &body)),
+    };
     let letter = Letter {
         to,
         subject: &subject,
-        text: &text(&delivery.event, &body),
+        text: &text,
         id,
         at: delivery.created_at,
     };

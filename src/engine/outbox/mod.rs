@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
 use super::credit::CreditLowView;
-use super::view::{InboundView, MessageView, message_view};
+use super::view::{InboundView, InvalidNumberView, MessageView, message_view};
 use super::{Engine, journal};
 use crate::domain::message::Message;
 use crate::domain::status::Language;
@@ -66,6 +66,7 @@ enum Data<'a> {
     Message(Box<MessageView<'a>>),
     Inbound(InboundView<'a>),
     CreditLow(CreditLowView<'a>),
+    Number(InvalidNumberView),
 }
 
 /// How a receiver has done lately.
@@ -237,7 +238,7 @@ impl Engine {
 fn message(event: &OutboxEvent) -> Option<&Message> {
     match event {
         OutboxEvent::Message(message) => Some(message),
-        OutboxEvent::Inbound(_) | OutboxEvent::CreditLow(_) => None,
+        OutboxEvent::Inbound(_) | OutboxEvent::CreditLow(_) | OutboxEvent::NumberInvalid(_) => None,
     }
 }
 
@@ -289,6 +290,12 @@ fn body(delivery: &Delivery) -> Result<(String, Vec<u8>), serde_json::Error> {
             uuid::Uuid::from_bytes(low.id()).to_string(),
             1,
             Data::CreditLow(CreditLowView::from(low)),
+        ),
+        OutboxEvent::NumberInvalid(it) => (
+            // A message may tell of its own end besides.
+            format!("{}-number", it.message),
+            1,
+            Data::Number(InvalidNumberView::from(it)),
         ),
     };
     let post = Post {
@@ -376,6 +383,43 @@ impl Engine {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::credit::CreditLow;
+    use crate::domain::tenant::Unit;
+
+    #[test]
+    fn a_low_credit_is_told_in_the_words_of_its_unit() {
+        let low = CreditLow {
+            tenant: "irris".into(),
+            line: 41,
+            unit: Unit::Eur,
+            threshold: 2_000_000,
+            balance: 1_960_700,
+            at: Timestamp(0),
+        };
+        let delivery = |low: &CreditLow| Delivery {
+            seq: 1,
+            url: "https://irris.example/".to_owned(),
+            origin: "https://irris.example".into(),
+            webhook: None,
+            tenant: low.tenant.clone(),
+            event: OutboxEvent::CreditLow(low.clone()),
+            created_at: Timestamp(0),
+            tries: 0,
+        };
+        let (id, post) = body(&delivery(&low)).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&post).unwrap();
+        assert_eq!(json["type"], "credit.low");
+        assert_eq!(
+            json["data"],
+            serde_json::json!({
+                "tenant": "irris", "unit": "eur", "threshold": "2.00", "balance": "1.9607",
+                "at": "1970-01-01T00:00:00.000Z",
+            })
+        );
+        let (again, _) = body(&delivery(&low)).unwrap();
+        let (next, _) = body(&delivery(&CreditLow { line: 42, ..low })).unwrap();
+        assert!(id == again && id != next, "one id an event");
+    }
 
     #[test]
     fn the_signature_is_that_of_the_standards_own_example() {

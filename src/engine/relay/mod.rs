@@ -52,8 +52,9 @@ struct Ends {
 
 impl Relays {
     pub(super) fn new() -> Self {
-        let (app, of_app) = channel(APP, WINDOWS.0, Peer::App);
-        let (email, of_email) = channel(EMAIL, WINDOWS.1, Peer::Email);
+        // Whoever a message names can be asked at any time; of the mail server the task knows.
+        let (app, of_app) = channel(APP, WINDOWS.0, Peer::App, ChannelStatus::Up);
+        let (email, of_email) = channel(EMAIL, WINDOWS.1, Peer::Email, ChannelStatus::Connecting);
         Self {
             app,
             email,
@@ -67,9 +68,9 @@ impl Relays {
     }
 }
 
-fn channel(name: &str, window: usize, peer: Peer) -> (ChannelHandle, Ends) {
+fn channel(name: &str, window: usize, peer: Peer, status: ChannelStatus) -> (ChannelHandle, Ends) {
     let (requests, inbox) = mpsc::channel(window);
-    let (status, is) = watch::channel(ChannelStatus::Connecting);
+    let (status, is) = watch::channel(status);
     let (reset, told) = watch::channel(());
     let handle = ChannelHandle {
         id: name.into(),

@@ -463,7 +463,7 @@ async fn refusals_keep_their_kind_and_end_the_request() {
         ),
         (
             0x0B,
-            Rejection::Permanent("ESME_RINVDSTADR (0x0000000b)".into()),
+            Rejection::NumberInvalid("ESME_RINVDSTADR (0x0000000b)".into()),
         ),
         (
             0x08,

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
+use crate::domain::consent::Said;
 use crate::domain::event::{Event, Rejection};
 use crate::domain::fixtures::{
     at, batch_id, in_parts, lane, lease, message_id, number, policy, random,
@@ -65,18 +66,25 @@ fn golden<R: Record + PartialEq + Debug>(name: &str, record: &R) {
     if !path.exists() && std::env::var_os("RELAIS_WRITE_RECORDS").is_some() {
         fs::write(&path, hex(&octets) + "\n").unwrap();
     }
-    let text = fs::read_to_string(&path).unwrap();
-    let stored: Vec<u8> = text
-        .trim()
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect();
+    let stored = on_file(&format!("{name}.v{}", R::VERSION));
     assert_eq!(decode::<R>(b"golden", &stored).unwrap(), *record, "{name}");
     assert_eq!(
         octets, stored,
         "{name} is written in another way now: give it a new version"
     );
+}
+
+/// The octets of a record on file.
+fn on_file(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/records")
+        .join(format!("{name}.hex"));
+    let text = fs::read_to_string(&path).unwrap();
+    text.trim()
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
 }
 
 #[test]
@@ -141,16 +149,64 @@ fn every_record_is_written_and_read_as_its_version_says() {
         fingerprint: None,
     };
     golden("inbound", &inbound);
+    let optout = OptOut {
+        tenant: "shop".into(),
+        number: Opposed::Number(number(1)),
+        sender: None,
+        since: at(3),
+        source: Source::Keyword {
+            inbound: inbound.id,
+            wording: "Stop.".to_owned(),
+        },
+    };
     golden(
         "optout",
         &OptOut {
+            sender: Some(Sender::parse("Club").unwrap()),
+            ..optout.clone()
+        },
+    );
+    // Version 1 knew numbers alone, and opt-outs from everything.
+    let old = on_file("optout.v1");
+    assert_eq!(decode::<OptOut>(b"golden", &old).unwrap(), optout);
+    golden(
+        "optout-hashed",
+        &OptOut {
+            number: Opposed::Hashed(0x0123_4567_89ab_cdef),
+            source: Source::Import {
+                note: Some("old list".to_owned()),
+            },
+            ..optout
+        },
+    );
+    let mut consent = Consent::new("shop".into(), number(1), "marketing".to_owned());
+    let said = Said {
+        granted: true,
+        given_at: Some(at(1)),
+        by: "desk".to_owned(),
+        wording: Some("I agree".to_owned()),
+        source: Some("form".to_owned()),
+        proof: Some([7; 32]),
+    };
+    consent.add(said.clone(), at(2));
+    let withdrawn = Said {
+        granted: false,
+        given_at: None,
+        wording: None,
+        proof: None,
+        ..said
+    };
+    consent.add(withdrawn, at(3));
+    golden("consent", &consent);
+    golden(
+        "invalid-number",
+        &InvalidNumber {
             tenant: "shop".into(),
             number: number(1),
             since: at(3),
-            source: Source::Keyword {
-                inbound: inbound.id,
-                wording: "Stop.".to_owned(),
-            },
+            message: message_id(1),
+            code: "3:1".to_owned(),
+            erased: None,
         },
     );
     golden(

@@ -6,7 +6,7 @@ use super::on_every_engine;
 use super::world::{World, all, shop, submission};
 use crate::domain::fixtures::{at, message, number};
 use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::{OptOut, Source};
+use crate::domain::optout::{Opposed, OptOut, Source};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::store::{
@@ -272,7 +272,8 @@ async fn a_count_told_to_who_has_opted_out_is_a_failed_message(world: World) {
     counts(&*store, notice(number(1), "letter", 3, 1)).await;
     let optout = OptOut {
         tenant: shop(),
-        number: number(1),
+        number: Opposed::Number(number(1)),
+        sender: None,
         since: at(5),
         source: Source::Api,
     };

@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::on_every_engine;
 use super::world::{World, accepted, claimant, keyed, shop, submission, token};
 use crate::domain::credit::{Day, Means, Unpaid, Why};
-use crate::domain::event::Rejection;
+use crate::domain::event::{Changes, Rejection};
 use crate::domain::fixtures::{at, batch_id, lane, message, message_id, number};
 use crate::domain::message::Message;
-use crate::domain::optout::{OptOut, Source};
+use crate::domain::optout::{Opposed, OptOut, Source};
 use crate::domain::status::Status;
 use crate::domain::tenant::{Quotas, Unit};
 use crate::domain::terms::{Charge, Terms};
@@ -35,6 +35,8 @@ on_every_engine! {
     a_ledger_is_read_in_pages_and_pruned_into_what_it_carries,
     a_message_without_a_price_touches_no_credit,
     a_ledger_that_was_tampered_with_is_found,
+    a_plan_is_paid_with_what_the_one_before_it_gives_back,
+    a_changed_text_is_paid_anew_and_a_change_that_is_refused_is_not,
 }
 
 const PRICE: i64 = 217_700;
@@ -232,7 +234,8 @@ async fn what_has_left_does_not_come_back(world: World) {
 fn optout(n: u64) -> OptOut {
     OptOut {
         tenant: shop(),
-        number: number(n),
+        number: Opposed::Number(number(n)),
+        sender: None,
         since: at(0),
         source: Source::Api,
     }
@@ -478,4 +481,65 @@ async fn a_ledger_that_was_tampered_with_is_found(world: World) {
     assert_eq!(problems.0, 1);
     let told = problems.1.to_string();
     assert!(told.contains("its ledger says 0.0003 EUR"), "{told}");
+}
+
+async fn a_plan_is_paid_with_what_the_one_before_it_gives_back(world: World) {
+    let store = with_credit(&world, PRICE).await;
+    let planned = |n| {
+        let mut message = priced(n);
+        let terms = message.terms.as_mut().unwrap();
+        terms.schedule_key = Some("intervention-4711".to_owned());
+        message
+    };
+    for n in 1..=5 {
+        store.accept(paid(vec![planned(n)])).await.unwrap();
+        assert_eq!(left(&*store), 0, "{n}");
+    }
+    let other = store.accept(paid(vec![priced(6)])).await.unwrap_err();
+    assert!(matches!(other, StoreError::Unpaid(Unpaid::Credit { .. })));
+    // One in the place of the last, and another one besides: together they are too much.
+    let both = store.accept(paid(vec![planned(7), priced(8)])).await;
+    assert!(matches!(
+        both,
+        Err(StoreError::Unpaid(Unpaid::Credit { .. }))
+    ));
+    let last = store.message(&shop(), message_id(5)).await.unwrap();
+    assert_eq!(last.status(), Status::Pending, "nothing was replaced");
+    let lines = whys(&*store).await;
+    assert_eq!(lines.len(), 10, "{lines:?}");
+    world.finish(store).await;
+}
+
+async fn a_changed_text_is_paid_anew_and_a_change_that_is_refused_is_not(world: World) {
+    let store = with_credit(&world, 2 * PRICE).await;
+    store.accept(paid(vec![priced(1)])).await.unwrap();
+    let change = async |parts: u32| {
+        let seen = Arc::new(store.message(&shop(), message_id(1)).await.unwrap());
+        let mut changes = Changes::none(&seen).unwrap();
+        let long = crate::domain::fixtures::in_parts(1, parts.try_into().unwrap());
+        (changes.text, changes.plan) = (long.text, long.plan);
+        let charge = Charge {
+            micros: PRICE * i64::from(parts),
+            parts,
+            ..Charge::default()
+        };
+        changes.terms.as_mut().unwrap().charge = Some(charge);
+        store.change(seen, changes, euros(), at(1)).await
+    };
+    change(2).await.unwrap().unwrap();
+    assert_eq!(left(&*store), 0);
+    let refused = change(3).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unpaid(Unpaid::Credit { .. })));
+    change(1).await.unwrap().unwrap();
+    assert_eq!(left(&*store), PRICE);
+    // What it took last is what comes back.
+    let leaving = store.claims(1, at(1)).await.remove(0);
+    let back = Report::GivenBack {
+        token: token(&leaving),
+        why: crate::domain::message::WaitReason::NoChannelUp,
+    };
+    store.reports(back, at(2)).await;
+    store.cancel(&shop(), message_id(1), at(3)).await.unwrap();
+    assert_eq!(left(&*store), 2 * PRICE);
+    world.finish(store).await;
 }

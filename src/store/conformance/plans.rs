@@ -10,7 +10,7 @@ use crate::domain::event::{Changes, Rejection};
 use crate::domain::fixtures::{at, batch_id, lane, message, message_id, number};
 use crate::domain::id::MessageId;
 use crate::domain::message::{Doubt, Message, Outcome, State, WaitReason};
-use crate::domain::optout::{OptOut, Source};
+use crate::domain::optout::{Opposed, OptOut, Source};
 use crate::domain::policy::OnDoubt;
 use crate::domain::privacy::Keeping;
 use crate::domain::receipt::ReceiptState;
@@ -541,7 +541,8 @@ async fn a_message_to_an_opted_out_number_replaces_and_is_in_nobodys_way(world: 
     store.plan(planned(1)).await;
     let out = OptOut {
         tenant: shop(),
-        number: number(2),
+        number: Opposed::Number(number(2)),
+        sender: None,
         since: at(1),
         source: Source::Api,
     };

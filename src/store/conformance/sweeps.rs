@@ -403,7 +403,7 @@ async fn erasing_leaves_nothing_of_the_number_but_what_must_stay(world: World) {
         .iter()
         .filter_map(|delivery| match &delivery.event {
             OutboxEvent::Message(message) => Some((message.id, message.to, message.text.len())),
-            OutboxEvent::Inbound(_) | OutboxEvent::CreditLow(_) => None,
+            _ => None,
         })
         .collect();
     assert_eq!(told, [(id, Msisdn::NOBODY, 0)]);

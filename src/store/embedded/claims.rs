@@ -89,7 +89,7 @@ impl<K: Kv> Embedded<K> {
                 others.push((message, due_at));
                 continue;
             }
-            if self.shared.is_opted_out(&message.tenant, message.to) {
+            if self.shared.is_unwanted(&message, policy) {
                 not_now.opted_out.push(id);
                 index.pass_over(&message);
                 continue;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::read::read_stored;
 use super::txn::Txn;
+use crate::domain::consent::Consent;
 use crate::domain::id::MessageId;
 use crate::domain::inbound::{Inbound, Parts};
 use crate::domain::msisdn::Msisdn;
@@ -21,14 +22,16 @@ use crate::domain::time::Timestamp;
 use crate::store::codec::{Orphans, Outgoing, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::Kv;
-use crate::store::{Count, Known, KnownPage, OutboxEvent, ReceiptReport, Spending, StoreError};
+use crate::store::{
+    Count, InvalidNumber, Known, KnownPage, OutboxEvent, ReceiptReport, Spending, StoreError,
+};
 
 /// Records that a page looks at, and that it holds before it ends.
 const LOOKED_AT: usize = 2000;
 const HELD: usize = 64;
 
 /// Where something may be known of a number, in this order.
-const PLACES: [KeySpace; 7] = [
+const PLACES: [KeySpace; 9] = [
     KeySpace::Recipient,
     KeySpace::Counted,
     KeySpace::Inbound,
@@ -36,6 +39,8 @@ const PLACES: [KeySpace; 7] = [
     KeySpace::OptOut,
     KeySpace::Orphan,
     KeySpace::Spending,
+    KeySpace::Consent,
+    KeySpace::Invalid,
 ];
 
 /// A page of what is known of a number.
@@ -109,7 +114,9 @@ fn known<K: Kv>(
         }
         KeySpace::OptOut => {
             let optout: OptOut = decode(key, octets)?;
-            let theirs = Some(optout).filter(|optout| optout.number == number);
+            let pseudonyms = &shared.keeping.pseudonyms;
+            let is_theirs = |it: &OptOut| it.number.is_of(pseudonyms, &it.tenant, number);
+            let theirs = Some(optout).filter(is_theirs);
             theirs.map(Known::OptOut).into_iter().collect()
         }
         KeySpace::Orphan => {
@@ -128,6 +135,16 @@ fn known<K: Kv>(
             let theirs = Some(count).filter(|count| count.to == number);
             theirs.map(Known::Count).into_iter().collect()
         }
+        KeySpace::Consent => {
+            let consent: Consent = decode(key, octets)?;
+            let theirs = Some(consent).filter(|consent| consent.number == number);
+            theirs.map(Known::Consent).into_iter().collect()
+        }
+        KeySpace::Invalid => {
+            let invalid: InvalidNumber = decode(key, octets)?;
+            let theirs = Some(invalid).filter(|invalid| invalid.number == number);
+            theirs.map(Known::Invalid).into_iter().collect()
+        }
         _ => Vec::new(),
     })
 }
@@ -143,6 +160,15 @@ impl<K: Kv> Txn<'_, K> {
                 Known::Inbound(it) => (self.erase_inbound(it, now)?, Some(*it.id.bytes())),
                 Known::Receipt(receipt) => (self.erase_receipt(receipt)?, None),
                 Known::Count(count) => (self.erase_count(count)?, None),
+                Known::Consent(it) => {
+                    self.forget_consent(it);
+                    (true, None)
+                }
+                Known::Invalid(it) => match self.forget_invalid(&it.tenant, it.number) {
+                    Ok(()) => (true, Some(*it.message.bytes())),
+                    Err(StoreError::NotFound) => (false, None),
+                    Err(error) => return Err(error),
+                },
                 Known::Part(_) | Known::OptOut(_) | Known::Spending(_) => (false, None),
             };
             erased += usize::from(done);
@@ -216,6 +242,7 @@ impl<K: Kv> Txn<'_, K> {
             }
             OutboxEvent::Inbound(inbound) => inbound.erase_number(pseudonyms, now),
             OutboxEvent::CreditLow(_) => {}
+            OutboxEvent::NumberInvalid(it) => it.erase_number(pseudonyms),
         }
         self.put(key, &outgoing)
     }

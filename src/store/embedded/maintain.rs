@@ -5,14 +5,14 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::txn::KEPT;
+use super::txn::{KEPT, is_over};
 use super::{Embedded, Shared, ledgers, sweep};
 use crate::domain::id::Tenant;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{Holder, Idempotent, Orphans, decode};
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::Kv;
-use crate::store::{Batch, Spending, StoreError};
+use crate::store::{Batch, InvalidNumber, Spending, StoreError};
 
 /// Between two counts of the octets of all records: a count reads everything once.
 const MEASURE_EVERY: Duration = Duration::from_hours(6);
@@ -39,6 +39,7 @@ impl<K: Kv> Embedded<K> {
         if old.is_empty() && found.is_empty() {
             return Ok(more);
         }
+        let kept = self.shared.keeping.retention;
         let overdue = self.write(false, move |txn| {
             txn.sweep(found, now)?;
             for key in old.orphans {
@@ -49,6 +50,12 @@ impl<K: Kv> Embedded<K> {
             }
             for key in old.others {
                 txn.write(key, None);
+            }
+            for key in old.consents {
+                txn.prune_consent(&key, kept.messages, now)?;
+            }
+            for key in old.invalid {
+                txn.prune_invalid(&key, kept.numbers, now)?;
             }
             let mut overdue = false;
             for tenant in old.ledgers {
@@ -94,16 +101,22 @@ struct Old {
     others: Vec<Vec<u8>>,
     /// Tenants whose ledgers have lines that are.
     ledgers: Vec<Tenant>,
+    consents: Vec<Vec<u8>>,
+    invalid: Vec<Vec<u8>>,
     /// True if it is likely that there is more.
     more: bool,
 }
 
 impl Old {
     fn is_empty(&self) -> bool {
-        self.orphans.is_empty()
-            && self.names.is_empty()
-            && self.others.is_empty()
-            && self.ledgers.is_empty()
+        let keys = [
+            &self.orphans,
+            &self.names,
+            &self.others,
+            &self.consents,
+            &self.invalid,
+        ];
+        self.ledgers.is_empty() && keys.iter().all(|old| old.is_empty())
     }
 }
 
@@ -158,10 +171,26 @@ fn find_old<K: Kv>(kv: &K, shared: &Shared, now: Timestamp) -> Result<Old, Store
     };
     let plans = go_on(kv, shared, KeySpace::Plan, unused)?;
     let once = go_on(kv, shared, KeySpace::Once, unused)?;
-    old.more = [&orphans, &idempotent, &spent, &plans, &once]
-        .iter()
-        .any(|(_, more)| *more);
+    let consents = go_on(kv, shared, KeySpace::Consent, |key, octets| {
+        Ok(is_over(&decode(key, octets)?, retention, now))
+    })?;
+    let numbers = shared.keeping.retention.numbers;
+    let invalid = go_on(kv, shared, KeySpace::Invalid, |key, octets| {
+        Ok(now.since(decode::<InvalidNumber>(key, octets)?.since) >= numbers)
+    })?;
+    let all = [
+        &orphans,
+        &idempotent,
+        &spent,
+        &plans,
+        &once,
+        &consents,
+        &invalid,
+    ];
+    old.more = all.iter().any(|(_, more)| *more);
     old.ledgers = ledgers::overdue(kv, shared, now)?;
+    old.consents = consents.0;
+    old.invalid = invalid.0;
     old.orphans = orphans.0;
     old.names = plans.0;
     old.names.extend(once.0);

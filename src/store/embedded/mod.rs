@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::codec::{Swept, decode};
+use super::consents::Agreed;
 use super::counts::Tally;
 use super::documents::Shelf;
 use super::frontier::Frontier;
 use super::index::Index;
+use super::invalid::Invalid;
 use super::keys::KeySpace;
 use super::kv::{Kv, KvError};
 use super::opted_out::OptedOut;
@@ -26,13 +28,13 @@ use super::{
 use crate::domain::id::{Account, BatchId, InboundId, Lane, MessageId, Tenant};
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::OptOut;
 use crate::domain::policy::{OnDoubt, Policy};
 use crate::domain::privacy::Keeping;
 use crate::domain::receipt::IdWriting;
 use crate::domain::time::Timestamp;
 
 mod claims;
+mod consents;
 mod copying;
 mod counts;
 mod deliveries;
@@ -40,6 +42,7 @@ mod documents;
 mod known;
 mod ledgers;
 mod maintain;
+mod optouts;
 mod planning;
 mod read;
 mod recover;
@@ -74,6 +77,10 @@ pub(super) struct Shared {
     /// How carriers write their ids in receipts.
     pub(super) writings: Mutex<Writings>,
     pub(super) opted_out: RwLock<OptedOut>,
+    /// Who has agreed to marketing.
+    pub(super) agreed: RwLock<Agreed>,
+    /// Numbers that nobody has.
+    pub(super) invalid: RwLock<Invalid>,
     pub(super) part_sets: Mutex<PartSets>,
     pub(super) keeping: Keeping,
     /// How far the sweeps have come.
@@ -327,34 +334,6 @@ impl<K: Kv> Store for Embedded<K> {
     fn next_parts_deadline(&self) -> Option<Timestamp> {
         let sets = self.shared.part_sets.lock();
         sets.unwrap_or_else(PoisonError::into_inner).next()
-    }
-
-    async fn opt_out(&self, optout: OptOut) -> Result<Vec<Change>, StoreError> {
-        self.write(true, move |txn| txn.opt_out(&optout)).await
-    }
-
-    async fn opt_in(&self, tenant: &Tenant, number: Msisdn) -> Result<(), StoreError> {
-        let tenant = tenant.clone();
-        self.write(true, move |txn| txn.opt_in(&tenant, number))
-            .await
-    }
-
-    async fn optout(&self, tenant: &Tenant, number: Msisdn) -> Result<OptOut, StoreError> {
-        self.check_open()?;
-        let key = keys::optout(tenant, number);
-        decode(&key, &self.kv.get(&key)?.ok_or(StoreError::NotFound)?)
-    }
-
-    async fn optouts(
-        &self,
-        tenant: &Tenant,
-        after: Option<Msisdn>,
-        limit: usize,
-    ) -> Result<Page<OptOut>, StoreError> {
-        self.check_open()?;
-        let (kv, tenant) = (self.kv.clone(), tenant.clone());
-        self.blocking(move || read::optouts(&*kv, &tenant, after, limit))
-            .await
     }
 
     async fn outbox_due(

@@ -4,8 +4,6 @@ use super::{Embedded, Shared};
 use crate::domain::id::{InboundId, MessageId, Tenant};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
-use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::OptOut;
 use crate::store::codec::decode;
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, KvError, Pair};
@@ -159,26 +157,6 @@ pub(super) fn inbound<K: Kv>(
     for pair in kv.scan(keys::inbound_range(tenant, before), true) {
         if items.len() >= limit {
             let next = items.last().map(|inbound| inbound.id.0);
-            return Ok(Page { items, next });
-        }
-        let (key, octets) = pair?;
-        items.push(decode(&key, &octets)?);
-    }
-    Ok(Page { items, next: None })
-}
-
-/// A page of the numbers that have opted out of a tenant's messages, in their order.
-pub(super) fn optouts<K: Kv>(
-    kv: &K,
-    tenant: &Tenant,
-    after: Option<Msisdn>,
-    limit: usize,
-) -> Result<Page<OptOut>, StoreError> {
-    let mut items: Vec<OptOut> = Vec::new();
-    for pair in kv.scan(keys::optout_range(tenant, after), false) {
-        if items.len() >= limit {
-            let last = items.last().map(|optout| optout.number.as_u64().into());
-            let next = last.map(uuid::Uuid::from_u128);
             return Ok(Page { items, next });
         }
         let (key, octets) = pair?;

@@ -16,24 +16,27 @@ use tokio::sync::watch;
 use super::ledgers::Restart;
 use super::txn::{read_part_sets, reconsidered_after};
 use super::{Shared, sweep};
+use crate::domain::consent::Consent;
 use crate::domain::event::Event;
 use crate::domain::id::BatchId;
 use crate::domain::message::{Message, State};
-use crate::domain::optout::OptOut;
+use crate::domain::optout::{Opposed, OptOut};
 use crate::domain::policy::Policy;
 use crate::domain::privacy::Keeping;
 use crate::domain::time::Timestamp;
 use crate::store::codec::{LAYOUT, Layout, Outgoing, Reached, Swept, decode, encode};
+use crate::store::consents::Agreed;
 use crate::store::counts::Tally;
 use crate::store::documents::Shelf;
 use crate::store::frontier::Frontier;
 use crate::store::index::Index;
+use crate::store::invalid::Invalid;
 use crate::store::keys::{self, KeySpace};
 use crate::store::kv::{Kv, Write};
 use crate::store::opted_out::OptedOut;
 use crate::store::outbox::{Outbox, deliveries};
 use crate::store::writings::Writings;
-use crate::store::{Document, OutboxEvent, StoreError, Webhook};
+use crate::store::{Document, InvalidNumber, OutboxEvent, StoreError, Webhook};
 
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
@@ -66,9 +69,14 @@ pub(super) fn recover<K: Kv>(
     let swept = read_swept(kv)?;
     let webhooks: Vec<Webhook> = read_all(kv, KeySpace::Webhook)?;
     let (mut outbox, mut next_seq) = read_outbox(kv)?;
-    let mut opted_out = OptedOut::default();
-    for OptOut { tenant, number, .. } in read_all(kv, KeySpace::OptOut)? {
-        opted_out.insert(&tenant, number);
+    let opted_out = read_opted_out(kv, &keeping)?;
+    let mut agreed = Agreed::default();
+    for consent in read_all::<K, Consent>(kv, KeySpace::Consent)? {
+        agreed.put(&consent);
+    }
+    let mut invalid = Invalid::default();
+    for InvalidNumber { tenant, number, .. } in read_all(kv, KeySpace::Invalid)? {
+        invalid.insert(&tenant, number);
     }
     let mut documents = Shelf::default();
     for document in read_all::<K, Document>(kv, KeySpace::Document)? {
@@ -111,7 +119,7 @@ pub(super) fn recover<K: Kv>(
         }
         // It was leaving when its recipient opted out, and has not left.
         if matches!(message.state, State::Waiting { .. })
-            && opted_out.contains(&message.tenant, message.to)
+            && (opted_out.opposes(&message, &rules) || agreed.is_missing(&message))
         {
             changed |= message.apply(&Event::OptedOut, &rules, now).is_ok();
         }
@@ -171,6 +179,8 @@ pub(super) fn recover<K: Kv>(
         orphans: AtomicI64::new(orphans),
         writings: Mutex::new(Writings::of(read_all(kv, KeySpace::Writing)?)),
         opted_out: RwLock::new(opted_out),
+        agreed: RwLock::new(agreed),
+        invalid: RwLock::new(invalid),
         part_sets: Mutex::new(part_sets),
         keeping,
         swept: Mutex::new(swept),
@@ -195,6 +205,29 @@ fn check_layout<K: Kv>(kv: &K) -> Result<(), RecoverError> {
         None => kv.apply(&[(key, Some(encode(&LAYOUT)?))])?,
     }
     Ok(())
+}
+
+/// Who has opted out. Numbers that are not to be kept become what stands for them, once and for all.
+fn read_opted_out<K: Kv>(kv: &K, keeping: &Keeping) -> Result<OptedOut, RecoverError> {
+    let mut opted_out = OptedOut::new(keeping);
+    let mut repairs: Vec<Write> = Vec::new();
+    for pair in kv.scan(KeySpace::OptOut.range(), false) {
+        let (key, octets) = pair?;
+        let mut optout: OptOut = decode(&key, &octets)?;
+        let sender = optout.sender_key();
+        if let Opposed::Number(number) = optout.number {
+            optout.number = opted_out.kept(&optout.tenant, number);
+        }
+        opted_out.insert(&optout.tenant, optout.number, sender.as_deref());
+        let kept = keys::optout(&optout.tenant, optout.number, sender.as_deref());
+        if kept != key {
+            repairs.push((kept, Some(encode(&optout)?)));
+            repairs.push((key, None));
+            apply_pieces(kv, &mut repairs, PIECE)?;
+        }
+    }
+    apply_pieces(kv, &mut repairs, 1)?;
+    Ok(opted_out)
 }
 
 fn read_swept<K: Kv>(kv: &K) -> Result<Swept, RecoverError> {

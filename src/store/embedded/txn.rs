@@ -26,6 +26,7 @@ use crate::store::{
 
 mod by_sim;
 mod commit;
+mod consents;
 mod counts;
 mod inbound;
 mod ledgers;
@@ -34,6 +35,7 @@ mod optouts;
 mod plans;
 mod receipts;
 
+pub(super) use consents::is_over;
 pub(super) use inbound::read_part_sets;
 pub(super) use plans::KEPT;
 use plans::Sorted;
@@ -246,6 +248,10 @@ impl<'a, K: Kv> Txn<'a, K> {
                 now,
             );
         }
+        // A step of a way may end without a new status.
+        if transition.status_changed() || message.terms.is_some() {
+            self.judge_number(&message, now)?;
+        }
         Ok(Ok(Change {
             message,
             transition,
@@ -332,7 +338,7 @@ impl<'a, K: Kv> Txn<'a, K> {
         }
         // Ended together with the seal: of a torn submission only live records are there to go.
         for message in &mut accepted {
-            if self.shared.is_opted_out(&message.tenant, message.to) {
+            if self.shared.is_unwanted(message, &self.policy) {
                 self.in_hand(message.clone());
                 if let Ok(change) = self.apply(message.id, &Event::OptedOut, now)? {
                     *message = change.message;

@@ -9,7 +9,7 @@ use crate::domain::id::{InboundId, MessageId};
 use crate::domain::inbound::Inbound;
 use crate::domain::message::Message;
 use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::{OptOut, Source};
+use crate::domain::optout::{Opposed, OptOut, Source};
 use crate::domain::privacy::Erased;
 use crate::domain::time::Timestamp;
 use crate::store::conformance::shop;
@@ -63,7 +63,7 @@ impl Run {
                 let wrote = self.wrote(number, "START");
                 assert!(store.take_in(vec![wrote]).await.unwrap().failed.is_empty());
             } else {
-                assert_eq!(store.opt_in(&shop(), number).await.is_ok(), was_out);
+                assert_eq!(store.opt_in(&shop(), number, None).await.is_ok(), was_out);
             }
             let now_out = store.optout(&shop(), number).await;
             assert_eq!(now_out, Err(StoreError::NotFound));
@@ -109,7 +109,8 @@ impl Run {
 fn optout(number: Msisdn, since: Timestamp) -> OptOut {
     OptOut {
         tenant: shop(),
-        number,
+        number: Opposed::Number(number),
+        sender: None,
         since,
         source: Source::Api,
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::Txn;
 use crate::domain::id::InboundId;
 use crate::domain::inbound::{Inbound, Part, Parts};
-use crate::domain::optout::{OptOut, Source, WORDING_MAX, Wish};
+use crate::domain::optout::{Opposed, OptOut, Source, WORDING_MAX, Wish};
 use crate::domain::time::Timestamp;
 use crate::store::codec::decode;
 use crate::store::kv::Kv;
@@ -162,19 +162,18 @@ impl<K: Kv> Txn<'_, K> {
             Wish::Stop => {
                 let optout = OptOut {
                     tenant: inbound.tenant.clone(),
-                    number,
+                    number: Opposed::Number(number),
+                    sender: None,
                     since: inbound.received_at,
                     source: Source::Keyword {
                         inbound: inbound.id,
                         wording: inbound.text.chars().take(WORDING_MAX).collect(),
                     },
                 };
-                taken.failed.extend(self.opt_out(&optout)?);
+                let opted = self.opt_out(optout, inbound.received_at)?;
+                taken.failed.extend(opted.failed);
             }
-            Wish::Start => match self.opt_in(&inbound.tenant, number) {
-                Ok(()) | Err(StoreError::NotFound) => {}
-                Err(error) => return Err(error),
-            },
+            Wish::Start => self.opt_in_wholly(&inbound.tenant, number)?,
         }
         Ok(())
     }

@@ -55,9 +55,12 @@ impl<K: Kv> Txn<'_, K> {
         now: Timestamp,
     ) -> Result<Option<Due>, StoreError> {
         for message in messages.iter_mut() {
-            let Message { terms, to, .. } = message;
-            let Some(terms) = terms else { continue };
-            if terms.charge.is_some() && self.shared.is_opted_out(tenant, *to) {
+            let unwanted = || self.shared.is_unwanted(message, &self.policy);
+            let free = charge_of(message).is_some() && unwanted();
+            let Some(terms) = &mut message.terms else {
+                continue;
+            };
+            if free {
                 terms.charge = None;
             }
             if let Some(charge) = &mut terms.charge {
@@ -73,15 +76,17 @@ impl<K: Kv> Txn<'_, K> {
         let mut purse = self.purse(tenant)?;
         let key = means.key.as_ref();
         let key = key.map(|(key, _)| self.used_by_key(tenant, key));
-        let mut key = key.transpose()?.map(|it| it.used);
+        let mut key = key.transpose()?;
         for charge in returned {
             let _ = purse.give_back(charge, MessageId(uuid::Uuid::nil()), now);
-            if let Some(used) = &mut key {
-                used.give_back(charge);
+            if let Some(by_key) = &mut key
+                && charge.key.as_ref() == Some(&by_key.key)
+            {
+                by_key.used.give_back(charge);
             }
         }
         purse
-            .affords(due, means, key.as_ref())
+            .affords(due, means, key.as_ref().map(|by_key| &by_key.used))
             .map_err(StoreError::Unpaid)?;
         Ok(Some(due))
     }

@@ -3,7 +3,7 @@
 //! fails when it would wait again.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 
 use super::{Held, Shared, Txn};
 use crate::domain::apply::Transition;
@@ -16,62 +16,86 @@ use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::store::embedded::claims::NotNow;
 use crate::store::kv::Kv;
-use crate::store::{Change, StoreError, keys};
+use crate::store::opted_out::OptedOut;
+use crate::store::{Change, Opted, StoreError, keys};
 
 impl<K: Kv> Txn<'_, K> {
     /// Opts a number out and fails what waits for it. One that is out already stays as it is.
     pub(in crate::store::embedded) fn opt_out(
         &mut self,
-        optout: &OptOut,
-    ) -> Result<Vec<Change>, StoreError> {
-        let OptOut {
-            tenant,
-            number,
-            since,
-            ..
-        } = optout;
-        if self.shared.is_opted_out(tenant, *number) {
-            return Ok(Vec::new());
+        mut optout: OptOut,
+        now: Timestamp,
+    ) -> Result<Opted, StoreError> {
+        let Some(number) = optout.number.number() else {
+            // Nobody but the store makes these.
+            return Ok(Opted::default());
+        };
+        let tenant = optout.tenant.clone();
+        let sender = optout.sender_key();
+        {
+            let mut opted_out = self.opted_out();
+            if opted_out.find(&tenant, number, sender.as_deref()).is_some() {
+                return Ok(Opted::default());
+            }
+            optout.number = opted_out.kept(&tenant, number);
+            // Before the look at what waits: that asks what is opposed now.
+            opted_out.insert(&tenant, optout.number, sender.as_deref());
         }
-        let waiting = self.waiting_for(tenant, *number)?;
-        self.put(keys::optout(tenant, *number), optout)?;
-        self.shared
-            .opted_out
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(tenant, *number);
-        let mut failed = Vec::with_capacity(waiting.len());
-        for id in waiting {
-            failed.extend(self.apply(id, &Event::OptedOut, *since)?.ok());
+        let key = keys::optout(&tenant, optout.number, sender.as_deref());
+        self.put(key, &optout)?;
+        let mut failed = Vec::new();
+        for id in self.waiting_for(&tenant, number)? {
+            failed.extend(self.apply(id, &Event::OptedOut, now)?.ok());
         }
-        Ok(failed)
+        Ok(Opted { new: true, failed })
     }
 
-    /// Ends an opt-out; `NotFound` if there is none.
+    /// Ends an opt-out; `NotFound` if there is none of this extent.
     pub(in crate::store::embedded) fn opt_in(
         &mut self,
         tenant: &Tenant,
         number: Msisdn,
+        sender: Option<&str>,
     ) -> Result<(), StoreError> {
-        self.remove_record(keys::optout(tenant, number))?;
-        self.shared
-            .opted_out
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(tenant, number);
+        let known = self.opted_out().find(tenant, number, sender);
+        let who = known.ok_or(StoreError::NotFound)?;
+        self.remove_record(keys::optout(tenant, who, sender))?;
+        self.opted_out().remove(tenant, who, sender);
         Ok(())
     }
 
-    /// The messages of a tenant that wait for a number, found by the index of recipients.
-    fn waiting_for(
+    /// Ends every opt-out of a number, whatever its extent: its handset asks for it.
+    pub(super) fn opt_in_wholly(
+        &mut self,
+        tenant: &Tenant,
+        number: Msisdn,
+    ) -> Result<(), StoreError> {
+        let known = self.opted_out().all_of(tenant, number);
+        for (who, sender) in known {
+            self.remove_record(keys::optout(tenant, who, sender.as_deref()))?;
+            self.opted_out().remove(tenant, who, sender.as_deref());
+        }
+        Ok(())
+    }
+
+    fn opted_out(&self) -> RwLockWriteGuard<'_, OptedOut> {
+        let opted_out = self.shared.opted_out.write();
+        opted_out.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The messages of a tenant that wait for a number and must not reach it, found by the index of
+    /// recipients.
+    pub(super) fn waiting_for(
         &mut self,
         tenant: &Tenant,
         number: Msisdn,
     ) -> Result<BTreeSet<MessageId>, StoreError> {
+        let (shared, policy) = (self.shared, self.policy.clone());
         let waits = |message: &Message| {
             message.tenant == *tenant
                 && message.to == number
                 && matches!(message.state, State::Waiting { .. })
+                && shared.is_unwanted(message, &policy)
         };
         // Those that this group has accepted are taken in hand: no claim can see them yet.
         let fresh = std::mem::take(&mut self.fresh);
@@ -135,10 +159,9 @@ impl<K: Kv> Txn<'_, K> {
             }
         }
         for id in opted_out {
-            let message = &self.hold(id)?.message;
-            let (tenant, to) = (message.tenant.clone(), message.to);
+            let message = self.hold(id)?.message.clone();
             // A start may have come between the look and this.
-            if self.shared.is_opted_out(&tenant, to) {
+            if self.shared.is_unwanted(&message, &self.policy) {
                 failed.extend(self.apply(id, &Event::OptedOut, now)?.ok());
             }
         }
@@ -147,12 +170,24 @@ impl<K: Kv> Txn<'_, K> {
 }
 
 impl Shared {
-    /// True if the tenant may not write to the number.
-    pub(in crate::store::embedded) fn is_opted_out(&self, tenant: &Tenant, number: Msisdn) -> bool {
-        self.opted_out
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(tenant, number)
+    /// True if a message must not reach its recipient: who has opted out, or has taken back the consent
+    /// that it needed.
+    pub(in crate::store::embedded) fn is_unwanted(
+        &self,
+        message: &Message,
+        policy: &Policy,
+    ) -> bool {
+        let opted_out = self.opted_out.read();
+        let opted_out = opted_out.unwrap_or_else(PoisonError::into_inner);
+        if opted_out.opposes(message, policy) {
+            return true;
+        }
+        // Few messages need a consent.
+        message.terms.is_some() && {
+            let agreed = self.agreed.read();
+            let agreed = agreed.unwrap_or_else(PoisonError::into_inner);
+            agreed.is_missing(message)
+        }
     }
 
     /// Fails a message that an event has left waiting, if its recipient has opted out.
@@ -164,7 +199,7 @@ impl Shared {
         now: Timestamp,
     ) -> Transition {
         let waits = matches!(message.state, State::Waiting { .. });
-        if !waits || !self.is_opted_out(&message.tenant, message.to) {
+        if !waits || !self.is_unwanted(message, policy) {
             return transition;
         }
         match message.apply(&Event::OptedOut, policy, now) {

@@ -16,7 +16,7 @@ fn refusing(cms: u16, times: Option<u64>) -> ModemScript {
 /// The kind of a refusal.
 fn kind(outcome: &SegmentOutcome) -> &'static str {
     match outcome {
-        SegmentOutcome::Rejected(Rejection::Permanent(_)) => "fail",
+        SegmentOutcome::Rejected(Rejection::Permanent(_) | Rejection::NumberInvalid(_)) => "fail",
         SegmentOutcome::Rejected(Rejection::Temporary(_)) => "retry",
         SegmentOutcome::Rejected(Rejection::Throttled(_)) => "throttled",
         SegmentOutcome::Rejected(Rejection::Account(_)) => "account",
