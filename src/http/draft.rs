@@ -318,16 +318,18 @@ fn set(draft: &mut Draft, field: &'static str, value: Value) -> Result<(), Wrong
         // Either an instant, or what one is reckoned from.
         "send_at" => match value {
             Value::Object(members) => {
+                let (mut anchors, mut offset_ms) = (Vec::new(), None);
                 for (name, value) in members {
                     match name.as_str() {
-                        "anchors" => draft.anchors = instants(value)?,
-                        "offset" => draft.offset_ms = Some(offset(value)?),
+                        "anchors" => anchors = instants(value)?,
+                        "offset" => offset_ms = Some(offset(value)?),
                         _ => return Err(("unknown_field", "give anchors and offset".into())),
                     }
                 }
-                if draft.anchors.is_empty() {
+                if anchors.is_empty() {
                     return Err(("anchor_missing", NO_ANCHOR.into()));
                 }
+                (draft.anchors, draft.offset_ms) = (anchors, offset_ms);
             }
             value => draft.send_at = Some(instant(value)?),
         },

@@ -205,7 +205,7 @@ async fn a_change_is_held_to_the_rules_and_leaves_the_rest_alone() {
             "/validity",
             "validity_out_of_range",
         ),
-        (json!({"offset": "-3h"}), 422, "/offset", "anchor_missing"),
+        (json!({"offset": "-3h"}), 422, "/anchors", "anchor_missing"),
         (
             json!({"anchors": ["2020-01-01T00:00:00Z"]}),
             422,

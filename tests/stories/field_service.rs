@@ -1,6 +1,8 @@
 //! A field-service firm's notifications: interventions are planned and planned again, and of all that only
 //! the last plan is told, or only the first notice, or what fits into one SMS.
 
+use std::time::Duration;
+
 use relais::domain::id::Tenant;
 use relais::domain::tenant::{Overflow, Settings};
 use relais::sim::smsc::SmscScript;
@@ -128,7 +130,7 @@ async fn of_several_dates_the_first_is_the_reference_before_or_after_it() {
     );
     for (change, pointer, code) in [
         (json!({"offset": "10m"}), "/offset", "offset_before_now"),
-        (json!({"anchors": null}), "/offset", "anchor_missing"),
+        (json!({"anchors": null}), "/anchors", "anchor_missing"),
         (
             json!({"anchors": ["2026-10-05T09:45:00"]}),
             "/anchors",
@@ -219,6 +221,8 @@ async fn the_list_shows_the_last_hundred() {
     for n in 0..105 {
         let body = json!({"to": "06 21 55 84 92", "text": "x", "reference": format!("{n}")});
         post(&api, &body).await;
+        // Ids tell the order of creation to the millisecond.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let list = expect(200, api.get("/v1/messages").await);
     let shown: Vec<_> = list["data"]

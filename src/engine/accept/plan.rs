@@ -55,7 +55,7 @@ fn reckoned(draft: &Draft, now: Timestamp) -> Result<Option<Timestamp>, FieldErr
         return match draft.offset_ms {
             None => Ok(draft.send_at),
             Some(_) => Err(FieldError::new(
-                "/offset",
+                "/anchors",
                 "anchor_missing",
                 "an offset is counted from an anchor; give \"anchors\" with at least one instant",
             )),

@@ -116,25 +116,22 @@ impl<'de> Visitor<'de> for ChangeVisitor {
         let (mut decoded, mut taken) = (Decoded::default(), Vec::new());
         while let Some(Name(name)) = map.next_key()? {
             let value: Value = map.next_value()?;
-            let changeable = CHANGEABLE.into_iter().find(|known| *known == name);
-            match changeable {
-                Some(name) if value.is_null() => match name {
-                    "from" | "webhook_url" | "metadata" => taken.push(name),
-                    _ => decoded.error(
-                        format!("/{name}"),
-                        "wrong_type",
-                        "a message has this always: give a value, or leave it out",
-                    ),
-                },
+            match CHANGEABLE.into_iter().find(|known| *known == name) {
+                Some(name @ ("from" | "webhook_url" | "metadata")) if value.is_null() => {
+                    taken.push(name);
+                    decoded.member(name, value);
+                }
+                Some(name) if value.is_null() => decoded.error(
+                    format!("/{name}"),
+                    "wrong_type",
+                    "a message has this always: give a value, or leave it out",
+                ),
                 None if FIELDS.contains(&&*name) => decoded.error(
                     format!("/{name}"),
                     "not_changeable",
                     "this stays as it is; cancel the message and post another one",
                 ),
-                _ => {}
-            }
-            if changeable.is_some() || !FIELDS.contains(&&*name) {
-                decoded.member(&name, value);
+                _ => decoded.member(&name, value),
             }
         }
         for (with, without) in [
