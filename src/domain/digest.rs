@@ -178,8 +178,8 @@ impl Digest {
         let mut days = [false; 7];
         for (index, name) in self.days.iter().enumerate().take(2 * DAYS.len()) {
             let is = |word: &&str| word.eq_ignore_ascii_case(name);
-            let day = DAYS.iter().position(|word| is(&word));
-            match day.or_else(|| DAYS_IN_FULL.iter().position(|word| is(&word))) {
+            let day = DAYS.iter().position(&is);
+            match day.or_else(|| DAYS_IN_FULL.iter().position(&is)) {
                 Some(day) if !days[day] => days[day] = true,
                 Some(_) => flaws.push(Flaw::new(
                     format!("/days/{index}"),

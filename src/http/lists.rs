@@ -4,6 +4,7 @@
 //! has an apostrophe before it when it is written, and loses it when it is read. What is imported is read
 //! line by line: a line that is wrong is named, and holds up none of the others.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use super::body::{Parameters, collect, late, plain_only};
 use super::draft::ERRORS_MAX;
 use super::messages::{PAGE, limit};
 use super::problem::{InputError, Problem};
+use super::sheet::safe;
 use crate::domain::msisdn::{self, Msisdn};
 use crate::domain::time::Timestamp;
 use crate::store::{Part, StoreError};
@@ -155,7 +157,7 @@ fn rows<R>(items: &[R], row: fn(&R) -> Vec<String>) -> Vec<u8> {
 
 /// Writes one line (RFC 4180).
 fn write(octets: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
-    let cells: Vec<_> = cells.map(|cell| safe(cell)).collect();
+    let cells: Vec<_> = cells.map(|cell| marked(&cell)).collect();
     let mut line = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new());
@@ -167,13 +169,11 @@ fn write(octets: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
     }
 }
 
-/// A cell that no spreadsheet takes for a formula.
-fn safe(cell: String) -> String {
-    let shown = cell.trim_start_matches(|c: char| c.is_whitespace() || c.is_control());
-    if shown.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '\'']) {
-        format!("'{cell}")
-    } else {
-        cell
+/// A cell that no spreadsheet takes for a formula, and that is read as it was written.
+fn marked(cell: &str) -> String {
+    match safe(cell) {
+        Cow::Borrowed(cell) if cell.starts_with('\'') => format!("'{cell}"),
+        cell => cell.into_owned(),
     }
 }
 

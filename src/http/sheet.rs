@@ -59,7 +59,7 @@ fn written<'a>(value: &'a Value, field: &str, zone: chrono_tz::Tz) -> Cow<'a, st
 
 /// A cell that no spreadsheet takes for a formula. Some of them pass by what cannot be seen before it,
 /// and read the wide forms of East Asia as the narrow ones.
-fn safe(text: &str) -> Cow<'_, str> {
+pub(super) fn safe(text: &str) -> Cow<'_, str> {
     let unseen = |c: char| {
         c.is_whitespace()
             || c.is_control()

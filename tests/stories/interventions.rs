@@ -381,7 +381,7 @@ async fn alerts_go_by_the_first_intervention_and_are_moved_changed_sent_at_once_
     }
     // The table of the intervention's alerts.
     let table = expect(200, api.get("/v1/messages?reference=FI-2026-07").await);
-    let states: Vec<_> = table["items"]
+    let states: Vec<_> = table["data"]
         .as_array()
         .unwrap()
         .iter()

@@ -1,35 +1,27 @@
 //! An optician's desk: one-off messages from a customer's record, typed or picked from predefined texts,
 //! with the shop's telephone number at their head.
 
-use relais::domain::tenant::{Overflow, Position, Settings, Signature};
 use relais::sim::smsc::SmscScript;
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::support::{World, tenant};
-use super::{expect, gateway, submitted};
+use super::support::World;
+use super::{expect, gateway, submitted, until};
 
 /// The customer's number, as the record shows it.
 const MOBILE: &str = "06.21.55.84.92";
 
 /// The shop's settings: its number at the head of every message, and at most 155 characters.
-fn shop() -> Settings {
-    Settings {
-        signature: Some(Signature {
-            text: "0325828500".to_owned(),
-            position: Position::Head,
-            separator: "\n".to_owned(),
-            by_default: true,
-        }),
-        max_length: Some(155),
-        ..Settings::default()
-    }
+fn shop() -> Value {
+    json!({
+        "signature": {"text": "0325828500", "position": "head"},
+        "max_length": 155,
+    })
 }
 
-async fn desk(settings: &Settings) -> (World, Api) {
+async fn desk(settings: &Value) -> (World, Api) {
     let (world, api) = gateway("2026-10-05T10:00:00Z", "", SmscScript::default()).await;
-    let stored = world.engine.put_settings(&tenant(), settings).await;
-    stored.unwrap();
+    expect(200, api.patch("/v1/tenant", settings).await);
     (world, api)
 }
 
@@ -113,11 +105,8 @@ async fn more_than_155_characters_with_the_signature_are_refused_or_cut() {
     let unsigned = json!({"text": "a".repeat(155), "signature": false});
     sent(&world, &api, unsigned).await;
 
-    let cut = Settings {
-        overflow: Overflow::Truncate,
-        ..shop()
-    };
-    world.engine.put_settings(&tenant(), &cut).await.unwrap();
+    let cut = json!({"overflow": "truncate"});
+    expect(200, api.patch("/v1/tenant", &cut).await);
     let (answer, on_air) = sent(&world, &api, json!({"text": "a".repeat(300)})).await;
     assert_eq!(answer["truncated"], true);
     assert_eq!(on_air, format!("0325828500\n{fits}"));
@@ -129,12 +118,7 @@ async fn more_than_155_characters_with_the_signature_are_refused_or_cut() {
 /// « Max 160 caractères par SMS (ou 70 caractères Unicode) ».
 #[tokio::test(start_paused = true)]
 async fn one_part_is_cut_at_160_characters_or_at_70_of_unicode() {
-    let one_part = Settings {
-        max_parts: Some(1),
-        overflow: Overflow::Truncate,
-        ..Settings::default()
-    };
-    let (world, api) = desk(&one_part).await;
+    let (world, api) = desk(&json!({"max_parts": 1, "overflow": "truncate"})).await;
     for (letter, most) in [("a", 160), ("é", 160), ("€", 80), ("ç", 70), ("😀", 35)] {
         let whole = json!({"text": letter.repeat(most)});
         let (answer, on_air) = sent(&world, &api, whole).await;
@@ -171,11 +155,9 @@ async fn four_lines_can_be_used() {
 /// « Limitation des SMS aux textes paramétrés ».
 #[tokio::test(start_paused = true)]
 async fn only_predefined_texts_are_sent_where_the_shop_says_so() {
-    let restricted = Settings {
-        templates_only: true,
-        ..shop()
-    };
-    let (world, api) = desk(&restricted).await;
+    let (world, api) = desk(&shop()).await;
+    let restricted = json!({"templates_only": true});
+    expect(200, api.patch("/v1/tenant", &restricted).await);
     for (name, category, quick) in [
         ("lunettes-pretes", "Atelier", true),
         ("rendez-vous", "Agenda", false),
@@ -209,6 +191,53 @@ async fn only_predefined_texts_are_sent_where_the_shop_says_so() {
     assert_eq!(
         refused(&api, 422, missing).await,
         "template_variable_missing"
+    );
+    world.stop().await;
+}
+
+/// « Crédit 4,79 Euros, soit 22 SMS ».
+#[tokio::test(start_paused = true)]
+async fn four_euros_and_seventy_nine_cents_are_22_sms_and_no_more() {
+    let (world, api) = desk(&json!({"credit": {"price": "0.2177"}})).await;
+    let paid = json!({"amount": "4.79"});
+    expect(
+        201,
+        api.post("/v1/admin/tenants/default/credit", &paid).await,
+    );
+    let credit = expect(200, api.get("/v1/credit").await);
+    assert_eq!(
+        (&credit["amount"], &credit["sms_left"]),
+        (&json!("4.79"), &json!(22))
+    );
+    for left in (0..22).rev() {
+        // No customer gets two of them.
+        let body = json!({"to": format!("06215584{left:02}"), "text": "Bonjour"});
+        expect(202, api.post("/v1/messages", &body).await);
+        let credit = expect(200, api.get("/v1/credit").await);
+        assert_eq!(credit["sms_left"], left);
+    }
+    assert_eq!(
+        refused(&api, 402, json!({"text": "Bonjour"})).await,
+        "insufficient_credit"
+    );
+    world.stop().await;
+}
+
+/// The history of a range of dates, with its letters.
+#[tokio::test(start_paused = true)]
+async fn the_history_says_v_of_what_was_received() {
+    let (world, api) = desk(&shop()).await;
+    let (answer, _) = sent(&world, &api, json!({"text": "Bonjour"})).await;
+    assert_eq!(answer["letter"], "I");
+    until(&world, "2026-10-06T10:00:00Z").await;
+    let range = "since=2026-10-05T00:00:00%2B02:00&until=2026-10-06T00:00:00%2B02:00";
+    let history = expect(200, api.get(&format!("/v1/messages?{range}")).await);
+    let [message] = history["data"].as_array().unwrap().as_slice() else {
+        panic!("{history}")
+    };
+    assert_eq!(
+        (&message["letter"], &message["label"]),
+        (&json!("V"), &json!("Livré"))
     );
     world.stop().await;
 }

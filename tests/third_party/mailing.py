@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import email
 import email.policy
+import logging
 import ssl
 import subprocess
 import threading
@@ -219,6 +220,25 @@ def gateway_killed_with_a_mail_in_hand_does_not_follow_it_by_an_sms(bench) -> No
         _no_sms(smsc)
 
 
+def credit_that_runs_low_is_told_by_mail_once(bench) -> None:
+    with _mailing(bench) as (server, _smsc, daemon):
+        settings = {"credit": {"price": "0.2177", "thresholds": ["4.70"], "email": ["tresor@example.org"]}}
+        status, answer = daemon.call("PUT", "/v1/admin/tenants/default", settings)
+        check(status in (200, 201), f"settings: {status} {answer}")
+        status, answer = daemon.call("POST", "/v1/admin/tenants/default/credit", {"amount": "4.79", "note": "essai"})
+        check(status in (200, 201), f"credit: {status} {answer}")
+        for n in range(3):
+            daemon.wait_status(daemon.send(f"+3361234567{n}", "Crédit")["id"], "delivered")
+        mails = wait_for("the mail about the credit", lambda: server.mailbox.mails)
+        time.sleep(1)
+        equal([to for _, to, _ in mails], [["tresor@example.org"]], "to whom")
+        mail = email.message_from_bytes(mails[0][2], policy=email.policy.default)
+        check("4,57 €" in mail["Subject"], mail["Subject"])
+        check("4,57 €" in mail.get_content(), mail.get_content())
+
+
+# Words of the server's own deprecated properties.
+logging.getLogger("mail").setLevel(logging.CRITICAL)
 texts.add(TEXT)
 
 CASES = [
@@ -229,4 +249,5 @@ CASES = [
     mail_whose_answer_is_lost_is_neither_sent_again_nor_followed_by_an_sms,
     mail_waits_for_a_server_that_is_not_there,
     gateway_killed_with_a_mail_in_hand_does_not_follow_it_by_an_sms,
+    credit_that_runs_low_is_told_by_mail_once,
 ]

@@ -61,16 +61,6 @@ impl Message {
         has_left(self.attempts_now())
     }
 
-    /// True if a part of it has, or may have, left us as an SMS, in whatever step: what is paid for.
-    #[must_use]
-    pub fn has_left_as_sms(&self) -> bool {
-        let sms = |attempt: &&Attempt| !chain::is_relay(&attempt.account);
-        self.attempts
-            .iter()
-            .filter(sms)
-            .any(|attempt| has_left(std::slice::from_ref(attempt)))
-    }
-
     /// Settles what the far end's own word settles: an app answers for every try under one id.
     pub(super) fn settle_doubts(&mut self, rejection: &Rejection) {
         let typed = [chain::NO_ADDRESS, chain::UNDELIVERABLE, chain::RETRY];
@@ -101,6 +91,23 @@ impl Message {
                 Known::Delivered
             }
             _ => Known::Awaiting,
+        }
+    }
+
+    /// True if what has just happened to it says, beyond doubt, that nobody has its number: it failed for
+    /// that, or its SMS did and it is at another step now.
+    #[must_use]
+    pub fn tells_of_no_number(&self) -> bool {
+        match self.state {
+            State::Final(Outcome::Failed(cause)) => cause == Cause::NumberInvalid,
+            State::Waiting { .. } => self.chain().is_some_and(|chain| {
+                let last = self.events.last().map(|it| &it.what);
+                let before = usize::from(chain.at).checked_sub(1);
+                let left = before.and_then(|before| chain.steps.get(before));
+                matches!(last, Some(What::StepEnded(StepEnd::NoAddress)))
+                    && left.is_some_and(|step| step.way == Way::Sms)
+            }),
+            _ => false,
         }
     }
 
@@ -139,11 +146,15 @@ impl Message {
             return;
         }
         let parts = || self.attempts_now().iter().flat_map(|it| &it.segments);
-        let by_receipts = !matches!(
-            outcome,
-            Outcome::Expired(Cause::NoReceipt | Cause::ValidityPassed)
-                | Outcome::Failed(Cause::Rejected | Cause::AttemptsExhausted | Cause::InDoubt)
-        );
+        // A number that nobody has is told of by a refusal as well as by a receipt.
+        let last = self.events.last().map(|it| &it.what);
+        let refused = matches!(last, Some(What::Refused(_)));
+        let by_receipts = !refused
+            && !matches!(
+                outcome,
+                Outcome::Expired(Cause::NoReceipt | Cause::ValidityPassed)
+                    | Outcome::Failed(Cause::Rejected | Cause::AttemptsExhausted | Cause::InDoubt)
+            );
         if by_receipts && parts().any(|part| part.known == Known::Awaiting && part.doubts == 0) {
             // One part is known to be lost: what becomes of the others decides whether it is certain.
             let receipt_by = Some(self.receipt_by(policy));
@@ -157,12 +168,13 @@ impl Message {
                 StepEnd::InDoubt
             }
             Outcome::Expired(_) => StepEnd::TimedOut,
+            Outcome::Failed(Cause::NumberInvalid) => StepEnd::NoAddress,
             _ if self.was_told_of_no_address() => StepEnd::NoAddress,
             _ => StepEnd::Undeliverable,
         };
         self.end_step(end, now);
         if end.is_certain() {
-            self.begin_next(now);
+            self.begin_next(policy, now);
         }
     }
 
@@ -183,7 +195,8 @@ impl Message {
         self.note(now, What::StepEnded(end));
     }
 
-    fn begin_next(&mut self, now: Timestamp) {
+    /// Its time counts from when it may first leave: hours that are shut are none of it.
+    fn begin_next(&mut self, policy: &Policy, now: Timestamp) {
         let first_attempt = u16::try_from(self.attempts.len()).unwrap_or(u16::MAX);
         let Some(chain) = self.chain_mut() else {
             return;
@@ -192,19 +205,22 @@ impl Message {
         let Some(step) = chain.steps.get_mut(usize::from(next)) else {
             return;
         };
-        step.began_at = Some(now);
         step.first_attempt = first_attempt;
-        let deadline = step.deadline(now);
         chain.at = next;
-        let lane = chain.lane();
-        self.lane = lane;
-        self.expires_at = deadline;
+        self.lane = chain.lane();
+        let opening = policy.opening_of(self, now);
+        let (due_at, why) = if opening > now && opening < Timestamp::NEVER {
+            (opening, WaitReason::SendingHours)
+        } else {
+            (now, WaitReason::FellBack)
+        };
+        if let Some(step) = self.chain_mut().and_then(Chain::current_mut) {
+            step.began_at = Some(due_at);
+            self.expires_at = step.deadline(due_at);
+        }
         self.sent_at = None;
         self.tries = 0;
-        self.state = State::Waiting {
-            due_at: now,
-            why: WaitReason::FellBack,
-        };
+        self.state = State::Waiting { due_at, why };
     }
 
     /// Notes which step has delivered, the first time that one has.

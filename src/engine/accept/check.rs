@@ -153,6 +153,9 @@ pub(super) fn check(
     }
     // Validity starts when the message may first leave, not when it was accepted.
     let validity = draft.validity.unwrap_or(operator.validity);
+    if let Some(chain) = &mut terms.chain {
+        chain.begin(due_at);
+    }
     let first_step = terms.chain.as_ref().and_then(Chain::current);
     let expires_at = first_step.map_or(due_at + validity, |step| step.deadline(due_at));
     Ok(Checked {

@@ -51,6 +51,8 @@ pub(super) fn check(
         );
     }
     for (index, step) in steps.iter_mut().enumerate() {
+        // A way that is checked anew, because its message is changed, has not begun.
+        *step = Step::new(step.way.clone(), step.success_on, step.deadline_ms);
         let usual = match step.way {
             Way::Sms => draft.validity.unwrap_or(operator.validity),
             Way::App { .. } => USUAL_APP,

@@ -9,6 +9,7 @@ use crate::domain::id::InboundId;
 use crate::domain::inbound::Inbound;
 use crate::domain::message::{Cause, Class, Message};
 use crate::domain::optout::{Opposed, OptOut, Source};
+use crate::domain::policy::Face;
 use crate::domain::privacy::{Erased, Keeping, Pseudonyms};
 use crate::domain::receipt::{NetworkError, Receipt, ReceiptState};
 use crate::domain::sender::Sender;
@@ -173,7 +174,7 @@ async fn a_message_without_a_sender_shows_that_of_its_account(world: World) {
     let mut rules = (**world.policy.borrow()).clone();
     let mut accounts = rules.operators[0].route.iter().flatten();
     let account = accounts.next().unwrap().clone();
-    let face = crate::domain::policy::Face {
+    let face = Face {
         sender: Some(sender("CLUB")),
         stop: None,
     };

@@ -247,6 +247,9 @@ impl<'a, K: Kv> Txn<'a, K> {
                 message.webhook_url.as_deref(),
                 now,
             );
+        }
+        // A step of a way may end without a new status.
+        if transition.status_changed() || message.terms.is_some() {
             self.judge_number(&message, now)?;
         }
         Ok(Ok(Change {

@@ -334,7 +334,7 @@ fn a_message_between_two_steps_can_be_withdrawn() {
     let _ = message.does(&told(0, 0, ReceiptState::Undeliverable), at(5));
     let _ = message.does(&Event::Cancelled, at(6));
     assert_eq!(message.status(), Status::Cancelled);
-    assert!(message.has_left_as_sms());
+    assert!(message.has_cost());
 }
 
 #[test]
@@ -500,4 +500,38 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_number_that_nobody_has_leaves_its_sms_at_once_and_is_told_of_then() {
+    for parts in [1, 3] {
+        let mut message = over(parts, vec![sms(), email()]);
+        message.leaves(at(1));
+        let refused = Rejection::NumberInvalid("ESME_RINVDSTADR".to_owned());
+        message.is_refused(refused, at(2));
+        assert!(message.tells_of_no_number());
+        assert_eq!(message.ends(), [Some(StepEnd::NoAddress), None]);
+        assert_eq!(message.lane, lane(EMAIL), "{parts} parts");
+    }
+    // By a receipt, too; and once there is no other channel the message says it itself.
+    for steps in [vec![sms(), email()], vec![sms()]] {
+        let alone = steps.len() == 1;
+        let mut message = over(1, steps);
+        message.is_submitted(at(1));
+        let mut event = told(0, 0, ReceiptState::Undeliverable);
+        if let Event::Receipt { receipt, .. } = &mut event {
+            receipt.network_error = Some(crate::domain::receipt::NetworkError {
+                network: 3,
+                code: 1,
+            });
+        }
+        let _ = message.does(&event, at(5));
+        assert!(message.tells_of_no_number());
+        assert_eq!(message.ends()[0], Some(StepEnd::NoAddress));
+        assert_eq!(message.reason(), alone.then_some(Cause::NumberInvalid));
+    }
+    // An app that has no address says nothing of the number.
+    let mut message = over(1, vec![app(), sms()]);
+    message.is_refused_for_good(NO_ADDRESS, at(10));
+    assert!(!message.tells_of_no_number());
 }

@@ -7,7 +7,7 @@ use super::Txn;
 use crate::domain::consent::{Consent, NOTES_MAX, Said};
 use crate::domain::event::Event;
 use crate::domain::id::Tenant;
-use crate::domain::message::{Cause, Message, Outcome, State};
+use crate::domain::message::{Message, Outcome, State};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::time::Timestamp;
 use crate::store::consents::Agreed;
@@ -68,37 +68,41 @@ impl<K: Kv> Txn<'_, K> {
         Ok(())
     }
 
-    /// What a message's new status says about its number: that nobody has it, or that somebody does.
+    /// What has happened to a message says of its number: that nobody has it, or that somebody does. What
+    /// an app or a mail server took says nothing of it.
     pub(super) fn judge_number(
         &mut self,
         message: &Message,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let reached = matches!(message.state, State::Final(Outcome::Delivered));
+        let reached = reached && !message.is_relayed();
+        let nobody = message.tells_of_no_number();
+        if !reached && !nobody {
+            return Ok(());
+        }
         let (tenant, number) = (&message.tenant, message.to);
         let known = {
             let invalid = self.shared.invalid.read();
             let invalid = invalid.unwrap_or_else(PoisonError::into_inner);
             invalid.has(tenant, number)
         };
-        match message.state {
-            State::Final(Outcome::Delivered) if known => {
-                self.write(keys::invalid(tenant, number), None);
-                self.invalid().remove(tenant, number);
-            }
-            State::Final(Outcome::Failed(Cause::NumberInvalid)) if !known => {
-                let found = InvalidNumber {
-                    tenant: tenant.clone(),
-                    number,
-                    since: now,
-                    message: message.id,
-                    code: message.last_code().unwrap_or_default(),
-                    erased: None,
-                };
-                self.put(keys::invalid(tenant, number), &found)?;
-                self.invalid().insert(tenant, number);
-                self.tell(&OutboxEvent::NumberInvalid(found), tenant, None, now);
-            }
-            _ => {}
+        if known && reached {
+            self.write(keys::invalid(tenant, number), None);
+            self.invalid().remove(tenant, number);
+        }
+        if nobody && !known {
+            let found = InvalidNumber {
+                tenant: tenant.clone(),
+                number,
+                since: now,
+                message: message.id,
+                code: message.last_code().unwrap_or_default(),
+                erased: None,
+            };
+            self.put(keys::invalid(tenant, number), &found)?;
+            self.invalid().insert(tenant, number);
+            self.tell(&OutboxEvent::NumberInvalid(found), tenant, None, now);
         }
         Ok(())
     }
