@@ -7,9 +7,18 @@ use serde_json::{Value, json};
 use crate::client::{Answer, Client};
 use crate::{Gateway, gateway, hello};
 
-/// Writes the settings of a tenant.
+/// Writes the settings of a tenant, who may write to one number as often as its credit lets it.
 async fn settle(gateway: &Gateway, tenant: &str, settings: &Value) {
     let now = gateway.engine.clock.now();
+    let mut settings = settings.clone();
+    for limit in [
+        "recipient_hourly",
+        "recipient_daily",
+        "prefix_burst",
+        "consecutive",
+    ] {
+        settings["guard"][limit] = json!(0);
+    }
     let document = Document {
         kind: DocumentKind::Settings,
         tenant: Tenant::from(tenant),
