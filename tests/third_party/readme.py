@@ -71,7 +71,8 @@ def story(heading: str):
         blocks = re.findall(r"^```console\n(.*?)^```", chapter(heading), re.DOTALL | re.MULTILINE)
         # One story for each of the five applications, and what is common to them.
         check(len(blocks) >= 5, f"{heading!r} has {len(blocks)} dialogues")
-        with bench.running(account='stop = "36111"') as (_, daemon):
+        mail = '[email]\nhost = "127.0.0.1"\ntls = "none"\nfrom = "club@example.org"'
+        with bench.running(account='stop = "36111"', more=mail) as (_, daemon):
             print(f"       {play(daemon, blocks)} commands of {len(blocks)} dialogues", flush=True)
 
     return case
