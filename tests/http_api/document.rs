@@ -14,6 +14,7 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("get", "/v1/messages/{id}"),
     ("delete", "/v1/messages/{id}"),
     ("patch", "/v1/messages/{id}"),
+    ("post", "/v1/messages/{id}/outcome"),
     ("post", "/v1/messages/{id}/send-now"),
     ("post", "/v1/preview"),
     ("post", "/v1/batches"),
