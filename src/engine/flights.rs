@@ -101,9 +101,9 @@ impl Flights {
                 let next = next_part(message, flight.rules);
                 let sent = next.map(|request| {
                     flight.segment = request.segment;
-                    flight.requests.try_send(request)
+                    flight.requests.try_send(request).is_ok()
                 });
-                if matches!(sent, Some(Ok(()))) {
+                if sent == Some(true) {
                     Onward::Flies
                 } else {
                     Onward::Stranded
