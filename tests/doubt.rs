@@ -310,7 +310,7 @@ async fn a_late_refusal_for_good_ends_the_message_without_a_second_sending() {
         let id = world.send(NUMBER, "bonjour").await;
         tokio::time::sleep(Duration::from_hours(1)).await;
         let message = world.message(id).await;
-        assert_eq!(message.reason(), Some(Cause::Rejected), "{rule:?}");
+        assert_eq!(message.reason(), Some(Cause::NumberInvalid), "{rule:?}");
         assert_eq!(world.carrier.ledger(|ledger| ledger.submitted_total), 1);
         world.stop().await;
     }

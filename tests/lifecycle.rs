@@ -176,7 +176,8 @@ async fn a_permanent_refusal_is_tried_once() {
     let id = world.send(NUMBER, "bonjour").await;
     world.until(id, Status::Failed).await;
     tokio::time::sleep(48 * HOUR).await;
-    assert_eq!(world.message(id).await.reason(), Some(Cause::Rejected));
+    let reason = world.message(id).await.reason();
+    assert_eq!(reason, Some(Cause::NumberInvalid));
     assert_eq!(world.carrier.ledger(|ledger| ledger.submitted_total), 1);
     world.stop().await;
 }

@@ -491,7 +491,7 @@ fn the_log_in_json_tells_each_change_once_and_no_secret() {
         .unwrap();
     assert_eq!(
         (&end["reason"], &end["operator"]),
-        (&json!("rejected"), &json!("default"))
+        (&json!("number_invalid"), &json!("default"))
     );
     let received = of("message", "inbound_received");
     assert_eq!(received.len(), 2);

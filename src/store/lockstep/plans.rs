@@ -152,7 +152,7 @@ impl Run {
         let mut changes = Changes::none(&as_if).unwrap();
         if self.pick(2) == 0 {
             changes.text = format!("changed {}", self.next);
-            changes.plan = crate::pdu::segment::plan(&changes.text);
+            changes.plan = crate::domain::text::TextRules::default().plan(&changes.text);
         }
         let seen = Arc::new(seen);
         let mut answers = Vec::new();

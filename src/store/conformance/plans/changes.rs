@@ -18,7 +18,7 @@ async fn a_change_is_made_to_what_was_seen_and_to_nothing_else(world: World) {
     let seen = Arc::new(store.of(1).await);
     let text = |text: &str| Changes {
         text: text.to_owned(),
-        plan: crate::pdu::segment::plan(text),
+        plan: crate::domain::text::TextRules::default().plan(text),
         ..Changes::none(&seen).unwrap()
     };
     let changed = store
