@@ -28,6 +28,7 @@ import hostile
 import kills
 import mailing
 import modem_clients
+import readme
 import second
 import smsc_self_test
 from capture import Capture
@@ -326,6 +327,7 @@ CASES = [
     *second.CASES,
     *mailing.CASES,
     *modem_clients.CASES,
+    *readme.CASES,
 ]
 
 
