@@ -304,7 +304,8 @@ async fn judge(app: &App, by: &By, batch: Batch) -> Vec<Judged> {
 /// Refuses every item whose schedule_key or once_key another one has too: a name has one message, and
 /// which of them it would be is not for us to say.
 fn refuse_repeated_names(items: &mut [Judged], prefix: Option<&str>) {
-    let of: [(&str, fn(&Terms) -> Option<&String>); 2] = [
+    type Name = fn(&Terms) -> Option<&String>;
+    let of: [(&str, Name); 2] = [
         ("schedule_key", |terms| terms.schedule_key.as_ref()),
         ("once_key", |terms| terms.once_key.as_ref()),
     ];

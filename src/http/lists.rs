@@ -101,7 +101,7 @@ impl Asked {
 /// The octets that hexadecimal digits stand for.
 pub(super) fn octets(hex: &str) -> Option<Vec<u8>> {
     let digits = hex.as_bytes();
-    let good = digits.len() % 2 == 0 && digits.len() <= 512;
+    let good = digits.len().is_multiple_of(2) && digits.len() <= 512;
     if !good || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }

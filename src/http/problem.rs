@@ -4,11 +4,12 @@
 //! of the store's engine or of other tenants ever stands in one.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::domain::credit::{Quota, Unpaid};
@@ -21,7 +22,8 @@ use crate::store::StoreError;
 pub(crate) struct Problem {
     /// `urn:relais:problem:` and the code.
     #[serde(rename = "type")]
-    kind: String,
+    #[schema(value_type = String)]
+    kind: Kind,
     /// The kind of problem in words.
     title: &'static str,
     /// The HTTP status.
@@ -35,13 +37,23 @@ pub(crate) struct Problem {
     errors: Vec<InputError>,
     /// Seconds to wait before trying again.
     #[serde(skip)]
-    retry_after: Option<u32>,
+    retry_after: Option<NonZeroU32>,
     /// True where the answer asks for a key.
     #[serde(skip)]
     challenge: bool,
     /// The places, among what was submitted, of plans that can no longer be changed.
     #[serde(skip)]
-    late: Vec<usize>,
+    late: Box<[usize]>,
+}
+
+/// A code as the URN of a kind of problem.
+#[derive(Debug)]
+struct Kind(&'static str);
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("urn:relais:problem:{}", self.0))
+    }
 }
 
 /// What is wrong with one field or query parameter.
@@ -132,7 +144,7 @@ impl Problem {
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self {
-            kind: format!("urn:relais:problem:{code}"),
+            kind: Kind(code),
             title,
             status: status.as_u16(),
             detail: detail.into(),
@@ -140,7 +152,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             challenge: false,
-            late: Vec::new(),
+            late: Box::default(),
         }
     }
 
@@ -158,7 +170,7 @@ impl Problem {
 
     /// The same with a `Retry-After`.
     pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after = Some(seconds);
+        self.retry_after = NonZeroU32::new(seconds);
         self
     }
 
@@ -252,7 +264,7 @@ impl Problem {
 
     /// The same for a batch whose accepted items stood at these places of the body.
     pub(crate) fn of_items(mut self, places: &[usize], prefix: Option<&str>) -> Self {
-        let late = std::mem::take(&mut self.late).into_iter();
+        let late = std::mem::take(&mut self.late).into_vec().into_iter();
         let errors = late.filter_map(|item| places.get(item)).map(|index| {
             let pointer = prefix.map_or_else(
                 || "/schedule_key".to_owned(),
@@ -349,7 +361,7 @@ impl From<StoreError> for Problem {
                     "the message of this schedule_key is leaving or has left; nothing was stored, and \
                      a new plan needs a new schedule_key",
                 );
-                problem.late = items;
+                problem.late = items.into();
                 problem
             }
             StoreError::Full => Self::new(
@@ -398,7 +410,7 @@ impl IntoResponse for Problem {
             .into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
+            headers.insert(header::RETRY_AFTER, seconds.get().into());
         }
         if self.challenge {
             headers.insert(

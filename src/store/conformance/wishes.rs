@@ -452,7 +452,7 @@ async fn a_number_that_nobody_has_is_known_with_the_message_that_told_and_is_tol
     drop(probe);
     let store = world.reopen(store, at(4)).await;
     let known = store.invalid_numbers(&shop(), None, None, 9).await.unwrap();
-    assert_eq!(known.items, [expected.clone()]);
+    assert_eq!(known.items, std::slice::from_ref(&expected));
     let due = store.outbox_due(at(5), 9, &[]).await.unwrap().deliveries;
     let events: Vec<_> = due.into_iter().map(|it| it.event).collect();
     assert_eq!(events, [OutboxEvent::NumberInvalid(expected)]);
