@@ -607,7 +607,8 @@ impl Message {
         // The caller's own app and e-mail cost nothing.
         let paid = attempts.filter(|tried| !chain::is_relay(&tried.account));
         let mut segments = paid.flat_map(|tried| &tried.segments);
-        segments.any(|segment| segment.progress != Progress::Unsent)
+        // What a crash may have sent without a trace counts as left.
+        self.maybe_duplicate || segments.any(|segment| segment.progress != Progress::Unsent)
     }
 
     /// What it took and must be given back now: once, when it has ended and nothing has left.

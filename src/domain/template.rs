@@ -356,6 +356,9 @@ fn problem(error: &Error) -> String {
     }
 }
 
+/// Up to here a floating-point number tells every whole number from the next: 2^53.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// A value that can stand in a text.
 fn plain(value: &Value) -> Option<minijinja::Value> {
     match value {
@@ -365,7 +368,10 @@ fn plain(value: &Value) -> Option<minijinja::Value> {
         Value::Bool(value) => Some(minijinja::Value::from(*value)),
         Value::Number(number) => {
             let whole = number.as_i64().map(minijinja::Value::from);
-            whole.or_else(|| number.as_f64().map(minijinja::Value::from))
+            let whole = whole.or_else(|| number.as_u64().map(minijinja::Value::from));
+            // Larger ones are no longer what was written: they have to be given as text.
+            let exact = number.as_f64().filter(|it| it.abs() < EXACT_MAX);
+            whole.or_else(|| exact.map(minijinja::Value::from))
         }
         Value::String(_) | Value::Null | Value::Array(_) | Value::Object(_) => None,
     }

@@ -229,7 +229,8 @@ impl Engine {
         let digest = &definition.digest;
         let rules = self.rules();
         let mut errors = Vec::new();
-        if !digest.kinds.contains_key(&kind) {
+        // Of a kind that is told no more, what is pending can still be taken back.
+        if count > 0 && !digest.kinds.contains_key(&kind) {
             let kinds: Vec<_> = digest.kinds.keys().map(String::as_str).collect();
             let detail = format!("the digest has no such kind; it has {}", kinds.join(", "));
             errors.push(FieldError::new("/kind", "digest_kind_unknown", detail));
@@ -242,6 +243,12 @@ impl Engine {
             errors.push(FieldError::new("/count", "out_of_range", detail));
         }
         let number = msisdn::parse(&to, &rules.default_country);
+        let ticks = digest.ticks();
+        // The hours are asked of when it will be told.
+        let told_at = match (&number, &ticks) {
+            (Ok(to), Ok(ticks)) => Some(ticks.next(self.clock.now(), self.zone_of(*to))),
+            _ => None,
+        };
         // What is taken back is told to nobody.
         if errors.is_empty() && change > 0 {
             let draft = self.draft(
@@ -255,6 +262,7 @@ impl Engine {
                 Ok(draft) => {
                     let draft = Draft {
                         reference: reference.clone(),
+                        send_at: told_at,
                         ..draft
                     };
                     self.check_for(draft, by, None).await.map(drop)
@@ -269,7 +277,7 @@ impl Engine {
         } else if let Err(error) = &number {
             errors.push(FieldError::new("/to", error.code(), error.to_string()));
         }
-        let (Ok(to), Ok(ticks), true) = (number, digest.ticks(), errors.is_empty()) else {
+        let (Ok(to), Ok(ticks), true) = (number, ticks, errors.is_empty()) else {
             return Err(NotNoted::Fields(errors));
         };
         let now = self.clock.now();

@@ -78,7 +78,16 @@ impl Window {
 struct Recipient {
     hour: Window,
     day: Window,
+    /// When it was last sent to, or was refused as one of a run.
     last: u32,
+    touched: bool,
+}
+
+impl Recipient {
+    const fn touch(&mut self, now: u32) {
+        self.last = now;
+        self.touched = true;
+    }
 }
 
 /// A map that forgets what was touched longest ago, half of it at a time.
@@ -189,7 +198,7 @@ impl Seen {
     fn run(&self, tenant: u32, digits: u64, now: u32, most: u32) -> bool {
         let seen = |digits: u64| {
             let seen = self.recipients.get((tenant, digits));
-            seen.is_some_and(|it| it.day.count > 0 && now.saturating_sub(it.last) < BURST)
+            seen.is_some_and(|it| it.touched && now.saturating_sub(it.last) < BURST)
         };
         let below = (1..u64::from(most)).take_while(|step| seen(digits.wrapping_sub(*step)));
         let below = below.count();
@@ -201,7 +210,7 @@ impl Seen {
         self.recipients.change((tenant, number.as_u64()), |it| {
             it.hour.add(now, HOUR);
             it.day.add(now, DAY);
-            it.last = now;
+            it.touch(now);
         });
         let burst = |it: &mut Window| it.add(now, BURST);
         self.prefixes.change((tenant, prefix(number)), burst);
@@ -239,6 +248,13 @@ impl Seen {
                     let key = (tenant, number.as_u64());
                     self.recipients.restore(key, recipient);
                     self.prefixes.restore((tenant, prefix(*number)), burst);
+                }
+                if suspicion.0 == "consecutive_numbers" {
+                    // A gap where one was refused would let the next nine pass.
+                    for number in numbers {
+                        let key = (tenant, number.as_u64());
+                        self.recipients.change(key, |it| it.touch(now));
+                    }
                 }
                 return Err(suspicion);
             }

@@ -322,7 +322,7 @@ pub fn message_view<'a>(
         label: status.label(language),
         state: state_word(&message.state, eta),
         reason: message.reason().map(|cause| cause.code()),
-        deletable: message.reason() == Some(Cause::NumberInvalid),
+        deletable: message.reason() == Some(Cause::NumberInvalid) || steps::has_no_number(message),
         why,
         eta: eta.map(Rfc3339),
         encoding: alphabet_word(message.current_plan().alphabet),

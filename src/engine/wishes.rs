@@ -1,10 +1,11 @@
 //! What recipients want, and what they do not: opt-outs and consents.
 
 use super::Engine;
+use super::accept::Checked;
 use crate::domain::consent::{Consent, Said};
 use crate::domain::id::Tenant;
 use crate::domain::msisdn::Msisdn;
-use crate::domain::optout::{Opposed, OptOut, Source};
+use crate::domain::optout::{Opposed, OptOut, Source, sender_key};
 use crate::domain::sender::Sender;
 use crate::domain::time::Timestamp;
 use crate::store::{Noted, StoreError};
@@ -27,6 +28,28 @@ pub struct Brought {
 }
 
 impl Engine {
+    /// True if what was checked would fail at once, because its recipient has opted out.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn has_opted_out(
+        &self,
+        tenant: &Tenant,
+        checked: &Checked,
+    ) -> Result<bool, StoreError> {
+        let known = self.store.optouts_of(tenant, checked.to).await?;
+        let rules = self.rules();
+        let shows = |sender: &Sender| match &checked.from {
+            Some(from) => sender_key(from) == sender_key(sender),
+            None => rules
+                .senders_of(&checked.operator)
+                .any(|own| sender_key(own) == sender_key(sender)),
+        };
+        Ok(known
+            .iter()
+            .any(|optout| optout.sender.as_ref().is_none_or(shows)))
+    }
+
     /// Opts a number out of a tenant's messages, all or those that show one sender, and fails those that
     /// wait for it.
     ///

@@ -78,7 +78,7 @@ impl<const BATCH: bool> Incoming<BATCH> {
             if let Err(error) = serde_json::from_slice::<serde_json::Value>(&self.body) {
                 return Problem::malformed_json(&error);
             }
-            invalid_field(error.path())
+            invalid_field(&error)
         })?;
         json.end()
             .map_err(|error| Problem::malformed_json(&error))?;
@@ -103,11 +103,14 @@ pub(super) fn rest<T: serde::de::DeserializeOwned>(
     members: serde_json::Map<String, serde_json::Value>,
 ) -> Result<T, Problem> {
     let value = serde_json::Value::Object(members);
-    serde_path_to_error::deserialize(value).map_err(|error| invalid_field(error.path()))
+    serde_path_to_error::deserialize(value).map_err(|error| invalid_field(&error))
 }
 
-/// The member at `path` is not what was expected.
-fn invalid_field(path: &serde_path_to_error::Path) -> Problem {
+/// A member is not what was expected, or is not there.
+pub(super) fn invalid_field<E: std::fmt::Display>(
+    error: &serde_path_to_error::Error<E>,
+) -> Problem {
+    let path = error.path();
     let mut pointer = String::new();
     for segment in path {
         match segment {
@@ -119,8 +122,24 @@ fn invalid_field(path: &serde_path_to_error::Path) -> Problem {
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    // serde's own words may quote the value; what was expected is in the document.
-    let detail = "it is missing, not known here, or of the wrong type; see /v1/openapi.json";
+    // serde's own words may quote the value, but not behind what was expected.
+    let words = error.inner().to_string();
+    let missing = words.strip_prefix("missing field `");
+    if let Some(name) = missing.and_then(|rest| rest.split('`').next()) {
+        let detail = format!("{name} is missing");
+        let pointer = format!("{pointer}/{name}");
+        return Problem::invalid_fields(vec![InputError::at(pointer, "required", detail)]);
+    }
+    let detail = match words.rsplit_once("expected ") {
+        Some((_, wanted)) => {
+            let wanted = wanted.split(" at line ").next().unwrap_or_default();
+            format!(
+                "it must be {}; see /v1/openapi.json",
+                wanted.replace('`', "\"")
+            )
+        }
+        None => "it is not known here, or of the wrong type; see /v1/openapi.json".to_owned(),
+    };
     Problem::invalid_fields(vec![InputError::at(pointer, "invalid_field", detail)])
 }
 

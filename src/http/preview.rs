@@ -163,6 +163,12 @@ async fn preview(
     let key = caller.key.as_deref();
     let why = engine.would_pay(&caller.tenant, key, due).await?;
     preview.warnings.extend(why.iter().map(unpaid));
+    if engine.has_opted_out(&caller.tenant, &checked).await? {
+        preview.warnings.push(Warning {
+            code: "opted_out",
+            detail: "the recipient has opted out: it would be taken, and fail at once".to_owned(),
+        });
+    }
     Ok(json(StatusCode::OK, &preview))
 }
 

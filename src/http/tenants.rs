@@ -12,13 +12,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use serde_path_to_error::Segment;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{Allowed, ToAdminister, ToKnowItself, ToManage};
-use super::body::{Incoming, Named};
+use super::body::{Incoming, Named, invalid_field};
 use super::problem::{InputError, Problem};
 use super::{App, List, json};
 use crate::domain::id::Tenant;
@@ -438,22 +437,7 @@ pub(super) fn merged<T: DeserializeOwned>(
     merge(&mut known, Value::Object(patch));
     // What is not said has its default; null says nothing.
     without_nulls(&mut known);
-    serde_path_to_error::deserialize(known).map_err(|error| {
-        let mut pointer = String::new();
-        for segment in error.path() {
-            match segment {
-                Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-                Segment::Map { key } => {
-                    pointer.push('/');
-                    pointer.extend(key.chars().take(64));
-                }
-                Segment::Enum { .. } | Segment::Unknown => {}
-            }
-        }
-        let detail =
-            "it is not known here, out of range, or of the wrong type; see /v1/openapi.json";
-        Problem::invalid_fields(vec![InputError::at(pointer, "invalid_field", detail)])
-    })
+    serde_path_to_error::deserialize(known).map_err(|error| invalid_field(&error))
 }
 
 fn merge(known: &mut Value, patch: Value) {

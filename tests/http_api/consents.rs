@@ -146,7 +146,7 @@ async fn a_history_says_who_wrote_down_what_and_a_withdrawal_fails_what_waits() 
 async fn what_is_wrong_with_a_consent_is_named() {
     let gateway = gateway().await;
     for (path, body, place, code) in [
-        (CONSENT, json!({}), "", "invalid_field"),
+        (CONSENT, json!({}), "/wording", "required"),
         (
             CONSENT,
             json!({"wording": " "}),

@@ -73,7 +73,7 @@ async fn a_template_is_made_read_replaced_and_removed() {
 async fn what_is_wrong_with_a_template_is_told_when_it_is_written() {
     let gateway = gateway().await;
     for (body, place, code) in [
-        (json!({"name": "a"}), "", "invalid_field"),
+        (json!({"name": "a"}), "/text", "required"),
         (json!({"name": "a", "text": 1}), "/text", "invalid_field"),
         (
             json!({"name": "a", "text": "", "x": 1}),

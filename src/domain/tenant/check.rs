@@ -7,7 +7,7 @@ use crate::domain::msisdn;
 use crate::domain::msisdn::destination::is_country;
 use crate::domain::policy::Policy;
 use crate::domain::sender::Sender;
-use crate::domain::sender::lint::{Fault, fault};
+use crate::domain::sender::lint::{Fault, fault, suggestion};
 
 /// Longest text of a signature, and of what stands between it and the text, in characters.
 const SIGNATURE_MAX: usize = 160;
@@ -145,7 +145,10 @@ impl Mistakes {
                         self.add("/sender", fault.code(), fault.to_string());
                     }
                     Some(fault) if settings.sender_rules == super::Severity::Error => {
-                        self.add("/sender", fault.code(), fault.to_string());
+                        let would_do = suggestion(name);
+                        let would_do = would_do.map(|other| format!("; {other} would do"));
+                        let detail = format!("{fault}{}", would_do.unwrap_or_default());
+                        self.add("/sender", fault.code(), detail);
                     }
                     Some(_) | None => {}
                 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Rfc3339;
-use crate::domain::chain::{Chain, Step, StepEnd};
+use crate::domain::chain::{Chain, Step, StepEnd, Way};
 use crate::domain::message::Message;
 
 /// One channel that a message is tried on, as clients read it.
@@ -34,6 +34,15 @@ pub struct StepView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>)]
     ended_at: Option<Rfc3339>,
+}
+
+/// True if its step over SMS ended because nobody has the number.
+pub(super) fn has_no_number(message: &Message) -> bool {
+    let steps = message.chain().map_or(&[][..], |chain| &chain.steps);
+    steps.iter().any(|step| {
+        let ended = step.ended.map(|(_, end)| end);
+        step.way == Way::Sms && ended == Some(StepEnd::NoAddress)
+    })
 }
 
 /// The steps of a message; none of one that is an SMS alone.

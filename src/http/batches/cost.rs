@@ -101,10 +101,15 @@ pub(super) async fn preview(
     let batch = read_batch(&app, &incoming.body)?;
     let items = judge(&app, &caller.by(), batch).await;
     let accepted: Vec<_> = items.iter().filter_map(|item| item.as_ref().ok()).collect();
-    let charges: Vec<_> = accepted
-        .iter()
-        .filter_map(|checked| charge(checked))
-        .collect();
+    let mut charges = Vec::with_capacity(accepted.len());
+    for checked in &accepted {
+        // What fails at once costs nothing.
+        if let Some(charge) = charge(checked)
+            && !engine.has_opted_out(&caller.tenant, checked).await?
+        {
+            charges.push(charge);
+        }
+    }
     let due = Due::of(charges.iter().copied());
     let key = caller.key.as_deref();
     let why = engine.would_pay(&caller.tenant, key, due).await?;

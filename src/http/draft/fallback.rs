@@ -25,6 +25,17 @@ pub(super) fn steps(value: Value) -> Result<Vec<Step>, Wrong> {
     steps.collect()
 }
 
+/// A member that must be there, be it null.
+fn said(value: Option<Value>, name: &str) -> Result<Option<Value>, Wrong> {
+    match value {
+        Some(value) => Ok(Some(value)),
+        None => Err((
+            "required",
+            format!("{name} is missing; where there is none, write null"),
+        )),
+    }
+}
+
 fn step(mut members: Map<String, Value>) -> Result<Step, Wrong> {
     let mut take = |name: &str| members.remove(name);
     let Some(channel) = take("channel") else {
@@ -38,10 +49,10 @@ fn step(mut members: Map<String, Value>) -> Result<Step, Wrong> {
     ];
     let way = match word(channel, &words).map_err(|error| within("channel", error))? {
         "app" => Way::App {
-            url: one(take("url")).map_err(|error| within("url", error))?,
+            url: one(said(take("url"), "url")?).map_err(|error| within("url", error))?,
         },
         "email" => Way::Email {
-            to: one(take("to")).map_err(|error| within("to", error))?,
+            to: one(said(take("to"), "to")?).map_err(|error| within("to", error))?,
             subject: one(take("subject")).map_err(|error| within("subject", error))?,
         },
         _ => Way::Sms,

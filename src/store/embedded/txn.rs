@@ -508,9 +508,15 @@ impl<'a, K: Kv> Txn<'a, K> {
         id: MessageId,
         now: Timestamp,
     ) -> Result<Change, StoreError> {
-        if self.hold(id)?.message.tenant != *tenant {
+        let message = self.hold(id)?.message.clone();
+        if message.tenant != *tenant {
             return Err(StoreError::NotFound);
         }
+        // What it has paid, and its names, are free again only if it is certain that it has not left.
+        if message.terms.is_some() {
+            self.keep_doubt(id, now)?;
+        }
+        drop(message);
         self.apply(id, &Event::Cancelled, now)?
             .map_err(StoreError::from)
     }

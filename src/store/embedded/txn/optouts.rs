@@ -149,6 +149,11 @@ impl<K: Kv> Txn<'_, K> {
         let NotNow { opted_out, shut } = not_now;
         let mut failed = Vec::with_capacity(opted_out.len());
         for (id, until) in shut {
+            match self.keep_doubt(id, now) {
+                Ok(()) => {}
+                Err(StoreError::NotFound) => continue,
+                Err(error) => return Err(error),
+            }
             match self.apply(id, &Event::Deferred { until }, now) {
                 // Withdrawn or changed since the look, or opted out: then it has failed.
                 Ok(applied) => {

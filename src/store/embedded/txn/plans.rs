@@ -211,6 +211,22 @@ impl<K: Kv> Txn<'_, K> {
         message.is_still_here() && !(unseen && self.shared.frontier().is_doubtful(&rank, place))
     }
 
+    /// Marks a message that an earlier life may have sent: its place alone tells that, and it is about to
+    /// leave it.
+    pub(super) fn keep_doubt(&mut self, id: MessageId, now: Timestamp) -> Result<(), StoreError> {
+        let (policy, shared) = (self.policy.clone(), self.shared);
+        let message = self.hold(id)?.message.clone();
+        if !message.is_still_here() || self.is_still_here(&message) {
+            return Ok(());
+        }
+        drop(message);
+        self.change_record(id, |message| {
+            // Refused if that is known of it already.
+            let _ = message.apply(&Event::MayHaveLeft, &policy, now);
+            shared.stamp(message);
+        })
+    }
+
     /// What the messages that a submission replaces have taken.
     pub(super) fn charges(&self, plans: &Plans) -> Vec<Charge> {
         let replaced = plans.replaced.iter();
