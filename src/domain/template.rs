@@ -17,6 +17,8 @@ use utoipa::ToSchema;
 
 use super::tenant::Tongue;
 
+mod bounds;
+
 /// Longest source, in characters.
 pub const SOURCE_MAX_CHARS: usize = 4000;
 /// Longest value of one variable, in characters.
@@ -188,6 +190,9 @@ impl Template {
     pub fn compile(source: &str, language: Tongue) -> Result<Self, TemplateError> {
         if source.chars().count() > SOURCE_MAX_CHARS {
             return Err(TemplateError::TooLong);
+        }
+        if !bounds::is_modest(source) {
+            return Err(TemplateError::TooCostly);
         }
         let environment = environment(source, language, Strictness::Numbers)?;
         let variables: BTreeSet<String> = match environment.get_template(NAME) {

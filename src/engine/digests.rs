@@ -15,13 +15,15 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use super::accept::{By, Checked, Draft, FieldError};
+use super::accept::{By, Checked, Draft, FieldError, Refusal};
 use crate::domain::digest::Digest;
 use crate::domain::id::Tenant;
 use crate::domain::msisdn::{self, Msisdn};
+use crate::domain::tenant::Quotas;
 use crate::domain::time::Timestamp;
 use crate::store::{
-    Accepted, Count, Counting, Document, DocumentKind, Held, Idempotency, Notice, StoreError,
+    Accepted, ApiKey, Count, Counting, Document, DocumentKind, Held, Idempotency, Notice,
+    StoreError,
 };
 
 /// Most counts told at once: they share a sync of the disk.
@@ -241,6 +243,15 @@ impl Engine {
                 "it must be a whole number from 1 to {CHANGE_MAX}, or as many taken back: -1 is one less"
             );
             errors.push(FieldError::new("/count", "out_of_range", detail));
+        }
+        // What it counts is told in the name of the tenant, and of no key.
+        let bound =
+            |key: &ApiKey| key.terms.quotas != Quotas::default() || key.terms.hours.is_some();
+        if change > 0 && by.key.as_deref().is_some_and(bound) {
+            let detail =
+                "a key with quotas or hours of its own cannot count for digests; use another key";
+            let error = FieldError::new("", "key_bound", detail);
+            errors.push(error.as_refusal(Refusal::Forbidden));
         }
         let number = msisdn::parse(&to, &rules.default_country);
         let ticks = digest.ticks();

@@ -29,7 +29,7 @@ use crate::engine::view::Rfc3339;
 use crate::store::{DocumentKind, Scope};
 
 /// What a key with the scope `manage` may change of its own tenant.
-const MANAGED: [&str; 13] = [
+const MANAGED: [&str; 12] = [
     "sender",
     "signature",
     "max_length",
@@ -39,7 +39,6 @@ const MANAGED: [&str; 13] = [
     "class",
     "language",
     "email_subject",
-    "sandbox",
     "hours",
     "region",
     // Only to be set: whoever could lift it would not be bound by it.

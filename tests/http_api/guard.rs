@@ -213,3 +213,33 @@ async fn a_plan_that_is_replaced_and_what_is_told_once_count_as_one_message_each
     let again = client.post("/v1/messages", &once).await;
     assert_eq!(again.status, 200, "it is told, not sent: {}", again.text());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_changes_its_recipient_is_one_more_message_to_the_new_one() {
+    let (_gateway, client) = shop().await;
+    let plan = |n: u32, to: &str, when: &str| json!({"to": to, "text": "Plan", "schedule_key": format!("rdv-{n}"), "send_at": when});
+    for n in 0..6 {
+        let decoy = plan(n, &format!("06 98 {n}7 {n}6 {n}1"), "2026-09-22T12:00:00Z");
+        assert_eq!(client.post("/v1/messages", &decoy).await.status, 202);
+        let victim = plan(n, "06 12 34 56 78", "2026-09-22T13:00:00Z");
+        let answer = client.post("/v1/messages", &victim).await;
+        if n < 5 {
+            assert_eq!(answer.status, 202, "{}", answer.text());
+        } else {
+            assert_eq!(answer.problem(429), "recipient_limit");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_numbers_does_not_go_on_behind_the_one_that_was_refused() {
+    let (_gateway, client) = shop().await;
+    for n in 0..30 {
+        let answer = post(&client, &format!("06 21 55 00 {n:02}")).await;
+        if n < 9 {
+            assert_eq!(answer.status, 202, "{n}: {}", answer.text());
+        } else {
+            assert_eq!(answer.problem(403), "consecutive_numbers", "{n}");
+        }
+    }
+}

@@ -176,7 +176,7 @@ async fn a_manager_changes_how_messages_look_and_not_what_may_be_sent() {
         "forbidden_scope"
     );
     let look = json!({"sender": "CCAS", "signature": {"text": "CCAS de Lyon"}, "max_length": 155,
-                      "sandbox": "0612345678", "templates_only": true, "language": "en"});
+                      "templates_only": true, "language": "en"});
     let changed = patch(&manager, "/v1/tenant", &look).await;
     assert_eq!(changed.status, 200, "{}", changed.text());
     for (change, pointer, code) in [
@@ -185,6 +185,7 @@ async fn a_manager_changes_how_messages_look_and_not_what_may_be_sent() {
         (json!({"senders": null}), "/senders", "admin_only"),
         (json!({"sender": "AUTRE"}), "/sender", "sender_not_allowed"),
         (json!({"countries": ["*"]}), "/countries", "admin_only"),
+        (json!({"sandbox": "0612345678"}), "/sandbox", "admin_only"),
         (
             json!({"quotas": {"daily_parts": 1}}),
             "/quotas",

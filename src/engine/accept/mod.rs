@@ -264,6 +264,8 @@ pub struct Submitted {
     pub messages: Vec<Arc<Message>>,
     /// The places of those that were told before, and were not stored again.
     pub duplicates: Vec<usize>,
+    /// The places of those that took the place of one to the same recipient.
+    pub same: Vec<usize>,
     /// True if this answers a repetition.
     pub repeated: bool,
 }
@@ -389,6 +391,7 @@ impl Engine {
                     batch,
                     messages,
                     duplicates: Vec::new(),
+                    same: Vec::new(),
                     repeated: false,
                 })
             }
@@ -403,10 +406,19 @@ impl Engine {
                     self.accepted(message);
                 }
                 self.bells.dispatcher.notify_one();
+                let is_same = |new: &Message| {
+                    let id = new.terms.as_ref().and_then(|terms| terms.replaces);
+                    let mut old = replaced.iter().map(|change| &change.message);
+                    old.any(|old| Some(old.id) == id && old.to == new.to)
+                };
+                let same = messages.iter().enumerate();
+                let same = same.filter(|(_, new)| is_same(new)).map(|(at, _)| at);
+                let same = same.collect();
                 Ok(Submitted {
                     batch,
                     messages,
                     duplicates,
+                    same,
                     repeated: false,
                 })
             }
@@ -423,6 +435,7 @@ impl Engine {
                     batch,
                     messages: first,
                     duplicates,
+                    same: Vec::new(),
                     repeated: true,
                 })
             }

@@ -29,12 +29,20 @@ pub(super) fn sandbox(asking: &Asking<'_>, errors: &mut Vec<FieldError>) -> Opti
     let number = asking.settings.sandbox.as_deref()?;
     let parsed = msisdn::parse(number, &asking.policy.default_country);
     // It was good when it was written: only another default country reads it otherwise.
-    parsed
+    let to = parsed
         .map_err(|error| {
             let detail = format!("the tenant's sandbox number cannot be used: {error}");
             errors.push(FieldError::new("", "sandbox_invalid", detail));
         })
-        .ok()
+        .ok()?;
+    // Satellites and premium numbers are nobody's trial.
+    if is_nowhere(to) {
+        let detail = "the tenant's sandbox number is a satellite or premium number; change it";
+        let error = FieldError::new("", "sandbox_invalid", detail);
+        errors.push(error.as_refusal(Refusal::Forbidden));
+        return None;
+    }
+    Some(to)
 }
 
 /// Why a tenant may not write to a good number.

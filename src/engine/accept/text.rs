@@ -17,6 +17,7 @@ use crate::pdu::segment::Alphabet;
 mod source;
 
 use source::Source;
+pub(super) use source::is_bound_to_templates;
 
 /// Longest text that is looked at, in characters: more than ten parts of GSM text can hold.
 const TEXT_MAX_CHARS: usize = 4000;

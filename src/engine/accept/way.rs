@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::text::is_bound_to_templates;
 use super::{Asking, Draft, FieldError, Refusal};
 use crate::domain::chain::{Chain, Step, SuccessOn, Way};
 use crate::domain::id::Lane;
@@ -69,6 +70,22 @@ pub(super) fn check(
         if let Err((code, detail)) = judge(step, asking) {
             wrong(code, format!("step {index}: {detail}"));
         }
+    }
+    let worded = |step: &Step| {
+        matches!(
+            &step.way,
+            Way::Email {
+                subject: Some(_),
+                ..
+            }
+        )
+    };
+    let free = draft.kept.to.is_none() && !draft.vetted && is_bound_to_templates(asking);
+    if free && steps.iter().any(worded) {
+        let detail = "only texts of templates may be sent; leave subject out, the tenant's email_subject \
+                      stands there";
+        let error = FieldError::new("/fallback", "template_required", detail);
+        errors.push(error.as_refusal(Refusal::Forbidden));
     }
     if asking.settings.sandbox.is_some() && steps.iter().any(|step| step.way.is_relay()) {
         errors.push(

@@ -57,7 +57,10 @@ pub(in crate::engine) enum Mailed {
 #[must_use]
 pub(in crate::engine) fn address(text: &str) -> Option<Address> {
     let short = text.len() <= ADDRESS_MAX && !text.chars().any(char::is_control);
-    short.then(|| text.parse().ok()).flatten()
+    let address: Address = short.then(|| text.parse().ok()).flatten()?;
+    // To people, not to machines: a name with a dot alone, and no address of a network.
+    let domain = address.domain();
+    (domain.contains('.') && !domain.starts_with('[')).then_some(address)
 }
 
 /// The way to the mail server of the rules in force.

@@ -132,7 +132,7 @@ pub(super) fn of(
 }
 
 /// True if the tenant, or the key, may send nothing but texts of templates.
-fn is_bound_to_templates(asking: &Asking<'_>) -> bool {
+pub(in crate::engine::accept) fn is_bound_to_templates(asking: &Asking<'_>) -> bool {
     let key = asking.by.key.as_ref();
     asking.settings.templates_only || key.is_some_and(|key| key.terms.templates_only)
 }
