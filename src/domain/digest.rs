@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::sender::Sender;
+use super::status::Language;
 use super::template::Template;
-use super::tenant::Tongue;
 use super::time::Timestamp;
 
 /// Kinds that one digest may have.
@@ -54,7 +54,7 @@ pub struct Digest {
     pub kinds: BTreeMap<String, Kind>,
     /// The language of its plurals; absent: the tenant's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub language: Option<Tongue>,
+    pub language: Option<Language>,
     /// Who its messages are from; absent: as the tenant says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
@@ -149,7 +149,7 @@ impl Digest {
             }
             // One and many: each branch of a plural is made once.
             for count in [1, 2] {
-                let problem = match self.text(name, count, Tongue::Fr) {
+                let problem = match self.text(name, count, Language::Fr) {
                     Ok(text) if text.trim().is_empty() => {
                         "the text is empty; say what was counted".to_owned()
                     }
@@ -229,7 +229,7 @@ impl Digest {
     ///
     /// # Errors
     /// What is wrong with the text, or that there is no such kind, in words.
-    pub fn text(&self, kind: &str, count: u32, fallback: Tongue) -> Result<String, String> {
+    pub fn text(&self, kind: &str, count: u32, fallback: Language) -> Result<String, String> {
         let Some(kind) = self.kinds.get(kind) else {
             return Err(format!("the digest has no kind {kind}"));
         };
@@ -509,14 +509,14 @@ mod tests {
     fn texts_say_one_and_many_in_their_language() {
         let mut digest = digest(&["tue"], "19:00");
         for (count, said) in [(1, "1 courrier"), (2, "2 courriers"), (31, "31 courriers")] {
-            assert_eq!(digest.text("courrier", count, Tongue::Fr).unwrap(), said);
+            assert_eq!(digest.text("courrier", count, Language::Fr).unwrap(), said);
         }
-        digest.language = Some(Tongue::En);
+        digest.language = Some(Language::En);
         assert_eq!(
-            digest.text("courrier", 1, Tongue::Fr).unwrap(),
+            digest.text("courrier", 1, Language::Fr).unwrap(),
             "1 courrier"
         );
-        assert!(digest.text("colis", 1, Tongue::Fr).is_err());
+        assert!(digest.text("colis", 1, Language::Fr).is_err());
     }
 
     #[test]

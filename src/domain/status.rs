@@ -1,6 +1,7 @@
 //! The words that users see. A mapping only: no logic decides anything here.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::message::{Outcome, State};
 
@@ -23,7 +24,8 @@ pub enum Status {
 }
 
 /// Language of a human-facing word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Language {
     /// French, the default.
     #[default]

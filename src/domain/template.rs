@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use thiserror::Error as ThisError;
 use utoipa::ToSchema;
 
-use super::tenant::Tongue;
+use super::status::Language;
 
 mod bounds;
 
@@ -47,7 +47,7 @@ pub struct Definition {
     /// Most lines of the text, without the signature; 0: any number.
     pub max_lines: u32,
     /// Language of its plurals.
-    pub language: Tongue,
+    pub language: Language,
 }
 
 impl Default for Definition {
@@ -58,7 +58,7 @@ impl Default for Definition {
             quick: false,
             signature: SignaturePolicy::Default,
             max_lines: 4,
-            language: Tongue::Fr,
+            language: Language::Fr,
         }
     }
 }
@@ -171,7 +171,7 @@ impl RenderError {
 pub struct Template {
     environment: Environment<'static>,
     variables: BTreeSet<String>,
-    language: Tongue,
+    language: Language,
 }
 
 impl fmt::Debug for Template {
@@ -187,7 +187,7 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn compile(source: &str, language: Tongue) -> Result<Self, TemplateError> {
+    pub fn compile(source: &str, language: Language) -> Result<Self, TemplateError> {
         if source.chars().count() > SOURCE_MAX_CHARS {
             return Err(TemplateError::TooLong);
         }
@@ -299,7 +299,7 @@ enum Strictness {
 
 fn environment(
     source: &str,
-    language: Tongue,
+    language: Language,
     strictness: Strictness,
 ) -> Result<Environment<'static>, TemplateError> {
     let mut environment = Environment::empty();
@@ -399,10 +399,10 @@ fn number(value: &minijinja::Value) -> Option<f64> {
 /// Whether that many are written in the singular: in French all that is less than two, in English one
 /// (CLDR, plural rules of `fr` and `en`).
 #[must_use]
-pub fn is_singular(count: f64, language: Tongue) -> bool {
+pub fn is_singular(count: f64, language: Language) -> bool {
     match language {
-        Tongue::Fr => count.abs() < 2.0,
-        Tongue::En => (count.abs() - 1.0).abs() < f64::EPSILON,
+        Language::Fr => count.abs() < 2.0,
+        Language::En => (count.abs() - 1.0).abs() < f64::EPSILON,
     }
 }
 
@@ -413,7 +413,7 @@ mod tests {
     use serde_json::json;
 
     fn compile(source: &str) -> Template {
-        Template::compile(source, Tongue::Fr).unwrap()
+        Template::compile(source, Language::Fr).unwrap()
     }
 
     fn render(source: &str, params: Value) -> Result<String, Vec<RenderError>> {
@@ -473,8 +473,8 @@ mod tests {
     fn plurals_are_of_the_language() {
         let text = "{{ n }} {{ n|plural(\"courrier\", \"courriers\") }}";
         for (language, singular) in [
-            (Tongue::Fr, &["0", "1", "1,5", "-1"][..]),
-            (Tongue::En, &["1", "-1"]),
+            (Language::Fr, &["0", "1", "1,5", "-1"][..]),
+            (Language::En, &["1", "-1"]),
         ] {
             let template = Template::compile(text, language).unwrap();
             for count in ["0", "1", "1,5", "2", "3", "100", "-1"] {
@@ -504,18 +504,18 @@ mod tests {
             ("{{ range(9) }}", "template_failed"),
             ("{{ a.b.c }}", "template_failed"),
         ] {
-            let error = Template::compile(source, Tongue::Fr).unwrap_err();
+            let error = Template::compile(source, Language::Fr).unwrap_err();
             assert_eq!(error.code(), code, "{source}: {error}");
         }
         let long = "a".repeat(SOURCE_MAX_CHARS + 1);
-        let error = Template::compile(&long, Tongue::Fr).unwrap_err();
+        let error = Template::compile(&long, Language::Fr).unwrap_err();
         assert_eq!(error, TemplateError::TooLong);
         let many: String = (0..=VARIABLES_MAX)
             .map(|n| format!("{{{{ v{n} }}}}"))
             .collect();
-        let error = Template::compile(&many, Tongue::Fr).unwrap_err();
+        let error = Template::compile(&many, Language::Fr).unwrap_err();
         assert_eq!(error, TemplateError::TooManyVariables(51));
-        let error = Template::compile("a\nb\n{{ x y }}", Tongue::Fr).unwrap_err();
+        let error = Template::compile("a\nb\n{{ x y }}", Language::Fr).unwrap_err();
         assert!(
             matches!(error, TemplateError::Syntax { line: 3, .. }),
             "{error}"
@@ -530,7 +530,7 @@ mod tests {
         );
         let nested = "{% for a in 'x'*99 %}".repeat(4) + "y" + &"{% endfor %}".repeat(4);
         for source in [&doubled, &nested, &"{{ 'x' * 100000000 }}".to_owned()] {
-            let error = Template::compile(source, Tongue::Fr).unwrap_err();
+            let error = Template::compile(source, Language::Fr).unwrap_err();
             assert_eq!(error, TemplateError::TooCostly);
         }
         // By its values alone.
@@ -562,7 +562,7 @@ mod tests {
             "{{ a() }}",
             "{{ a|plural(1, 2) }}",
         ] {
-            let Ok(template) = Template::compile(source, Tongue::Fr) else {
+            let Ok(template) = Template::compile(source, Language::Fr) else {
                 continue;
             };
             let params = json!({"a": "secret"});

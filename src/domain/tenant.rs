@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::message::Class;
+use super::status::Language;
 use super::text::Encoding;
 
 mod check;
@@ -64,7 +65,7 @@ pub struct Settings {
     /// Limits against abuse.
     pub guard: Guard,
     /// Language of what the gateway adds to a text.
-    pub language: Tongue,
+    pub language: Language,
     /// Subject of e-mails that name none.
     pub email_subject: Option<String>,
 }
@@ -93,7 +94,7 @@ impl Default for Settings {
             quotas: Quotas::default(),
             credit: None,
             guard: Guard::default(),
-            language: Tongue::Fr,
+            language: Language::Fr,
             email_subject: None,
         }
     }
@@ -264,18 +265,6 @@ pub struct Guard {
     pub consecutive: Option<u32>,
     /// Euros in a day, such as `"50"`; messages without a price count by parts at `price`.
     pub daily_spend: Option<String>,
-}
-
-/// A language of what the gateway writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = Language)]
-pub enum Tongue {
-    /// French.
-    #[default]
-    Fr,
-    /// English.
-    En,
 }
 
 /// What one key may do less than its tenant.

@@ -6,7 +6,8 @@
 //! that lacks its end leads elsewhere.
 
 use super::sender::Sender;
-use super::tenant::{Position, Signature, Tongue};
+use super::status::Language;
+use super::tenant::{Position, Signature};
 use super::text::{Encoding, Prepared, TextRules};
 use crate::pdu::segment::whole_ends;
 
@@ -151,7 +152,7 @@ impl Answer {
 
     /// What a text has to end with so that its reader knows; `None` if it says so itself.
     #[must_use]
-    pub fn mention(&self, text: &str, language: Tongue) -> Option<String> {
+    pub fn mention(&self, text: &str, language: Language) -> Option<String> {
         let (number, said) = match self {
             Self::To(number) => (number, says_stop(text, Some(number), true)),
             Self::Back(number) => (
@@ -161,8 +162,8 @@ impl Answer {
             Self::Nowhere | Self::Unknown => return None,
         };
         let to = match language {
-            Tongue::Fr => "au",
-            Tongue::En => "to",
+            Language::Fr => "au",
+            Language::En => "to",
         };
         (!said).then(|| format!("STOP {to} {number}"))
     }
@@ -292,9 +293,9 @@ mod tests {
     fn the_mention_is_put_where_the_text_has_none() {
         let name = Sender::Alphanumeric("MAGASIN".into());
         let stop = Answer::to(Some(&name), Some("36111"));
-        let mention = |text: &str| stop.mention(text, Tongue::Fr);
+        let mention = |text: &str| stop.mention(text, Language::Fr);
         assert_eq!(mention("Promo !").as_deref(), Some("STOP au 36111"));
-        let english = stop.mention("Sale!", Tongue::En);
+        let english = stop.mention("Sale!", Language::En);
         assert_eq!(english.as_deref(), Some("STOP to 36111"));
         for said in [
             "STOP au 36111",
@@ -308,11 +309,11 @@ mod tests {
             assert!(mention(unsaid).is_some(), "{unsaid}");
         }
         let short = Answer::to(Some(&Sender::Short("36184".into())), Some("36111"));
-        assert_eq!(short.mention("STOP pour arreter", Tongue::Fr), None);
-        let added = short.mention("Arret de bus : stop", Tongue::Fr);
+        assert_eq!(short.mention("STOP pour arreter", Language::Fr), None);
+        let added = short.mention("Arret de bus : stop", Language::Fr);
         assert_eq!(added.as_deref(), Some("STOP au 36184"));
         let number = Sender::International("33700000001".into());
-        let added = Answer::to(Some(&number), None).mention("Promo", Tongue::Fr);
+        let added = Answer::to(Some(&number), None).mention("Promo", Language::Fr);
         assert_eq!(added.as_deref(), Some("STOP au +33700000001"));
         assert_eq!(Answer::to(Some(&name), None), Answer::Nowhere);
         assert_eq!(Answer::to(None, None), Answer::Unknown);

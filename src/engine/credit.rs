@@ -9,7 +9,8 @@ use crate::domain::credit::{CreditLow, Day, Due, Means, Unpaid};
 use crate::domain::id::Tenant;
 use crate::domain::money;
 use crate::domain::policy::Policy;
-use crate::domain::tenant::{Quotas, Settings, Tongue, Unit};
+use crate::domain::status::Language;
+use crate::domain::tenant::{Quotas, Settings, Unit};
 use crate::domain::terms::Charge;
 use crate::domain::time::Timestamp;
 use crate::store::{ApiKey, StoreError};
@@ -77,7 +78,7 @@ impl<'a> From<&'a CreditLow> for CreditLowView<'a> {
 
 /// Subject and body of the e-mail that tells of a credit that runs low.
 #[must_use]
-pub fn low_mail(low: &CreditLow, language: Tongue) -> (String, String) {
+pub fn low_mail(low: &CreditLow, language: Language) -> (String, String) {
     let CreditLow {
         tenant,
         unit,
@@ -86,13 +87,13 @@ pub fn low_mail(low: &CreditLow, language: Tongue) -> (String, String) {
         ..
     } = low;
     let amount = |amount: i64| match (unit, language) {
-        (Unit::Eur, Tongue::Fr) => format!("{} €", money::format(amount).replace('.', ",")),
-        (Unit::Eur, Tongue::En) => format!("{} EUR", money::format(amount)),
+        (Unit::Eur, Language::Fr) => format!("{} €", money::format(amount).replace('.', ",")),
+        (Unit::Eur, Language::En) => format!("{} EUR", money::format(amount)),
         (Unit::Parts, _) => format!("{amount} SMS"),
     };
     let (balance, threshold) = (amount(*balance), amount(*threshold));
     match language {
-        Tongue::Fr => (
+        Language::Fr => (
             format!("Crédit SMS bas : {balance} ({tenant})"),
             format!(
                 "Le crédit SMS de {tenant} est descendu à {balance} (seuil : {threshold}).\n\
@@ -100,7 +101,7 @@ pub fn low_mail(low: &CreditLow, language: Tongue) -> (String, String) {
                  pas répété avant que du crédit soit ajouté.\n"
             ),
         ),
-        Tongue::En => (
+        Language::En => (
             format!("SMS credit is low: {balance} ({tenant})"),
             format!(
                 "The SMS credit of {tenant} is down to {balance} (threshold: {threshold}).\n\
@@ -183,16 +184,16 @@ mod tests {
             balance: 4_790_000,
             at: Timestamp(0),
         };
-        let (subject, body) = low_mail(&low, Tongue::Fr);
+        let (subject, body) = low_mail(&low, Language::Fr);
         assert_eq!(subject, "Crédit SMS bas : 4,79 € (optique)");
         assert!(body.contains("seuil : 5,00 €"), "{body}");
-        let (subject, _) = low_mail(&low, Tongue::En);
+        let (subject, _) = low_mail(&low, Language::En);
         assert_eq!(subject, "SMS credit is low: 4.79 EUR (optique)");
         let parts = CreditLow {
             unit: Unit::Parts,
             balance: 12,
             ..low
         };
-        assert!(low_mail(&parts, Tongue::Fr).0.contains("12 SMS"));
+        assert!(low_mail(&parts, Language::Fr).0.contains("12 SMS"));
     }
 }

@@ -16,8 +16,9 @@ use super::body::{Incoming, Named};
 use super::messages::parameters;
 use super::problem::{InputError, Problem};
 use super::{App, List, json};
+use crate::domain::status::Language;
 use crate::domain::template::{Definition, SignaturePolicy, Template};
-use crate::domain::tenant::{Settings, Tongue};
+use crate::domain::tenant::Settings;
 use crate::domain::wording::Frame;
 use crate::engine::templates::{KnownTemplate, NotStored, TEMPLATES_MAX};
 use crate::engine::view::Rfc3339;
@@ -57,7 +58,7 @@ struct NewTemplate {
     /// Language of its plurals: `fr` or `en`; the tenant's where nothing is said.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    language: Option<Tongue>,
+    language: Option<Language>,
 }
 
 fn usual_lines() -> u32 {
@@ -80,7 +81,7 @@ struct TemplateView<'a> {
     max_lines: u32,
     /// `fr` or `en`.
     #[schema(value_type = String)]
-    language: Tongue,
+    language: Language,
     /// What a message has to give in `params`.
     variables: Vec<&'a str>,
     /// How long the text is before its variables are filled in; null where that cannot be said.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use relais::domain::policy::Face;
 use relais::domain::sender::Sender;
-use relais::domain::tenant::{Overflow, Position, Settings, Signature, Tongue};
+use relais::domain::status::Language;
+use relais::domain::tenant::{Overflow, Position, Settings, Signature};
 use relais::domain::text::Encoding;
 use serde_json::{Value, json};
 
@@ -346,7 +347,7 @@ async fn the_mention_of_stop_is_never_cut_off() {
         max_parts: Some(1),
         overflow: Overflow::Truncate,
         signature: Some(signature(Position::Foot)),
-        language: Tongue::En,
+        language: Language::En,
         ..Settings::default()
     };
     let gateway = gateway_of(settings).await;

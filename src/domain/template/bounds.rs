@@ -59,8 +59,8 @@ fn end_of_tag(inside: &str, close: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use crate::domain::status::Language;
     use crate::domain::template::{Template, TemplateError};
-    use crate::domain::tenant::Tongue;
 
     #[test]
     fn what_fuel_does_not_bound_is_refused_before_it_is_read() {
@@ -76,11 +76,11 @@ mod tests {
             "{%- raw %}\"{% endraw %}{{ [1]*9 }}",
             "{{ \"a\"*999999999 }}",
         ] {
-            let error = Template::compile(source, Tongue::Fr).unwrap_err();
+            let error = Template::compile(source, Language::Fr).unwrap_err();
             assert_eq!(error, TemplateError::TooCostly, "{source:.40}");
         }
         let text = "{{ n|plural(\"{{ * [\", \"}} '\") }} * [ # {# a * #}{{ é }}";
-        let template = Template::compile(text, Tongue::Fr).unwrap();
+        let template = Template::compile(text, Language::Fr).unwrap();
         assert_eq!(template.variables().collect::<Vec<_>>(), ["n", "é"]);
     }
 }

@@ -23,7 +23,7 @@ use crate::domain::chain::{NO_ADDRESS, Way};
 use crate::domain::event::Rejection;
 use crate::domain::message::{Doubt, Message};
 use crate::domain::policy::{EmailServer, EmailTls};
-use crate::domain::tenant::Tongue;
+use crate::domain::status::Language;
 use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 
@@ -88,8 +88,8 @@ impl Mailers {
         let settings = engine.settings(&message.tenant);
         let subject = subject.as_deref().or(settings.email_subject.as_deref());
         let usual = match settings.language {
-            Tongue::Fr => "Message pour vous",
-            Tongue::En => "A message for you",
+            Language::Fr => "Message pour vous",
+            Language::En => "A message for you",
         };
         let letter = Letter {
             to,
